@@ -1,0 +1,119 @@
+"""LeWM: a joint-embedding world model; frames in, latents rolled forward by actions."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from swmjax.models.layers import MLP, Embedder, EmbedderConfig, Identity, MLPConfig
+from swmjax.models.predictor import Predictor, PredictorConfig
+from swmjax.models.vit import ViT, ViTConfig
+
+
+@dataclass(frozen=True)
+class LeWMConfig:
+    """The parts of a LeWM; a projector of None is the identity."""
+
+    encoder: ViTConfig
+    predictor: PredictorConfig
+    action_encoder: EmbedderConfig
+    projector: MLPConfig | None = None
+    pred_proj: MLPConfig | None = None
+
+    def __post_init__(self) -> None:
+        latent = self.projector.output_dim if self.projector else self.encoder.hidden_size
+        predicted = self.pred_proj.output_dim if self.pred_proj else self.predictor.output_dim
+        chain = {
+            "projector.input_dim": (self.projector and self.projector.input_dim, self.encoder.hidden_size),
+            "predictor.input_dim": (self.predictor.input_dim, latent),
+            "action_encoder.emb_dim": (self.action_encoder.emb_dim, self.predictor.input_dim),
+            "pred_proj.input_dim": (self.pred_proj and self.pred_proj.input_dim, self.predictor.output_dim),
+            "size of a predicted latent": (predicted, latent),
+        }
+        for name, (found, wanted) in chain.items():
+            if found is not None and found != wanted:
+                raise ValueError(f"LeWMConfig: {name} must be {wanted} to fit the part before it, got {found}")
+
+
+class LeWM(nnx.Module):
+    """Latent world model with a ViT encoder and an action-conditioned causal predictor.
+
+    Attribute names follow the reference's state dict. Always in evaluation mode: batch norm uses running statistics.
+
+    Source: reference, `wm/lewm/lewm.py`.
+    """
+
+    def __init__(self, config: LeWMConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        self.encoder = ViT(config.encoder, rngs=rngs)
+        self.predictor = Predictor(config.predictor, rngs=rngs)
+        self.action_encoder = Embedder(config.action_encoder, rngs=rngs)
+        self.projector = MLP(config.projector, rngs=rngs) if config.projector else Identity()
+        self.pred_proj = MLP(config.pred_proj, rngs=rngs) if config.pred_proj else Identity()
+
+    def encode(self, pixels: Float[Array, "B T C H W"]) -> Float[Array, "B T D"]:
+        """Latents of frames.
+
+        Args:
+            pixels: ImageNet-normalised frames.
+
+        Returns:
+            One latent a frame.
+        """
+        batch, time = pixels.shape[:2]
+        emb = self.projector(self.encoder.cls(pixels.reshape(batch * time, *pixels.shape[2:])))
+        return emb.reshape(batch, time, -1)
+
+    def embed_actions(self, actions: Float[Array, "*batch A"]) -> Float[Array, "*batch D"]:
+        """Embedding of each planner action (normalised as in training)."""
+        return self.action_encoder(actions)
+
+    def predict(
+        self, latents: Float[Array, "*batch T D"], actions: Float[Array, "*batch T A"]
+    ) -> Float[Array, "*batch T D"]:
+        """For every frame of a window of at most `num_frames`, the latent of the frame after it.
+
+        Args:
+            latents: Latents of consecutive frames, oldest first.
+            actions: The planner action that leaves each frame.
+
+        Returns:
+            Predicted next latents; the last is the forecast one step ahead.
+        """
+        return self.pred_proj(self.predictor(latents, self.embed_actions(actions)))
+
+    def rollout(
+        self,
+        latents: Float[Array, "B Tc D"],
+        action_history: Float[Array, "B Th A"],
+        actions: Float[Array, "B N H A"],
+    ) -> Float[Array, "B N T D"]:
+        """Roll candidate action sequences forward from a context that they share.
+
+        Args:
+            latents: Latents of the Tc context frames, oldest first; the last is the current one.
+            action_history: The Tc - 1 planner actions between the context frames.
+            actions: N candidate sequences of H planner actions for each problem.
+
+        Returns:
+            Latents [B, N, Tc + H, D]: the context, then H predictions.
+
+        Raises:
+            ValueError: The action history does not have Tc - 1 steps.
+        """
+        batch, context, _ = latents.shape
+        count = actions.shape[1]
+        if action_history.shape[1] != context - 1:
+            raise ValueError(
+                f"action_history must have {context - 1} steps for a context of {context} frames, "
+                f"got {action_history.shape[1]}"
+            )
+        past = jnp.broadcast_to(action_history[:, None], (batch, count, *action_history.shape[1:]))
+        blocks = jnp.concatenate([past, actions], axis=2)
+        frames = jnp.broadcast_to(latents[:, None], (batch, count, *latents.shape[1:]))
+        for step in range(actions.shape[2]):
+            first = max(0, context + step - self.predictor.config.num_frames)
+            forecast = self.predict(frames[:, :, first:], blocks[:, :, first : context + step])[:, :, -1:]
+            frames = jnp.concatenate([frames, forecast], axis=2)
+        return frames
