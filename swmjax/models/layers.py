@@ -45,9 +45,7 @@ def linear(in_features: int, out_features: int, *, rngs: nnx.Rngs, use_bias: boo
     def uniform(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, out_sharding: object = None) -> jax.Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
-    return nnx.Linear(
-        in_features, out_features, use_bias=use_bias, kernel_init=uniform, bias_init=uniform, rngs=rngs
-    )
+    return nnx.Linear(in_features, out_features, use_bias=use_bias, kernel_init=uniform, bias_init=uniform, rngs=rngs)
 
 
 def layer_norm(features: int, *, rngs: nnx.Rngs, eps: float = 1e-5) -> nnx.LayerNorm:
@@ -86,9 +84,7 @@ class MLPConfig:
     norm: Literal["batch", "layer"] | None = "layer"
 
     def __post_init__(self) -> None:
-        check_positive(
-            "MLPConfig", input_dim=self.input_dim, hidden_dim=self.hidden_dim, output_dim=self.output_dim
-        )
+        check_positive("MLPConfig", input_dim=self.input_dim, hidden_dim=self.hidden_dim, output_dim=self.output_dim)
         if self.norm not in ("batch", "layer", None):
             raise ValueError(f"MLPConfig.norm must be 'batch', 'layer' or None, got {self.norm!r}")
 

@@ -51,8 +51,7 @@ class Attention(nnx.Module):
 
     def __call__(self, x: Float[Array, "*batch T D"]) -> Float[Array, "*batch T D"]:
         q, k, v = (
-            part.reshape(*part.shape[:-1], self.heads, -1)
-            for part in jnp.split(self.to_qkv(self.norm(x)), 3, axis=-1)
+            part.reshape(*part.shape[:-1], self.heads, -1) for part in jnp.split(self.to_qkv(self.norm(x)), 3, axis=-1)
         )
         scores = jnp.einsum("...qhd,...khd->...hqk", q, k) * q.shape[-1] ** -0.5
         window = jnp.arange(x.shape[-2])

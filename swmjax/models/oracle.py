@@ -1,0 +1,70 @@
+"""The environment's own physics as a model: what a planner can reach when nothing has to be learned."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+from jaxtyping import Array, Float
+
+StateCost = Callable[[Any], Float[Array, ""]]
+"""State of one environment to a cost, for example its distance from the goal."""
+
+
+class Steps(Protocol):
+    """The part of an environment that the oracle needs; both members are pure."""
+
+    @property
+    def action_space(self) -> Any: ...
+
+    def step(self, state: Any, action: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class OracleModel:
+    """Rolls candidates out in the environment itself.
+
+    Args:
+        env: An environment with a pure `step(state, action) -> state` and a one-axis Box `action_space`.
+    """
+
+    env: Steps
+
+    def rollout(self, state: Any, actions: Float[Array, "N H A"]) -> Any:
+        """Final states of N candidate sequences.
+
+        Args:
+            state: State of one environment.
+            actions: Planner actions in the environment's units; each is A / action_dim environment actions in a row.
+
+        Returns:
+            The state pytree, every leaf with a leading axis of N.
+
+        Raises:
+            ValueError: A is no multiple of the environment's action size.
+        """
+        count, horizon, size = actions.shape
+        (action_dim,) = self.env.action_space.shape
+        if size % action_dim:
+            raise ValueError(
+                f"planner actions must be blocks of environment actions of size {action_dim}, got size {size}"
+            )
+        steps = actions.reshape(count, horizon * (size // action_dim), action_dim)
+
+        def run(sequence: Float[Array, "S a"]) -> Any:
+            final, _ = jax.lax.scan(lambda carry, action: (self.env.step(carry, action), None), state, sequence)
+            return final
+
+        return jax.vmap(run)(steps)
+
+    def cost_fn(self, state: Any, objective: StateCost) -> Callable[[Float[Array, "N H A"]], Float[Array, " N"]]:
+        """The cost function of planning from a state.
+
+        Args:
+            state: State of one environment.
+            objective: Cost of one final state.
+
+        Returns:
+            Candidates [N, H, A] to costs [N].
+        """
+        return lambda actions: jax.vmap(objective)(self.rollout(state, actions))

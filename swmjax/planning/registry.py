@@ -1,0 +1,66 @@
+"""Solvers by name, with overrides as they come from a command line or a YAML file."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from swmjax.planning.cem import CEMSolver
+
+SOLVERS: dict[str, type] = {"cem": CEMSolver}
+
+
+def make_solver(name: str, overrides: Mapping[str, Any] | None = None) -> Any:
+    """Build a solver.
+
+    Args:
+        name: A key of `SOLVERS`.
+        overrides: Hyperparameters by field name; text is converted to the field's type.
+
+    Returns:
+        The solver.
+
+    Raises:
+        ValueError: Unknown solver or field (with the nearest names), or a value that the field does not take.
+    """
+    if name not in SOLVERS:
+        raise ValueError(f"unknown solver {name!r}{_nearest(name, SOLVERS)}")
+    solver = SOLVERS[name]
+    types = get_type_hints(solver)
+    fields = {field.name: types[field.name] for field in dataclasses.fields(solver)}
+    values = {}
+    for field, value in (overrides or {}).items():
+        if field not in fields:
+            raise ValueError(f"solver {name!r} has no option {field!r}{_nearest(field, fields)}")
+        values[field] = _convert(f"solver.{field}", value, fields[field])
+    return solver(**values)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=3)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; known: {', '.join(sorted(known))}"
+
+
+def _convert(place: str, value: Any, kind: Any) -> Any:
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise ValueError(f"{place} must be one of {', '.join(map(repr, get_args(kind)))}, got {value!r}")
+        return value
+    if kind is bool:
+        words = {"true": True, "false": False}
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in words:
+            return words[value.lower()]
+        raise ValueError(f"{place} must be true or false, got {value!r}")
+    if kind in (int, float):
+        try:
+            number = kind(value) if isinstance(value, str) else value
+        except ValueError:
+            number = None
+        if kind is float and isinstance(number, int) and not isinstance(number, bool):
+            number = float(number)
+        if isinstance(number, bool) or not isinstance(number, kind):
+            raise ValueError(f"{place} must be {'an integer' if kind is int else 'a number'}, got {value!r}")
+        return number
+    return value
