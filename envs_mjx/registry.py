@@ -1,0 +1,98 @@
+"""Environment ids and how to build them; classes are imported on first use."""
+
+import dataclasses
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+
+from envs_mjx.core import Env
+from envs_mjx.names import unknown_name
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One registered environment.
+
+    Attributes:
+        id: the environment's name, `namespace/Name-vN`.
+        entry_point: `module:Class` of an `Env`.
+        discrete: whether its actions are discrete.
+        kwargs: default constructor arguments.
+    """
+
+    id: str
+    entry_point: str
+    discrete: bool = False
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+_SPECS: dict[str, Spec] = {}
+
+
+def register(id: str, entry_point: str, *, discrete: bool = False, **kwargs: Any) -> None:
+    """Add an environment to this registry and to Gymnasium's; nothing is imported yet.
+
+    Args:
+        id: the environment's name, `namespace/Name-vN`.
+        entry_point: `module:Class` of an `Env`.
+        discrete: whether its actions are discrete.
+        **kwargs: default constructor arguments.
+
+    Raises:
+        ValueError: the id is taken, or the entry point is not `module:Class`.
+    """
+    if id in _SPECS:
+        raise ValueError(f"environment {id!r} is already registered (as {_SPECS[id].entry_point!r})")
+    module, colon, name = entry_point.partition(":")
+    if not (module and colon and name):
+        raise ValueError(f"entry point of {id!r} must read 'module:Class', not {entry_point!r}")
+    _SPECS[id] = Spec(id=id, entry_point=entry_point, discrete=discrete, kwargs=dict(kwargs))
+    # Where the reference is imported first, Gymnasium's entry of the same id stays the reference's.
+    if id not in gymnasium.registry:
+        gymnasium.register(
+            id,
+            entry_point="envs_mjx.gym_adapter:GymnasiumEnv",
+            vector_entry_point="envs_mjx.gym_adapter:GymnasiumVectorEnv",
+            kwargs={"env_id": id},
+        )
+
+
+def registered_ids() -> tuple[str, ...]:
+    """All environment ids, sorted."""
+    return tuple(sorted(_SPECS))
+
+
+def spec(id: str) -> Spec:
+    """The registration of an id.
+
+    Raises:
+        ValueError: unknown id; the message offers the nearest ones.
+    """
+    if id not in _SPECS:
+        raise ValueError(unknown_name("environment", id, _SPECS))
+    return _SPECS[id]
+
+
+def make(id: str, **kwargs: Any) -> Env:
+    """Build an environment.
+
+    Args:
+        id: a registered name.
+        **kwargs: constructor arguments; they win over the registered ones.
+
+    Returns:
+        A frozen, hashable environment.
+
+    Raises:
+        ValueError: unknown id, or a bad constructor argument.
+    """
+    found = spec(id)
+    module, _, name = found.entry_point.partition(":")
+    env_class = getattr(importlib.import_module(module), name)
+    allowed = [entry.name for entry in dataclasses.fields(env_class) if entry.init]
+    for argument in kwargs:
+        if argument not in allowed:
+            raise ValueError(unknown_name(f"argument of {id}", argument, allowed))
+    return env_class(**(found.kwargs | kwargs))
