@@ -1,0 +1,168 @@
+"""Where checkpoints lie, and which files a name means."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from swmjax.checkpoints.errors import CheckpointError, shown
+
+
+@dataclass(frozen=True)
+class CheckpointFiles:
+    """The two files of a checkpoint in torch format."""
+
+    config: Path
+    weights: Path
+
+
+@dataclass(frozen=True)
+class CheckpointRow:
+    """One line of a listing: `run` is the folder ("" at the root), `size` is in bytes, `modified` in UTC."""
+
+    run: str
+    file: str
+    size: int
+    modified: datetime
+
+
+def checkpoints_root() -> Path:
+    """The folder that relative checkpoint names start from.
+
+    Returns:
+        `$STABLEWM_HOME/checkpoints`, or `~/.stable_worldmodel/checkpoints`; it may not exist.
+    """
+    home = os.environ.get("STABLEWM_HOME") or "~/.stable_worldmodel"
+    return Path(home).expanduser() / "checkpoints"
+
+
+def resolve_checkpoint(name: str | Path, root: Path | None = None) -> CheckpointFiles:
+    """Find the files that a checkpoint name means.
+
+    Args:
+        name: a `.pt` file with a `config.json` beside it, or a folder with a `config.json` and exactly one `.pt`
+            file, or `user/repo` for a hub repository that was downloaded before. Relative to `root`, unless it is
+            absolute or starts with `.` or `~`.
+        root: the folder of checkpoints; None for `checkpoints_root()`.
+
+    Returns:
+        The configuration and the weights; both exist.
+
+    Raises:
+        CheckpointError: nothing of that name, no or several `.pt` files, no `config.json`.
+
+    Source: reference, `wm/utils.py`.
+    """
+    text = str(name)
+    if not text.strip():
+        raise CheckpointError("the checkpoint name is empty; allowed is a .pt file, a folder or user/repo")
+    root = checkpoints_root() if root is None else root
+    as_it_is = text.startswith((".", "~")) or Path(text).is_absolute()
+    path = Path(text).expanduser() if as_it_is else root / text
+    hint = f"; to take the one in the current folder, write ./{text}" if not as_it_is and Path(text).exists() else ""
+    if path.suffix == ".pt" and not path.is_dir():
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no such file{_nearest(path)}{hint}")
+        return _with_config(path.parent, path)
+    if not path.is_dir() and not as_it_is and text.count("/") == 1:
+        path = root / f"models--{text.replace('/', '--')}"
+        if not path.is_dir():
+            raise CheckpointError(
+                f"{text}: neither the folder {root / text} nor the downloaded repository {path} exists"
+                f"{_nearest(root / text)}{hint}; swmjax does not download yet: put config.json and weights.pt "
+                "into either"
+            )
+    if not path.is_dir():
+        kind = "not a .pt file or a folder" if path.exists() else "no such folder"
+        raise CheckpointError(f"{path}: {kind}{_nearest(path)}{hint}")
+    weights = sorted(path.glob("*.pt"))
+    if not weights:
+        raise CheckpointError(f"{path}: no .pt file in it; allowed is exactly one")
+    if len(weights) > 1:
+        names = ", ".join(file.name for file in weights[:8]) + (", ..." if len(weights) > 8 else "")
+        raise CheckpointError(f"{path}: {len(weights)} .pt files in it ({names}); name the one to load")
+    return _with_config(path, weights[0])
+
+
+def _with_config(folder: Path, weights: Path) -> CheckpointFiles:
+    config = folder / "config.json"
+    if not config.is_file():
+        raise CheckpointError(f"{config}: no such file; {weights.name} needs a config.json beside it")
+    return CheckpointFiles(config, weights)
+
+
+def _nearest(path: Path) -> str:
+    """Names beside a missing path that look like it, as the end of a message."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f" (nor its folder {folder})"
+    names = [entry.name for entry in folder.iterdir() if entry.is_dir() or entry.suffix == ".pt"]
+    near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint's `config.json`.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The JSON object.
+
+    Raises:
+        CheckpointError: unreadable, not JSON, or not an object.
+    """
+    try:
+        config = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise CheckpointError(f"{path}: is not UTF-8 text; allowed is a JSON object") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path}: is not JSON: {error}") from None
+    except RecursionError:
+        raise CheckpointError(f"{path}: is nested too deeply; allowed is a plain JSON object") from None
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path}: holds a {type(config).__name__}; allowed is a JSON object")
+    return config
+
+
+def list_checkpoints(pattern: str | None = None, root: Path | None = None) -> list[CheckpointRow]:
+    """List the `.pt` files at the root and one level down, oldest first within a folder.
+
+    Args:
+        pattern: a regular expression to be found in the folder's name or in the file's name without `.pt`.
+        root: the folder of checkpoints; None for `checkpoints_root()`.
+
+    Returns:
+        Files at the root first, then folder by folder in alphabetical order; empty when there is no root.
+
+    Raises:
+        ValueError: the pattern is not a regular expression.
+
+    Source: reference, `cli.py`.
+    """
+    try:
+        wanted = re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(f"{shown(pattern)} is not a regular expression: {error}") from None
+    root = checkpoints_root() if root is None else root
+    if not root.is_dir():
+        return []
+    rows = []
+    for folder in (root, *sorted(entry for entry in root.iterdir() if entry.is_dir())):
+        run = "" if folder == root else folder.name
+        files = [file for file in folder.glob("*.pt") if file.is_file()]
+        for file in sorted(files, key=lambda file: (file.stat().st_mtime, file.name)):
+            if wanted.search(run) or wanted.search(file.stem):
+                stat = file.stat()
+                modified = datetime.fromtimestamp(stat.st_mtime, tz=UTC)
+                rows.append(CheckpointRow(run, file.name, stat.st_size, modified))
+    return rows
