@@ -108,17 +108,15 @@ class Transformer(nnx.Module):
     """Conditional blocks and a final norm, with projections only where widths differ."""
 
     def __init__(self, config: PredictorConfig, *, rngs: nnx.Rngs):
-        if config.input_dim != config.hidden_dim:
-            self.input_proj = linear(config.input_dim, config.hidden_dim, rngs=rngs)
-            self.cond_proj = linear(config.input_dim, config.hidden_dim, rngs=rngs)
-        else:
-            self.input_proj = self.cond_proj = Identity()
+
+        def projection(width: int, new_width: int) -> nnx.Module:
+            return Identity() if width == new_width else linear(width, new_width, rngs=rngs)
+
+        self.input_proj = projection(config.input_dim, config.hidden_dim)
+        self.cond_proj = projection(config.input_dim, config.hidden_dim)
         self.layers = nnx.List([ConditionalBlock(config, rngs=rngs) for _ in range(config.depth)])
         self.norm = layer_norm(config.hidden_dim, rngs=rngs)
-        if config.output_dim != config.hidden_dim:
-            self.output_proj = linear(config.hidden_dim, config.output_dim, rngs=rngs)
-        else:
-            self.output_proj = Identity()
+        self.output_proj = projection(config.hidden_dim, config.output_dim)
 
     def __call__(
         self, x: Float[Array, "*batch T I"], condition: Float[Array, "*batch T I"]

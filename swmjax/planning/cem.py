@@ -1,5 +1,6 @@
 """The cross-entropy method."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,7 +97,7 @@ class CEMSolver:
         )
 
     def sample_noise(
-        self, key: Key[Array, ""], step: Int[Array, ""], shape: tuple[int, int, int], dtype: jnp.dtype
+        self, key: Key[Array, ""], step: Int[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype
     ) -> Float[Array, "N H A"]:
         """Standard normal noise of one step: the only random draw of the solver, so tests can put in recorded noise.
 
@@ -143,7 +144,8 @@ class CEMSolver:
         elite_cost = jnp.mean(elite_costs, where=finite).astype(state.cost.dtype)
 
         found = count > 0
-        state = state.replace(
+        state = dataclasses.replace(
+            state,
             step=state.step + 1,
             mean=jnp.where(found, new_mean, mean),
             std=jnp.where(found, new_std, state.std),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import chex
 import jax
@@ -16,6 +16,7 @@ Objective = Callable[[Float[Array, "N T *D"], Float[Array, "Tg *D"]], Float[Arra
 """Latents of N rollouts and of the goal frames to costs."""
 
 
+@runtime_checkable
 class LatentModel(Protocol):
     """The part of a world model that shooting needs (`swmjax.models.WorldModel` has it)."""
 

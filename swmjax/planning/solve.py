@@ -1,5 +1,6 @@
 """The one driver for every solver."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 
@@ -37,7 +38,7 @@ def solve(
     """
     state = solver.init(key, space, horizon, warm_start)
     state, trace = jax.lax.scan(lambda carry, _: solver.step(carry, cost_fn), state, length=solver.n_steps)
-    return solver.finish(state).replace(trace=trace)
+    return dataclasses.replace(solver.finish(state), trace=trace)
 
 
 def solve_batch(

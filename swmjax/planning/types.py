@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import chex
 import jax
@@ -64,6 +64,7 @@ class Plan:
 S = TypeVar("S")
 
 
+@runtime_checkable
 class Solver(Protocol[S]):
     """Hyperparameters and three pure functions; `n_steps` is how often the driver calls `step`."""
 
