@@ -68,7 +68,7 @@ def test_paths_taken_as_they_are(root: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_folder_here_is_not_taken_without_a_dot(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root / "group")
-    with pytest.raises(CheckpointError, match="no such folder.*; to take the one in the current folder, write ./run"):
+    with pytest.raises(CheckpointError, match=r"no such folder.*; to take the one in the current folder, write ./run"):
         resolve_checkpoint("run")
 
 

@@ -1,0 +1,63 @@
+"""Load a reference checkpoint into a model of swmjax."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from swmjax.checkpoints.errors import CheckpointError
+from swmjax.checkpoints.key_maps import match_tensors, tensor_specs
+from swmjax.checkpoints.store import read_config, resolve_checkpoint
+from swmjax.checkpoints.targets import build_config
+from swmjax.checkpoints.torch_archive import read_state_dict
+from swmjax.models.lewm import LeWM
+
+
+def load_pretrained(name: str | Path, *, dtype: Any = jnp.float32, root: Path | None = None) -> LeWM:
+    """Load a world model from a folder with `config.json` and torch weights.
+
+    Args:
+        name: a `.pt` file, a folder or a downloaded `user/repo`; see `resolve_checkpoint`.
+        dtype: the dtype of every parameter, whatever the file has; float64 needs x64 mode.
+        root: the folder of checkpoints; None for `$STABLEWM_HOME/checkpoints`.
+
+    Returns:
+        The model in evaluation mode; its arrays are copies, independent of the file.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used; one line per problem, each begins with the file.
+        ValueError: `dtype` is not a floating-point type, or float64 without x64 mode.
+
+    Source: reference, `wm/utils.py`.
+    """
+    wanted = np.dtype(dtype)
+    if not jnp.issubdtype(wanted, jnp.floating):
+        raise ValueError(f"dtype must be a floating-point type, got {wanted}")
+    if jax.dtypes.canonicalize_dtype(wanted) != wanted:
+        raise ValueError("dtype float64 needs jax_enable_x64; allowed without it are float32, float16 and bfloat16")
+    files = resolve_checkpoint(name, root)
+    raw = read_config(files.config)
+    try:
+        config = build_config(raw)
+    except CheckpointError as error:
+        raise CheckpointError(_prefixed(files.config, error)) from None
+    # Abstract: the random weights that the file replaces are never drawn.
+    graph, state = nnx.split(nnx.eval_shape(lambda: LeWM(config, rngs=nnx.Rngs(0))))
+    variables = dict(nnx.to_flat_state(state))
+    tensors = read_state_dict(files.weights)
+    try:
+        arrays = match_tensors(tensors, tensor_specs(variables))
+    except CheckpointError as error:
+        raise CheckpointError(_prefixed(files.weights, error)) from None
+    values = jax.device_put({path: np.array(array, wanted, order="C") for path, array in arrays.items()})
+    filled = [(path, variable.replace(values[path])) for path, variable in variables.items()]
+    return nnx.merge(graph, nnx.from_flat_state(filled))
+
+
+def _prefixed(file: Path, error: CheckpointError) -> str:
+    return "\n".join(f"{file}: {line}" for line in str(error).splitlines())
