@@ -109,7 +109,9 @@ class Leaf(Space):
             raise FactorError(f"init_value {init_value!r} is not in {self}")
         self.init_value = self.value = None if init_value is None else self._native(init_value)
 
-    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Smallest and largest value, both allowed, in the space's shape; float64 or int64."""
         raise NotImplementedError
 
     def _native(self, x: Any) -> Any:
@@ -156,7 +158,7 @@ class Leaf(Space):
 
     def _candidate(self, key: Array) -> Array:
         """One sample from the bounds alone."""
-        dtype, (low, high) = self._traced_dtype(), self._limits()
+        dtype, (low, high) = self._traced_dtype(), self.bounds
         if np.issubdtype(dtype, np.floating):
             if not np.all(np.isfinite([low, high])):
                 raise ValueError(f"cannot draw from {self}: its bounds must be finite")
@@ -178,7 +180,7 @@ class Leaf(Space):
         return until_met(attempt)
 
     def _traced_valid(self, x: Array, factors: Mapping[str, Array]) -> Array:
-        low, high = (limit.astype(self._traced_dtype()) for limit in self._limits())
+        low, high = (limit.astype(self._traced_dtype()) for limit in self.bounds)
         return jnp.all((x >= low) & (x <= high)) & self._traced_meets(x, factors)
 
 
@@ -218,7 +220,8 @@ class Box(Leaf, gymnasium.spaces.Box):  # type: ignore[misc]
             return x.shape == self.shape and bool(np.all((x >= low) & (x <= high)))
         return gymnasium.spaces.Box.contains(self, x)
 
-    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         dtype = np.float64 if np.issubdtype(self.dtype, np.floating) else np.int64
         return self.low.astype(dtype), self.high.astype(dtype)
 
@@ -259,7 +262,8 @@ class Discrete(Leaf, gymnasium.spaces.Discrete):  # type: ignore[misc]
     def _native(self, x: Any) -> Any:
         return np.int64(x)
 
-    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(self.start, np.int64), np.asarray(self.start + self.n - 1, np.int64)
 
 
@@ -280,7 +284,8 @@ class MultiDiscrete(Leaf, gymnasium.spaces.MultiDiscrete):  # type: ignore[misc]
         gymnasium.spaces.MultiDiscrete.__init__(self, nvec, np.int64, seed, start)
         self._setup(init_value, constrain_fn, traced_constrain_fn)
 
-    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         start = np.asarray(self.start, np.int64)
         return start, start + np.asarray(self.nvec, np.int64) - 1
 

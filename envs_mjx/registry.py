@@ -64,6 +64,11 @@ def registered_ids() -> tuple[str, ...]:
     return tuple(sorted(_SPECS))
 
 
+def full_id(name: str) -> str:
+    """An environment id as users type it: `swm/` is added to a name without a namespace."""
+    return name if "/" in name else f"swm/{name}"
+
+
 def spec(id: str) -> Spec:
     """The registration of an id.
 

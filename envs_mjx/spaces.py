@@ -300,7 +300,7 @@ def _as_factor(name: str, leaf: Any, value: Any) -> Array:
         raise FactorError(f"factor {name!r} has shape {leaf.shape}, not {np.shape(value)}")
     if not isinstance(value, jax.core.Tracer):
         host = np.asarray(value)
-        low, high = leaf._limits()
+        low, high = leaf.bounds
         if np.issubdtype(host.dtype, np.inexact) and np.issubdtype(leaf.dtype, np.integer):
             raise FactorError(f"factor {name!r} takes integers, not {value!r}")
         # Compared in the narrower of the two precisions: float32(2 pi) is a legal angle although it exceeds 2 pi.

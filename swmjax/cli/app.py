@@ -1,0 +1,42 @@
+"""The `swmjax` program; commands import what they need when they run, so that `--help` is quick."""
+
+from typing import Annotated
+
+import typer
+
+import swmjax
+from swmjax import compilation_cache
+from swmjax.cli.checkpoints import checkpoints_command
+from swmjax.cli.envs import envs_command, fovs_command
+
+app = typer.Typer(
+    name="swmjax",
+    help="Plan with world models in JAX.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("envs")(envs_command)
+app.command("fovs")(fovs_command)
+app.command("checkpoints")(checkpoints_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"swmjax {swmjax.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Plan with world models in JAX."""
+    compilation_cache.enable()
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,86 @@
+"""What all commands share: consoles, tables, JSON, and how a mistake is reported."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def out() -> Console:
+    """Console for results; wide where nobody watches, so that a piped table is not cut."""
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def err() -> Console:
+    """Console for messages and progress, on stderr."""
+    return Console(stderr=True, soft_wrap=True)
+
+
+def fail(message: str, code: int = USER_ERROR) -> NoReturn:
+    """Print a message to stderr and leave with an exit code."""
+    err().print(f"[bold red]error:[/] {escape(message)}", highlight=False)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn a mistake of the user into one readable message and exit code 2, Ctrl-C into 130.
+
+    A `ValueError` counts as such a mistake when code of this project raised it; one that comes out of a library
+    below is a defect of ours and keeps its traceback.
+    """
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        fail(str(error) if error.filename is None else f"{error.strerror}: {error.filename}")
+    except ValueError as error:
+        if not _raised_by_us(error):
+            raise
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("interrupted", INTERRUPTED)
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Decorator of every command: runs it under `user_errors`."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        with user_errors():
+            function(*args, **kwargs)
+
+    return wrapped
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows as a table; long cells fold, nothing is cut."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    out().print(table)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def _raised_by_us(error: BaseException) -> bool:
+    trace = error.__traceback__
+    module = ""
+    while trace is not None:
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        trace = trace.tb_next
+    return module.split(".")[0] in ("swmjax", "envs_mjx")

@@ -1,0 +1,31 @@
+"""The persistent compilation cache of JAX, on for the command line: the second run starts without compiling."""
+
+import os
+import sys
+from pathlib import Path
+
+from swmjax.paths import cache_dir
+
+
+def enable(folder: Path | None = None) -> None:
+    """Keep compiled programs on disk; a cache that the user configured already stays as it is.
+
+    Works through JAX's environment variables, so that JAX is not imported for it; where JAX is imported already, its
+    settings are changed too. A folder that cannot be made leaves the cache off.
+
+    Args:
+        folder: where to keep programs; `$JAX_COMPILATION_CACHE_DIR`, else the user's cache folder, when None.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    folder = cache_dir() / "jax" if folder is None else folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
