@@ -88,7 +88,7 @@ def _load(archive: _Archive) -> Any:
     try:
         return pickle_subset.load(data, _GLOBALS, lambda identifier: _storage(archive, identifier))
     except CheckpointError as error:
-        raise CheckpointError(f"{name}, {error}") from None
+        raise CheckpointError(f"{shown(name)[1:-1]}, {error}") from None
 
 
 def _checked(top: Any, key: str | None) -> dict[str, np.ndarray]:
@@ -187,10 +187,9 @@ def _storage(archive: _Archive, identifier: tuple[Any, ...]) -> _Storage:
         case _:
             raise CheckpointError("a persistent id of an unknown form; allowed is a torch storage")
     begin, size = archive.extent(f"{archive.prefix}data/{key}")
-    if count * (dtype or _BYTES).itemsize != size:
-        raise CheckpointError(
-            f"storage {shown(key)} has {size} bytes; {count} elements of {dtype or 'untyped bytes'} were announced"
-        )
+    element = _BYTES if dtype is None else dtype
+    if count * element.itemsize != size:
+        raise CheckpointError(f"storage {shown(key)} has {size} bytes; {count} elements of {element} were announced")
     return _Storage(archive.buffer, begin, size, dtype)
 
 

@@ -231,10 +231,10 @@ def read_damaged(path: Path, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_every_truncation_is_refused(tmp_path: Path, name: str) -> None:
+def test_truncation_is_refused(tmp_path: Path, name: str) -> None:
     data = (ARCHIVES / f"{name}.pt").read_bytes()
     path = tmp_path / "w.pt"
-    for length in range(0, len(data), 7):
+    for length in range(0, len(data), 37):
         path.write_bytes(data[:length])
         with pytest.raises(CheckpointError):
             read_state_dict(path)
@@ -244,14 +244,14 @@ def test_every_truncation_is_refused(tmp_path: Path, name: str) -> None:
 def test_flipped_bytes_never_do_worse_than_an_error(tmp_path: Path, name: str) -> None:
     data = (ARCHIVES / f"{name}.pt").read_bytes()
     draw = random.Random(name)
-    for _ in range(1500):
+    for _ in range(200):
         damaged = bytearray(data)
         for _ in range(draw.choice((1, 1, 2, 8))):
             damaged[draw.randrange(len(data))] = draw.choice((0, 1, 0x7F, 0x80, 0xFF, draw.randrange(256)))
         read_damaged(tmp_path / "w.pt", bytes(damaged))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(codes=st.lists(st.sampled_from(b"(NKJGX)t]ae}sucQRbqrhj.\x80\x85\x86\x87\x88\x89\x8a\x02\x00\xff\n")))
 def test_random_programs_never_do_worse_than_an_error(
     tmp_path_factory: pytest.TempPathFactory, codes: list[int]
