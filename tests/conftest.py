@@ -14,6 +14,8 @@ jaxtyping.install_import_hook(["swmjax", "envs_mjx"], "typechecking.check")
 
 def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_numpy_rank_promotion", "raise")
-    if jax.config.jax_compilation_cache_dir is None and getattr(config, "cache", None) is not None:
-        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
+    # Through the environment as well, so that processes started by tests share the cache and leave the user's alone.
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = os.environ["JAX_COMPILATION_CACHE_DIR"] = str(config.rootpath / ".pytest_cache" / "d" / "jax")
+        jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

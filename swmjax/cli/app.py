@@ -21,10 +21,11 @@ app.command("fovs")(fovs_command)
 app.command("checkpoints")(checkpoints_command)
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"swmjax {swmjax.__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

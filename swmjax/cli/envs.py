@@ -24,7 +24,9 @@ def envs_command(as_json: Json = False) -> None:
 
 @command
 def fovs_command(
-    env_id: Annotated[str, typer.Argument(help="Environment, for instance swm/PushT-v1 or just PushT-v1.")],
+    env_id: Annotated[
+        str, typer.Argument(metavar="ENV_ID", help="Environment, for instance swm/PushT-v1 or just PushT-v1.")
+    ],
     as_json: Json = False,
 ) -> None:
     """List the factors of variation of an environment."""

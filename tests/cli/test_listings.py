@@ -1,0 +1,96 @@
+"""`swmjax envs`, `fovs` and `checkpoints`."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import envs_mjx
+from swmjax.cli.app import app
+
+runner = CliRunner()
+
+
+def run(*arguments):
+    return runner.invoke(app, list(arguments))
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A $STABLEWM_HOME with one checkpoint at the root and one in a run folder."""
+    monkeypatch.setenv("STABLEWM_HOME", str(tmp_path))
+    (tmp_path / "checkpoints" / "lewm-pusht").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "root.pt").write_bytes(b"0" * 2048)
+    (tmp_path / "checkpoints" / "lewm-pusht" / "epoch_1.pt").write_bytes(b"0")
+    return tmp_path / "checkpoints"
+
+
+def test_envs_lists_every_id():
+    result = run("envs")
+    assert result.exit_code == 0
+    assert all(id in result.stdout for id in envs_mjx.registered_ids())
+    listed = json.loads(run("envs", "--json").stdout)
+    assert sorted(row["id"] for row in listed) == list(envs_mjx.registered_ids())
+    assert {"id": "swm/PushT-v1", "actions": "continuous"} in listed
+
+
+@pytest.mark.parametrize("name", ["PushT-v1", "swm/PushT-v1"])
+def test_fovs_shows_bounds_and_defaults(name):
+    result = run("fovs", name)
+    assert result.exit_code == 0
+    lines = {line.split()[1]: line for line in result.stdout.splitlines() if "." in line and "│" in line}
+    assert len(lines) == 17
+    assert "[20, 60]" in lines["block.scale"]
+    assert "(119, 136, 153)" in lines["block.color"]
+    assert "[1, 7]" in lines["block.shape"]
+    assert "[-6.283, 6.283]" in lines["block.angle"]
+    assert "block.angle *" in lines["block.angle"]
+
+
+def test_fovs_as_json():
+    factors = {row["factor"]: row for row in json.loads(run("fovs", "PushT-v1", "--json").stdout)}
+    assert factors["agent.start_position"] == {
+        "factor": "agent.start_position",
+        "type": "Box",
+        "low": [50.0, 50.0],
+        "high": [450.0, 450.0],
+        "shape": [2],
+        "default": [256.0, 400.0],
+        "sampled": True,
+    }
+
+
+def test_fovs_of_an_unknown_environment():
+    result = run("fovs", "PushT-v2")
+    assert result.exit_code == 2
+    assert result.stderr == "error: unknown environment 'swm/PushT-v2'; did you mean 'swm/PushT-v1'?\n"
+
+
+@pytest.mark.usefixtures("home")
+def test_checkpoints_lists_files():
+    result = run("checkpoints")
+    assert result.exit_code == 0
+    assert "root.pt" in result.stdout
+    assert "2.0 KB" in result.stdout
+    rows = json.loads(run("checkpoints", "--json").stdout)
+    assert [(row["run"], row["file"], row["size"]) for row in rows] == [
+        ("", "root.pt", 2048),
+        ("lewm-pusht", "epoch_1.pt", 1),
+    ]
+
+
+@pytest.mark.usefixtures("home")
+def test_checkpoints_filters_by_expression():
+    rows = json.loads(run("checkpoints", "lewm.*", "--json").stdout)
+    assert [row["file"] for row in rows] == ["epoch_1.pt"]
+    result = run("checkpoints", "x[")
+    assert result.exit_code == 2
+    assert "regular expression" in result.stderr
+
+
+def test_no_checkpoints_is_not_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("STABLEWM_HOME", str(tmp_path))
+    result = run("checkpoints", "lewm")
+    assert result.exit_code == 0
+    assert result.stdout.replace("\n", "") == f"No checkpoints matching 'lewm' in {tmp_path / 'checkpoints'}"
+    assert json.loads(run("checkpoints", "--json").stdout) == []
