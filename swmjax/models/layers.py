@@ -57,7 +57,8 @@ class Gelu(nnx.Module):
     """The exact (erf) GELU, as a module so that it can hold a place in a `net`."""
 
     def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        return nnx.gelu(x, approximate=False)
+        # jax.nn.gelu computes the same through erfc, which takes XLA on CPU 2.5 times as long.
+        return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
 
 
 class Silu(nnx.Module):

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from swmjax.models.layers import MLP, Embedder, EmbedderConfig, Identity, MLPConfig
 from swmjax.models.predictor import Predictor, PredictorConfig
+from swmjax.models.rollout import rollout
 from swmjax.models.vit import ViT, ViTConfig
 
 
@@ -109,11 +110,11 @@ class LeWM(nnx.Module):
                 f"action_history must have {context - 1} steps for a context of {context} frames, "
                 f"got {action_history.shape[1]}"
             )
-        past = jnp.broadcast_to(action_history[:, None], (batch, count, *action_history.shape[1:]))
-        blocks = jnp.concatenate([past, actions], axis=2)
-        frames = jnp.broadcast_to(latents[:, None], (batch, count, *latents.shape[1:]))
-        for step in range(actions.shape[2]):
-            first = max(0, context + step - self.predictor.config.num_frames)
-            forecast = self.predict(frames[:, :, first:], blocks[:, :, first : context + step])[:, :, -1:]
-            frames = jnp.concatenate([frames, forecast], axis=2)
-        return frames
+        frames = jnp.moveaxis(latents, 1, 0)[:, :, None]
+        past = jnp.moveaxis(action_history, 1, 0)[:, :, None]
+        coming = jnp.moveaxis(actions, 2, 0)
+        predicted = rollout(
+            self.predictor, self.pred_proj, frames, self.embed_actions(past), self.embed_actions(coming)
+        )
+        known = jnp.broadcast_to(latents[:, None], (batch, count, *latents.shape[1:]))
+        return jnp.concatenate([known, jnp.moveaxis(predicted, 0, 2)], axis=2)

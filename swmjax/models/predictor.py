@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from swmjax.models.layers import Gelu, Identity, Silu, check_positive, layer_norm, linear, standardise
 
-_MODULATION_EPS = 1e-6
+MODULATION_EPS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class ConditionalBlock(nnx.Module):
     ) -> Float[Array, "*batch T D"]:
         modulation = self.adaLN_modulation[1](self.adaLN_modulation[0](condition))
         shift1, scale1, gate1, shift2, scale2, gate2 = jnp.split(modulation, 6, axis=-1)
-        x = x + gate1 * self.attn(standardise(x, _MODULATION_EPS) * (1 + scale1) + shift1)
-        return x + gate2 * self.mlp(standardise(x, _MODULATION_EPS) * (1 + scale2) + shift2)
+        x = x + gate1 * self.attn(standardise(x, MODULATION_EPS) * (1 + scale1) + shift1)
+        return x + gate2 * self.mlp(standardise(x, MODULATION_EPS) * (1 + scale2) + shift2)
 
 
 class Transformer(nnx.Module):
