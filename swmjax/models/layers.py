@@ -42,7 +42,9 @@ def linear(in_features: int, out_features: int, *, rngs: nnx.Rngs, use_bias: boo
     """A dense layer with the initial weights of torch.nn.Linear: uniform within 1/sqrt(in_features)."""
     bound = in_features**-0.5
 
-    def uniform(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, out_sharding: object = None) -> jax.Array:
+    def uniform(
+        key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike, out_sharding: object = None
+    ) -> jax.Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return nnx.Linear(in_features, out_features, use_bias=use_bias, kernel_init=uniform, bias_init=uniform, rngs=rngs)

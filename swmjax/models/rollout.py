@@ -80,7 +80,7 @@ def rollout(
         return jnp.concatenate([frames[1:], predicted]), predicted[0]
 
     steps = jnp.arange(varying, horizon)
-    _, rest = jax.lax.scan(slide, frames[-window:], steps, unroll=min(steps.size, 4))
+    _, rest = jax.lax.scan(slide, frames[-window:], steps, unroll=min(steps.size, 2))
     return jnp.concatenate([frames[1:], rest])
 
 

@@ -97,7 +97,7 @@ class CEMSolver:
         )
 
     def sample_noise(
-        self, key: Key[Array, ""], step: Int[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype
+        self, key: Key[Array, ""], step: Int[Array, ""], shape: tuple[int, ...], dtype: jax.typing.DTypeLike
     ) -> Float[Array, "N H A"]:
         """Standard normal noise of one step: the only random draw of the solver, so tests can put in recorded noise.
 

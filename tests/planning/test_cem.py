@@ -1,7 +1,5 @@
 """CEM against recorded runs of the reference, and its rules one by one."""
 
-import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -9,24 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
+from planning.recorded_cem import RecordedCEM
 
 from swmjax.planning import CEMSolver, Status, solve
 from swmjax.planning.validation import check_choice, check_integer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (4,), np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class RecordedCEM(CEMSolver):
-    """CEM that draws recorded noise [n_steps, N, H, A] instead of sampling."""
-
-    noise: jax.Array | None = None
-
-    def sample_noise(self, key, step, shape, dtype):
-        assert self.noise is not None
-        assert self.noise.shape[1:] == shape
-        return self.noise[step].astype(dtype)
 
 
 def quad(target, actions):
@@ -45,20 +32,6 @@ def recorded_noise(golden, batch_sizes, n_steps):
     return jnp.asarray(np.concatenate(batches))
 
 
-def run_recorded(solver, cost, noise, targets, warm_start=None):
-    @jax.jit
-    @jax.vmap
-    def run(noise, target, warm_start):
-        recorded = RecordedCEM(**dataclasses.asdict(solver), noise=noise)
-        state = recorded.init(jax.random.key(0), SPACE, noise.shape[2], warm_start)
-        state, trace = jax.lax.scan(
-            lambda carry, _: recorded.step(carry, lambda actions: cost(target, actions)), state, length=solver.n_steps
-        )
-        return state, recorded.finish(state), trace
-
-    return run(noise, targets, warm_start)
-
-
 @pytest.mark.parametrize(
     ("name", "cost", "batch_sizes"), [("cem_quad", quad, [1, 1, 1]), ("cem_wavy_warm", wavy, [2, 1])]
 )
@@ -67,7 +40,14 @@ def test_recorded_noise_reproduces_the_reference(name, cost, batch_sizes):
     solver = CEMSolver(num_samples=40, n_steps=5, topk=6)
     noise = recorded_noise(golden, batch_sizes, solver.n_steps)
     warm_start = jnp.asarray(golden["in_init_action"]) if "in_init_action" in golden else jnp.zeros((3, 6, 4))
-    state, plan, trace = run_recorded(solver, cost, noise, jnp.asarray(golden["in_target"]), warm_start)
+
+    @jax.jit
+    @jax.vmap
+    def run(noise, target, warm_start):
+        recorded = RecordedCEM.replay(solver, noise)
+        return recorded.run(lambda actions: cost(target, actions), SPACE, noise.shape[2], warm_start)
+
+    state, plan, trace = run(noise, jnp.asarray(golden["in_target"]), warm_start)
     np.testing.assert_allclose(plan.actions, golden["out_actions"], atol=1e-5)
     np.testing.assert_allclose(state.std, golden["out_var"], atol=1e-5)
     np.testing.assert_allclose(plan.cost, golden["out_costs"], rtol=1e-5)

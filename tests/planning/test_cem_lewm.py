@@ -1,0 +1,77 @@
+"""CEM in the latent space of an imported LeWM, with the noise that the reference drew."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from gymnasium.spaces import Box
+from planning.recorded_cem import RecordedCEM
+
+from swmjax.checkpoints import load_pretrained
+from swmjax.planning import CEMSolver, GoalMSE, encode_problems, latent_cost, shooting_cost, solve, solve_batch
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+SPACE = Box(-1.0, 1.0, (10,), np.float32)
+SOLVER = CEMSolver(num_samples=32, n_steps=6, topk=8)
+
+
+def load(name):
+    graphdef, weights = nnx.split(load_pretrained(GOLDEN / name))
+    io = {key: jnp.asarray(value) for key, value in np.load(GOLDEN / f"{name}_io.npz").items()}
+    return graphdef, weights, io["pixels"][:, -1:], io["goal"]
+
+
+@pytest.mark.parametrize("name", ["lewm_mini_hf4", "lewm_mini_hf5"])
+def test_recorded_noise_reproduces_the_reference(name):
+    graphdef, weights, pixels, goal = load(name)
+    golden = np.load(GOLDEN / f"cem_{name}.npz")
+
+    @jax.jit
+    def run(weights, noise):
+        model = nnx.merge(graphdef, weights)
+        cost = latent_cost(model, GoalMSE())
+
+        def one(problem, noise):
+            recorded = RecordedCEM.replay(SOLVER, noise)
+            return recorded.run(lambda actions: cost(problem, actions), SPACE, 5)
+
+        return jax.vmap(one)(encode_problems(model, pixels, goal, jnp.zeros((2, 0, 10))), noise)
+
+    state, plan, _ = run(weights, jnp.asarray(golden["noise"]))
+    np.testing.assert_allclose(plan.actions, golden["actions"], atol=1e-4)
+    np.testing.assert_allclose(state.std, golden["final_std"], atol=1e-4)
+    np.testing.assert_allclose(plan.cost, golden["final_elite_cost"], rtol=1e-4)
+
+
+def test_batch_and_single_problems_plan_alike():
+    graphdef, weights, pixels, goal = load("lewm_mini_hf5")
+    solver, key, history = CEMSolver(num_samples=16, n_steps=2, topk=4), jax.random.key(5), jnp.zeros((2, 0, 10))
+
+    @jax.jit
+    def batched(weights):
+        model = nnx.merge(graphdef, weights)
+        problems = encode_problems(model, pixels, goal, history)
+        return solve_batch(solver, latent_cost(model, GoalMSE()), problems, SPACE, key, 4)
+
+    @jax.jit
+    def single(weights, pixels, goal, key):
+        cost = shooting_cost(nnx.merge(graphdef, weights), GoalMSE(), pixels, goal, history[0])
+        return solve(solver, cost, SPACE, key, 4)
+
+    plans = batched(weights)
+    for index in range(2):
+        plan = single(weights, pixels[index], goal[index], jax.random.fold_in(key, index))
+        np.testing.assert_allclose(plan.actions, plans.actions[index], atol=1e-5)
+        np.testing.assert_allclose(plan.cost, plans.cost[index], rtol=1e-5)
+
+
+def test_goal_mse_reductions():
+    latents, goal = jnp.arange(24.0).reshape(2, 3, 4), jnp.ones((1, 4))
+    by_hand = np.square(np.asarray(latents)[:, -1] - 1)
+    np.testing.assert_allclose(GoalMSE()(latents, goal), by_hand.sum(-1))
+    np.testing.assert_allclose(GoalMSE(reduction="mean")(latents, goal), by_hand.mean(-1))
+    gradient = jax.grad(lambda goal: jnp.sum(GoalMSE()(latents, goal)))(goal)
+    np.testing.assert_array_equal(gradient, 0)
