@@ -1,0 +1,143 @@
+"""One step of the physics: move, find contacts, solve them by sequential impulses.
+
+The order of operations, the split between velocity and position correction, and the life of a remembered contact are
+those of Munk2D, so that trajectories agree with pymunk to rounding. Contacts are frictionless and inelastic, which
+is what every task of the reference uses.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from envs_mjx.rigid2d import narrow, ordering
+from envs_mjx.rigid2d.batching import max_in_batch
+from envs_mjx.rigid2d.indexing import pick
+from envs_mjx.rigid2d.solver import solve
+from envs_mjx.rigid2d.types import Bodies, ContactCache, Contacts, Geometry, PhysicsState, World
+
+
+def rest(world: World, geometry: Geometry, bodies: Bodies) -> PhysicsState:
+    """A scene that was just built: no remembered contacts, shapes added in index order."""
+    dtype = bodies.position.dtype
+    slots, pairs = world.num_slots, world.num_pairs
+    tree = None
+    if world.ordered:
+        placed = narrow.place(world, geometry, bodies)
+        tree = ordering.plant(placed.boxes, _present(world, geometry))
+    return PhysicsState(
+        bodies=bodies,
+        cache=ContactCache(
+            feature=jnp.full((slots,), -1, jnp.int32),
+            impulse=jnp.zeros((slots,), dtype),
+            age=jnp.full((pairs,), world.collision_persistence, jnp.int32),
+        ),
+        contacts=narrow.no_contacts(slots, dtype),
+        tree=tree,
+    )
+
+
+def step(world: World, geometry: Geometry, state: PhysicsState, dt: float) -> PhysicsState:
+    """Advance the scene by `dt` seconds.
+
+    Args:
+        world: Fixed structure of the scene.
+        geometry: Shapes and inertias.
+        state: Bodies, remembered contacts, and the contacts of the last step.
+        dt: Duration in s, the same at every step (cached impulses are not rescaled).
+
+    Returns:
+        The state after the step; its `contacts` are those that this step solved.
+    """
+    bodies = integrate(state.bodies, dt)
+    placed = narrow.place(world, geometry, bodies)
+    contacts = narrow.find_contacts(world, geometry, placed)
+    impulse, warm, age = _recall(world, state.cache, contacts)
+    tree, rank = _visit_order(world, state.tree, placed, bodies, contacts, age)
+    bodies, impulse = solve(world, geometry, bodies, contacts, impulse, warm, rank, dt)
+    renewed = pick(age, world.slot_pair) == 0
+    cache = ContactCache(
+        feature=jnp.where(renewed, contacts.feature, state.cache.feature),
+        impulse=jnp.where(renewed, impulse, state.cache.impulse),
+        age=age,
+    )
+    return PhysicsState(bodies=bodies, cache=cache, contacts=contacts, tree=tree)
+
+
+def integrate(bodies: Bodies, dt: float) -> Bodies:
+    """Move by velocity and position correction, and forget the correction."""
+    return bodies.replace(
+        position=bodies.position + (bodies.velocity + bodies.bias_velocity) * dt,
+        angle=bodies.angle + (bodies.angular_velocity + bodies.bias_angular_velocity) * dt,
+        bias_velocity=jnp.zeros_like(bodies.bias_velocity),
+        bias_angular_velocity=jnp.zeros_like(bodies.bias_angular_velocity),
+    )
+
+
+def _present(world, geometry):
+    return jnp.concatenate([jnp.ones((len(world.circles),), bool), geometry.polygon_mask])
+
+
+def _recall(world: World, cache: ContactCache, contacts: Contacts):
+    """Match contacts with remembered ones.
+
+    Returns the accumulated impulse to start from [slots], whether it is applied at once [slots] (only pairs that also
+    touched in the last step), and the new ages [pairs].
+    """
+    single, slots = len(world.circle_polygon), world.num_slots
+    age = pick(cache.age, world.slot_pair)
+    # In a pair with two slots a feature may come back in the other slot.
+    partner = np.array([*range(single), *(single + (i ^ 1) for i in range(slots - single))], np.int32)
+    recalled = jnp.where(contacts.feature == cache.feature, cache.impulse, 0.0)
+    swapped = (contacts.feature == pick(cache.feature, partner)) & (partner != np.arange(slots))
+    recalled = jnp.where(swapped, pick(cache.impulse, partner), recalled)
+    impulse = jnp.where(contacts.active & (age < world.collision_persistence), recalled, 0.0)
+    warm = contacts.active & (age == 0)
+    doubled = contacts.active[single:].reshape(-1, 2)
+    touching = jnp.concatenate([contacts.active[:single], jnp.any(doubled, axis=1)])
+    return impulse, warm, jnp.where(touching, 0, jnp.minimum(cache.age + 1, world.collision_persistence))
+
+
+def _visit_order(world, tree, placed, bodies, contacts, age) -> tuple[ordering.LeafTree | None, Int[Array, " slots"]]:
+    """The tree of this step, and the rank of every active slot in the solver's order."""
+    in_order = jnp.cumsum(contacts.active, dtype=jnp.int32) - 1
+    if not world.ordered:
+        return tree, in_order
+    ranks = ordering.static_ranks(world.static_boxes)
+    velocity = pick(bodies.velocity, world.circles + world.polygons)
+    tree, moved = ordering.advance(tree, placed.boxes, velocity, world.update_order, ranks)
+
+    single = len(world.circle_polygon)
+    doubled = contacts.active[single:].reshape(-1, 2)
+
+    def by_tree():
+        first, second = _pair_keys(world, ordering.order(tree, moved, ranks))
+        earlier = (first[:, None] < first[None, :]) | (
+            (first[:, None] == first[None, :]) & (second[:, None] < second[None, :])
+        )
+        points = jnp.concatenate([contacts.active[:single].astype(jnp.int32), doubled.sum(axis=1, dtype=jnp.int32)])
+        base = jnp.where(earlier, points[:, None], 0).sum(axis=0)
+        second_rank = base[single:] + doubled[:, 0]
+        return jnp.concatenate([base[:single], jnp.stack([base[single:], second_rank], axis=1).reshape(-1)])
+
+    crowded = max_in_batch((age == 0).sum().astype(jnp.int32)) > 1
+    return tree, jax.lax.cond(crowded, by_tree, lambda: in_order)
+
+
+def _pair_keys(world, keys: ordering.Order):
+    """Sort keys of every pair, in the order of the world's pairs."""
+    circles = len(world.circles)
+    first, second = [], []
+    if world.circle_polygon:
+        i, j = np.array(world.circle_polygon).T
+        first.append(keys.pair_first[i, circles + j])
+        second.append(keys.pair_second[i, circles + j])
+    if world.segment_polygon:
+        k, m = np.array(world.segment_polygon).T
+        first.append(keys.wall_first[k, circles + m])
+        second.append(keys.wall_second[k, circles + m])
+    if world.polygon_polygon:
+        p, q = np.array(world.polygon_polygon).T
+        first.append(keys.pair_first[circles + p, circles + q])
+        second.append(keys.pair_second[circles + p, circles + q])
+    return jnp.concatenate(first), jnp.concatenate(second)
