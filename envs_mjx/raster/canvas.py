@@ -23,7 +23,7 @@ _WORD = 32
 class Canvas:
     """Colour index of every sampled pixel, one bit a plane, lowest bit first."""
 
-    planes: UInt32[Array, "planes words rows"]
+    planes: tuple[UInt32[Array, "words rows"], ...]
 
 
 def sampled_rows(resize: Resize) -> Int[Array, " rows"]:
@@ -80,14 +80,15 @@ def blank(resize: Resize, colours: int) -> Canvas:
     """Canvas filled with palette entry 0, able to hold `colours` of them."""
     planes = max(colours - 1, 1).bit_length()
     rows, words = resize.taps * resize.size, resize.taps * _words_per_row(resize)
-    return Canvas(planes=jnp.zeros((planes, words, rows), jnp.uint32))
+    return Canvas(planes=(jnp.zeros((words, rows), jnp.uint32),) * planes)
 
 
 def paint(canvas: Canvas, mask: UInt32[Array, "words rows"], colour: int | Int[Array, ""]) -> Canvas:
     """Lay one palette colour over the canvas where the mask is set."""
     index = jnp.asarray(colour).astype(jnp.uint32)
-    planes = [(plane & ~mask) | (mask & -(index >> bit & 1)) for bit, plane in enumerate(canvas.planes)]
-    return Canvas(planes=jnp.stack(planes))
+    # Without the barrier XLA would work the mask out again for every plane.
+    mask = jax.lax.optimization_barrier(mask)
+    return Canvas(planes=tuple((p & ~mask) | (mask & -(index >> bit & 1)) for bit, p in enumerate(canvas.planes)))
 
 
 def _select(bits: Sequence[Array], entries: Sequence[Array]) -> Array:
@@ -118,9 +119,10 @@ def compose(canvas: Canvas, palette: UInt8[Array, "colours 3"], resize: Resize) 
         Image with one word a pixel, see `unpack`.
     """
     taps, size, words = resize.taps, resize.size, _words_per_row(resize)
-    entries = list(pack_palette(palette))
-    planes = jax.lax.optimization_barrier(canvas.planes)
-    planes = jnp.moveaxis(planes.reshape(-1, taps, words, taps, size), 2, -1)[..., None]
+    # Words that lie side by side in the image are brought side by side in memory. The barrier keeps XLA from doing
+    # this, and all that comes before it, again for every pixel.
+    planes = [jnp.moveaxis(plane.reshape(taps, words, taps, size), 1, -1)[..., None] for plane in canvas.planes]
+    planes, entries = jax.lax.optimization_barrier((planes, list(pack_palette(palette))))
     position = jnp.arange(_WORD, dtype=jnp.uint32).reshape(1, 1, _WORD)
 
     def sample(row_tap: int, column_tap: int) -> UInt32[Array, "size padded"]:
@@ -179,10 +181,12 @@ def window(
     taps, words = resize.taps, _words_per_row(resize)
     some = min(words, (size - 1) // _WORD + 2)
     first_word = jnp.minimum(column // _WORD, words - some)
-    planes = canvas.planes.reshape(-1, taps, words, taps, resize.size)
-    planes = jax.lax.dynamic_slice(
-        planes, (0, 0, first_word, 0, row), (planes.shape[0], taps, some, taps, size)
-    )
+    planes = [
+        jax.lax.dynamic_slice(
+            plane.reshape(taps, words, taps, resize.size), (0, first_word, 0, row), (taps, some, taps, size)
+        )
+        for plane in canvas.planes
+    ]
     column = column - _WORD * first_word + jnp.arange(size, dtype=jnp.int32)
     word, bit = (column // _WORD)[None, :], (column % _WORD).astype(jnp.uint32)[None, :]
     entries = list(pack_palette(palette))

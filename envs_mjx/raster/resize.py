@@ -1,6 +1,7 @@
 """Shrinking a square canvas to N x N pixels with the rounding of OpenCV's default bilinear resize."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -69,9 +70,9 @@ class Resize:
 
     def blend(
         self,
-        samples: list[list[Int[Array, "*dims"]]],
-        row_weights: Int[Array, "2 *dims_y"],
-        column_weights: Int[Array, "2 *dims_x"],
+        samples: Sequence[Sequence[Int[Array, "*dims"]]],
+        row_weights: Int[Array, "2 ..."],
+        column_weights: Int[Array, "2 ..."],
     ) -> Int[Array, "*dims"]:
         """Mix canvas samples into output pixels.
 

@@ -116,7 +116,7 @@ def _visit_order(world, tree, placed, bodies, contacts, age) -> tuple[ordering.L
             (first[:, None] == first[None, :]) & (second[:, None] < second[None, :])
         )
         points = jnp.concatenate([contacts.active[:single].astype(jnp.int32), doubled.sum(axis=1, dtype=jnp.int32)])
-        base = jnp.where(earlier, points[:, None], 0).sum(axis=0)
+        base = jnp.where(earlier, points[:, None], 0).sum(axis=0, dtype=jnp.int32)
         second_rank = base[single:] + doubled[:, 0]
         return jnp.concatenate([base[:single], jnp.stack([base[single:], second_rank], axis=1).reshape(-1)])
 
