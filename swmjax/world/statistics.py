@@ -1,0 +1,72 @@
+"""Figures of an evaluation: an interval for a success rate, a summary of latencies."""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Bounds of a success rate, sensible for few trials and for rates near 0 and 1.
+
+    Args:
+        successes: how many trials succeeded, 0 to `trials`.
+        trials: how many were run, at least 1.
+        confidence: how often such an interval holds the true rate, between 0 and 1 exclusive.
+
+    Returns:
+        Lower and upper bound, 0 to 1; exactly 0 without a success and exactly 1 without a failure.
+
+    Raises:
+        ValueError: if a number is out of its range.
+
+    Source: E. B. Wilson 1927; R. G. Newcombe 1998, method 3.
+    """
+    if trials < 1:
+        raise ValueError(f"trials is {trials}, an interval needs at least 1")
+    if not 0 <= successes <= trials:
+        raise ValueError(f"successes is {successes}, it must be between 0 and trials ({trials})")
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence is {confidence}, it must be between 0 and 1 exclusive")
+    # From the lower tail: 0.5 + confidence / 2 rounds to 1 for a confidence close to 1.
+    z = -statistics.NormalDist().inv_cdf((1.0 - confidence) / 2.0)
+    centre = successes + z * z / 2.0
+    spread = z * math.sqrt(successes * (trials - successes) / trials + z * z / 4.0)
+    low = 0.0 if successes == 0 else (centre - spread) / (trials + z * z)
+    high = 1.0 if successes == trials else (centre + spread) / (trials + z * z)
+    return low, high
+
+
+@dataclasses.dataclass(frozen=True)
+class Latency:
+    """How long one thing took, over several measurements.
+
+    Attributes:
+        median: seconds; half of the measurements took no longer.
+        p95: seconds; 95 % took no longer, interpolated between neighbours.
+        n: number of measurements.
+    """
+
+    median: float
+    p95: float
+    n: int
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> "Latency":
+        """Summarise measurements.
+
+        Args:
+            seconds: at least one duration, s, finite and not negative.
+
+        Raises:
+            ValueError: if there is no measurement or one is no duration.
+        """
+        if len(seconds) == 0:
+            raise ValueError("no latency was measured, a summary needs at least 1")
+        for i, value in enumerate(seconds):
+            if not 0.0 <= value < math.inf:
+                raise ValueError(f"latency {i} is {value} s, it must be finite and not negative")
+        median, p95 = np.percentile(np.asarray(seconds, float), [50, 95]).tolist()
+        return cls(median=median, p95=p95, n=len(seconds))
