@@ -111,3 +111,19 @@ class Env(abc.ABC):
     @abc.abstractmethod
     def set_goal(self, state: State, goal: Array) -> State:
         """Replace the goal; physics and factors stay."""
+
+    @abc.abstractmethod
+    def goal_from(self, state: State) -> Array:
+        """The goal that a state reaches, as `set_goal` takes it."""
+
+    @abc.abstractmethod
+    def distance(self, state: State) -> Float[Array, ""]:
+        """Distance from the goal in the environment's own unit (px for 2-D environments)."""
+
+    @abc.abstractmethod
+    def planning_cost(self, state: State) -> Float[Array, ""]:
+        """What a planner through the environment's physics should minimise; 0 exactly at the goal."""
+
+    @abc.abstractmethod
+    def weak_action(self, key: Array, state: State) -> Array:
+        """An action of the policy that reachable goals are made with."""

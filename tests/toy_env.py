@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import gymnasium
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -75,3 +76,15 @@ class PointEnv(Env):
 
     def set_goal(self, state, goal):
         return self._observed(state.replace(goal=goal))
+
+    def goal_from(self, state):
+        return state.physics
+
+    def distance(self, state):
+        return jnp.abs(state.physics - state.goal)[0]
+
+    def planning_cost(self, state):
+        return self.distance(state) ** 2
+
+    def weak_action(self, key, state):
+        return jax.random.uniform(key, (1,), minval=-1.0, maxval=1.0)

@@ -1,4 +1,4 @@
-"""Indexing with indices known when the program is written: slices instead of gathers, which are slow on a CPU."""
+"""Indexing with indices known when the program is written: slices and broadcasts, not gathers, which CPUs do slowly."""
 
 from collections.abc import Sequence
 
@@ -8,21 +8,38 @@ from jaxtyping import Array, Shaped
 
 def pick(x: Shaped[Array, "n *rest"], index: Sequence[int]) -> Shaped[Array, "m *rest"]:
     """`x[index]` for a static index."""
-    index = tuple(int(i) for i in index)
-    if index == tuple(range(x.shape[0])):
-        return x
-    if len(set(index)) == 1:
-        return jnp.broadcast_to(x[index[0]][None], (len(index), *x.shape[1:]))
-    runs: list[list[int]] = []
-    for i in index:
-        if runs and runs[-1][1] == i:
-            runs[-1][1] += 1
-        else:
-            runs.append([i, i + 1])
-    return jnp.concatenate([x[a:b] for a, b in runs])
+    index = [int(i) for i in index]
+    rest = x.shape[1:]
+    pieces = []
+    start = 0
+    while start < len(index):
+        length, repeats = _run(index, start)
+        piece = x[index[start] : index[start] + length]
+        if repeats > 1:
+            piece = jnp.broadcast_to(piece[:, None], (length, repeats, *rest)).reshape(length * repeats, *rest)
+        pieces.append(piece)
+        start += length * repeats
+    return pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces)
 
 
 def put(x: Shaped[Array, " n"], index: Sequence[int], values: Shaped[Array, " m"]) -> Shaped[Array, " n"]:
     """`x.at[index].set(values)` for a static index without repeats."""
     place = {int(i): k for k, i in enumerate(index)}
     return jnp.stack([values[place[i]] if i in place else x[i] for i in range(x.shape[0])])
+
+
+def swap_halves(x: Shaped[Array, " n"], single: int) -> Shaped[Array, " n"]:
+    """Exchange neighbours (0 with 1, 2 with 3, ...) after the first `single` entries."""
+    doubled = x[single:].reshape(-1, 2)
+    return jnp.concatenate([x[:single], doubled[:, ::-1].reshape(-1)])
+
+
+def _run(index: list[int], start: int) -> tuple[int, int]:
+    """The longest piece a, a, b, b, ... of consecutive numbers, each equally often, as (numbers, times each)."""
+    repeats = 1
+    while start + repeats < len(index) and index[start + repeats] == index[start]:
+        repeats += 1
+    length = 1
+    while index[start + length * repeats : start + (length + 1) * repeats] == [index[start] + length] * repeats:
+        length += 1
+    return length, repeats

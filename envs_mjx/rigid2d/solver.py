@@ -15,7 +15,7 @@ from envs_mjx.rigid2d.batching import max_in_batch
 from envs_mjx.rigid2d.indexing import pick, put
 from envs_mjx.rigid2d.types import Bodies, Contacts, Geometry, World
 
-_LENGTHS = (0, 1, 2, 4, 8)
+_LENGTHS = (0, 1, 2, 4, 6, 10)
 """Numbers of contacts for which there is a program, besides the number of slots."""
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Int
 
 from envs_mjx.rigid2d import narrow, ordering
 from envs_mjx.rigid2d.batching import max_in_batch
-from envs_mjx.rigid2d.indexing import pick
+from envs_mjx.rigid2d.indexing import pick, swap_halves
 from envs_mjx.rigid2d.solver import solve
 from envs_mjx.rigid2d.types import Bodies, ContactCache, Contacts, Geometry, PhysicsState, World
 
@@ -86,11 +86,10 @@ def _recall(world: World, cache: ContactCache, contacts: Contacts):
     """
     single, slots = len(world.circle_polygon), world.num_slots
     age = pick(cache.age, world.slot_pair)
-    # In a pair with two slots a feature may come back in the other slot.
-    partner = np.array([*range(single), *(single + (i ^ 1) for i in range(slots - single))], np.int32)
     recalled = jnp.where(contacts.feature == cache.feature, cache.impulse, 0.0)
-    swapped = (contacts.feature == pick(cache.feature, partner)) & (partner != np.arange(slots))
-    recalled = jnp.where(swapped, pick(cache.impulse, partner), recalled)
+    # In a pair with two slots a feature may come back in the other slot.
+    swapped = (contacts.feature == swap_halves(cache.feature, single)) & (np.arange(slots) >= single)
+    recalled = jnp.where(swapped, swap_halves(cache.impulse, single), recalled)
     impulse = jnp.where(contacts.active & (age < world.collision_persistence), recalled, 0.0)
     warm = contacts.active & (age == 0)
     doubled = contacts.active[single:].reshape(-1, 2)
@@ -126,18 +125,17 @@ def _visit_order(world, tree, placed, bodies, contacts, age) -> tuple[ordering.L
 
 def _pair_keys(world, keys: ordering.Order):
     """Sort keys of every pair, in the order of the world's pairs."""
-    circles = len(world.circles)
+    circles, leaves = len(world.circles), len(world.circles) + len(world.polygons)
     first, second = [], []
-    if world.circle_polygon:
-        i, j = np.array(world.circle_polygon).T
-        first.append(keys.pair_first[i, circles + j])
-        second.append(keys.pair_second[i, circles + j])
-    if world.segment_polygon:
-        k, m = np.array(world.segment_polygon).T
-        first.append(keys.wall_first[k, circles + m])
-        second.append(keys.wall_second[k, circles + m])
-    if world.polygon_polygon:
-        p, q = np.array(world.polygon_polygon).T
-        first.append(keys.pair_first[circles + p, circles + q])
-        second.append(keys.pair_second[circles + p, circles + q])
+    groups = (
+        (world.circle_polygon, 0, keys.pair_first, keys.pair_second),
+        (world.segment_polygon, None, keys.wall_first, keys.wall_second),
+        (world.polygon_polygon, circles, keys.pair_first, keys.pair_second),
+    )
+    for pairs, shift, one, two in groups:
+        # Walls by leaf and leaves by leaf alike: the entry of (i, j) in a table whose rows are leaves.
+        index = [(circles + j) * one.shape[0] + i if shift is None else (shift + i) * leaves + circles + j for i, j in pairs]
+        if pairs:
+            first.append(pick((one.T if shift is None else one).reshape(-1), index))
+            second.append(pick((two.T if shift is None else two).reshape(-1), index))
     return jnp.concatenate(first), jnp.concatenate(second)
