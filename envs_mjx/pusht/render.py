@@ -44,7 +44,7 @@ class PushTScene:
         agent_is_circle: a disc, or the rectangles of `agent_parts`.
         agent_center: centre of the disc.
         agent_radius: radius of the disc, px.
-        agent_parts: world corners of the agent's rectangles; an empty first axis leaves polygonal agents out altogether.
+        agent_parts: world corners of the agent's rectangles; an empty first axis leaves polygonal agents out.
         agent_part_mask: which of the agent's rectangles exist.
         agent_color: outline colour; the inside is lighter.
         contacts_a: contact points on the first shape.
@@ -139,17 +139,27 @@ def render_scene(scene: PushTScene, resolution: int) -> UInt8[Array, "H W 3"]:
     discs = jax.vmap(lambda radius: raster.disc(center, radius, rows, _AGENT_MAX_RADIUS))(radii)
     discs = raster.where(scene.agent_is_circle, discs)
 
-    goal_masks, fill_masks, outline_masks, disc_masks = (
-        raster.cover(spans, resize) for spans in (goal, fills, outlines, discs)
-    )
     canvas = raster.blank(resize, _COLORS)
-    canvas = raster.paint(canvas, raster.union(goal_masks), _GOAL)
-    for fill, outline, agent in zip(fill_masks, outline_masks, of_agent, strict=True):
+    canvas = raster.paint(canvas, raster.union(raster.cover(goal, resize)), _GOAL)
+    # The disc and the walls lie over all rectangles. They are painted first and their pixels kept, so that the loop
+    # over the rectangles comes last: what a loop returns lies in memory, where XLA would fuse a chain of paints into
+    # everything that follows.
+    disc, inner_disc = raster.cover(discs, resize)
+    walls = jnp.asarray(_wall_mask(resolution))
+    canvas = raster.paint(canvas, disc, _AGENT)
+    canvas = raster.paint(canvas, inner_disc, _AGENT_FILL)
+    canvas = raster.paint(canvas, walls, _WALL)
+    free = ~(disc | inner_disc | walls)[None]
+
+    fill_masks = free & raster.cover(fills, resize)
+    outline_masks = free & jax.vmap(lambda spans: raster.union(raster.cover(spans, resize)))(outlines)
+
+    def paint_part(canvas: raster.Canvas, part: tuple) -> tuple[raster.Canvas, None]:
+        fill, outline, agent = part
         canvas = raster.paint(canvas, fill, jnp.where(agent, _AGENT_FILL, _BLOCK_FILL))
-        canvas = raster.paint(canvas, raster.union(outline), jnp.where(agent, _AGENT, _BLOCK))
-    canvas = raster.paint(canvas, disc_masks[0], _AGENT)
-    canvas = raster.paint(canvas, disc_masks[1], _AGENT_FILL)
-    canvas = raster.paint(canvas, jnp.asarray(_wall_mask(resolution)), _WALL)
+        return raster.paint(canvas, outline, jnp.where(agent, _AGENT, _BLOCK)), None
+
+    canvas, _ = jax.lax.scan(paint_part, canvas, (fill_masks, outline_masks, of_agent))
 
     colors = {
         _BACKGROUND: scene.background,

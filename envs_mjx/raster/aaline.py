@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int, UInt8, UInt32
 
-from envs_mjx.raster.canvas import Canvas, blend_packed, pack_palette, window
+from envs_mjx.raster.canvas import Canvas, blend_packed, window
 from envs_mjx.raster.resize import Resize
 
 _TILE = 16  # canvas pixels of a line, along its longer axis, that one tile holds
@@ -110,7 +110,7 @@ def draw_aalines(
     """
     order = jnp.argsort(~mask, stable=True)[:max_lines]
     mask = mask[order]
-    lines = jax.lax.optimization_barrier(_walk(starts[order], ends[order], max_length))
+    lines = _walk(starts[order], ends[order], max_length)
 
     # Tiles: each line is cut into stretches, numbered line by line.
     stretches = jnp.where(mask, jnp.minimum(lines.steps, max_length) // _TILE + 1, 0)

@@ -1,7 +1,7 @@
 """A canvas of bit planes: painting in palette colours, 32 pixels a word, only where an output image samples it.
 
-The canvas holds the sampled rows and columns alone. A pixel's colour is an index into a small palette, and each bit of the
-index is a plane of 32-bit words, so that laying one primitive over the others costs a few word operations a row.
+The canvas holds the sampled rows and columns alone. A pixel's colour is an index into a small palette, and each bit of
+the index is a plane of 32-bit words, so that laying one primitive over the others costs a few word operations a row.
 """
 
 import functools
@@ -45,19 +45,14 @@ def cover(spans: Spans, resize: Resize) -> UInt32[Array, "*prims words rows"]:
     Returns:
         Masks; words run tap by tap, then along the output columns, lowest bit leftmost.
     """
-    # The barrier keeps XLA from working the spans out again for every word.
-    lo, hi = jax.lax.optimization_barrier((resize.count_below(spans.lo), resize.count_below(spans.hi + 1)))
-    base = _WORD * jnp.arange(_words_per_row(resize), dtype=jnp.int32)
+    base = (_WORD * jnp.arange(_words_per_row(resize), dtype=jnp.int32)).reshape((1,) * spans.lo.ndim + (-1, 1))
 
     def from_column(count: Int[Array, "taps *dims"]) -> UInt32[Array, "*prims words rows"]:
-        shift = jnp.clip(
-            jnp.moveaxis(count, 0, -2)[..., :, None, :] - base.reshape((1,) * (count.ndim - 1) + (-1, 1)), 0, _WORD
-        )
-        ones = jnp.full(shift.shape, 0xFFFFFFFF, jnp.uint32)
-        bits = jax.lax.shift_left(ones, shift.astype(jnp.uint32))
+        shift = jnp.clip(jnp.moveaxis(count, 0, -2)[..., :, None, :] - base, 0, _WORD).astype(jnp.uint32)
+        bits = jax.lax.shift_left(jnp.full(shift.shape, 0xFFFFFFFF, jnp.uint32), shift)
         return bits.reshape((*bits.shape[:-3], -1, bits.shape[-1]))
 
-    return from_column(lo) & ~from_column(hi)
+    return from_column(resize.count_below(spans.lo)) & ~from_column(resize.count_below(spans.hi + 1))
 
 
 def union(masks: UInt32[Array, "prims words rows"]) -> UInt32[Array, "words rows"]:
@@ -86,8 +81,6 @@ def blank(resize: Resize, colours: int) -> Canvas:
 def paint(canvas: Canvas, mask: UInt32[Array, "words rows"], colour: int | Int[Array, ""]) -> Canvas:
     """Lay one palette colour over the canvas where the mask is set."""
     index = jnp.asarray(colour).astype(jnp.uint32)
-    # Without the barrier XLA would work the mask out again for every plane.
-    mask = jax.lax.optimization_barrier(mask)
     return Canvas(planes=tuple((p & ~mask) | (mask & -(index >> bit & 1)) for bit, p in enumerate(canvas.planes)))
 
 
@@ -119,10 +112,11 @@ def compose(canvas: Canvas, palette: UInt8[Array, "colours 3"], resize: Resize) 
         Image with one word a pixel, see `unpack`.
     """
     taps, size, words = resize.taps, resize.size, _words_per_row(resize)
-    # Words that lie side by side in the image are brought side by side in memory. The barrier keeps XLA from doing
-    # this, and all that comes before it, again for every pixel.
-    planes = [jnp.moveaxis(plane.reshape(taps, words, taps, size), 1, -1)[..., None] for plane in canvas.planes]
-    planes, entries = jax.lax.optimization_barrier((planes, list(pack_palette(palette))))
+    entries = list(pack_palette(palette))
+    # One array of all planes, the words of an image row side by side: XLA makes it once, where it would work separate
+    # planes out again for every pixel that reads them.
+    planes = jnp.stack(canvas.planes).reshape(-1, taps, words, taps, size)
+    planes = jnp.moveaxis(planes, 2, -1)[..., None]
     position = jnp.arange(_WORD, dtype=jnp.uint32).reshape(1, 1, _WORD)
 
     def sample(row_tap: int, column_tap: int) -> UInt32[Array, "size padded"]:

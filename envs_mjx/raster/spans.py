@@ -127,7 +127,7 @@ def disc(center: Int[Array, "2"], radius: Int[Array, ""], rows: Int[Array, " row
     offset = rows - center[1]
     distance = jnp.where(offset < 0, -1 - offset, offset)
     if max_radius <= 4:  # a few selects are faster than a gather on every row
-        half = sum(jnp.where(distance == d, widths[d], 0) for d in range(max_radius))
+        half = functools.reduce(lambda h, d: jnp.where(distance == d, widths[d], h), range(max_radius), 0 * distance)
     else:
         half = widths[jnp.minimum(distance, max_radius)]
     return where(half > 0, Spans(lo=center[0] - half, hi=center[0] + half - 1))
@@ -162,9 +162,7 @@ def _clip_line(
     return clipped_start, clipped_end, meets
 
 
-def wide_line(
-    start: Int[Array, "2"], end: Int[Array, "2"], width: int, rows: Int[Array, " rows"], size: int
-) -> Spans:
+def wide_line(start: Int[Array, "2"], end: Int[Array, "2"], width: int, rows: Int[Array, " rows"], size: int) -> Spans:
     """Line of a width above 1, its ends cut along an axis.
 
     Args:
