@@ -7,6 +7,8 @@ Time leads every shape here, so that a step is a contiguous slice and steps, pro
 rows of one matrix product.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -20,7 +22,7 @@ KeysValues = list[tuple[Array, Array]]
 
 def rollout(
     predictor: Predictor,
-    pred_proj: object,
+    pred_proj: Callable[[Array], Array],
     latents: Float[Array, "Tc B 1 D"],
     past_conditions: Float[Array, "Th B 1 D"],
     conditions: Float[Array, "H B N D"],
@@ -44,13 +46,16 @@ def rollout(
     current = latents.shape[0] - 1
     horizon = conditions.shape[0]
 
-    def forecast(tokens, first_position, modulations, cache):
+    def forecast(
+        tokens: Array, first_position: int, modulations: list[Array], cache: list[KeysValues]
+    ) -> tuple[Array, list[KeysValues]]:
         tokens = tokens + positions[first_position : first_position + tokens.shape[0]]
         output, cache = _extend(transformer, tokens, modulations, cache, want_output=True)
+        assert output is not None
         return pred_proj(output), cache
 
-    def context_cache(first):
-        cache = [[] for _ in transformer.layers]
+    def context_cache(first: int) -> list[KeysValues]:
+        cache: list[KeysValues] = [[] for _ in transformer.layers]
         if first >= current:
             return cache
         tokens = latents[first:current] + positions[: current - first]
@@ -58,7 +63,7 @@ def rollout(
 
     shape = (1, *conditions.shape[1:3], latents.shape[-1])
     frames = jnp.broadcast_to(latents[current:], shape)
-    cache = context_cache(max(0, current + 1 - window))
+    cache: list[KeysValues] = []
     # Until the window holds predictions only, its length or its share of context changes from step to step.
     varying = min(horizon, window)
     for step in range(varying):
@@ -74,7 +79,7 @@ def rollout(
     if horizon == varying:
         return frames[1:]
 
-    def slide(frames, step):
+    def slide(frames: Array, step: Array) -> tuple[Array, Array]:
         modulations = [jax.lax.dynamic_slice_in_dim(m, step + 1 - window, window) for m in coming]
         predicted, _ = forecast(frames, 0, modulations, [[] for _ in transformer.layers])
         return jnp.concatenate([frames[1:], predicted]), predicted[0]
@@ -98,7 +103,7 @@ def _extend(
 ) -> tuple[Float[Array, "1 B n O"] | None, list[KeysValues]]:
     """Put S more tokens behind those in the cache; the output is that of the last one."""
     x = transformer.input_proj(x)
-    extended = []
+    extended: list[KeysValues] = []
     for layer, modulation, earlier in zip(transformer.layers, modulations, cache, strict=True):
         last = len(extended) == len(transformer.layers) - 1
         keep = x.shape[0] if not last else int(want_output)
@@ -128,7 +133,7 @@ def _attend(
         qkv = h @ kernel
         queries, kv = qkv[..., :inner], qkv[..., inner:]
     else:
-        queries = h[count - asking :] @ kernel[:, :inner] if asking else None
+        queries = h[count - asking :] @ kernel[:, :inner]
         kv = h @ kernel[:, inner:]
 
     keys_values = earlier + [(one[..., :inner], one[..., inner:]) for one in kv]

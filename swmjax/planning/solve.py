@@ -10,6 +10,7 @@ from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Int, Key
 
 from swmjax.planning.types import CostFn, Plan, Problem, Solver
+from swmjax.planning.validation import check_integer
 
 
 def solve(
@@ -50,6 +51,7 @@ def solve_batch(
     horizon: int,
     warm_start: Float[Array, "B W A"] | None = None,
     problem_ids: Int[Array, " B"] | None = None,
+    batch_size: int | None = None,
 ) -> Plan:
     """Plan for many problems as one program: matrix products merge problems and candidates.
 
@@ -64,6 +66,7 @@ def solve_batch(
         horizon: H, planner steps.
         warm_start: The first W <= H actions of every problem.
         problem_ids: Non-negative identifiers; 0 to B - 1 if not given.
+        batch_size: Problems solved side by side, the rest after them: bounds the memory; all at once if not given.
 
     Returns:
         Plans, every field with a leading axis of B problems.
@@ -85,4 +88,8 @@ def solve_batch(
         one_key = jax.random.fold_in(key, problem_id)
         return solve(solver, partial(cost_fn, problem), space, one_key, horizon, warm_start)
 
-    return jax.vmap(solve_one)(problems, problem_ids, warm_start)
+    arguments = problems, problem_ids, warm_start
+    if batch_size is None:
+        return jax.vmap(solve_one)(*arguments)
+    check_integer("batch_size", batch_size, 1)
+    return jax.lax.map(lambda one: solve_one(*one), arguments, batch_size=batch_size)

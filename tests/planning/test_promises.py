@@ -99,13 +99,13 @@ def test_a_plan_does_not_depend_on_the_batch(name):
     ids = jnp.asarray([4, 9, 2, 7, 31])
     warm_start = jnp.stack([jnp.full((2, 4), value) for value in (0.0, 0.1, 0.2, -0.1, 0.4)])
 
-    @jax.jit
-    def run(rows):
-        return solve_batch(solver, cost, targets[rows], SPACE, key, HORIZON, warm_start[rows], ids[rows])
+    @functools.partial(jax.jit, static_argnums=1)
+    def run(rows, batch_size):
+        return solve_batch(solver, cost, targets[rows], SPACE, key, HORIZON, warm_start[rows], ids[rows], batch_size)
 
-    whole = run(jnp.arange(5))
-    for rows in ([2], [4, 0, 1]):
-        part = run(jnp.asarray(rows))
+    whole = run(jnp.arange(5), None)
+    for rows, batch_size in (([2], None), ([4, 0, 1], None), ([4, 0, 1], 2)):
+        part = run(jnp.asarray(rows), batch_size)
         assert_equal(part, jax.tree.map(lambda leaf, rows=rows: leaf[jnp.asarray(rows)], whole))
 
 
