@@ -1,6 +1,7 @@
 """Rasteriser: pygame's primitives and OpenCV's resize, pixel for pixel, as pure JAX."""
 
 from envs_mjx.raster.aaline import draw_aalines
+from envs_mjx.raster.antialias import resize_antialiased
 from envs_mjx.raster.canvas import Canvas, blank, compose, cover, pack, paint, sampled_rows, union, unpack
 from envs_mjx.raster.resize import Resize
 from envs_mjx.raster.spans import (
@@ -28,6 +29,7 @@ __all__ = [
     "fat_segment_body",
     "pack",
     "paint",
+    "resize_antialiased",
     "sampled_rows",
     "to_pixels",
     "union",

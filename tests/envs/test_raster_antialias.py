@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from envs_mjx.raster.antialias import resize_antialiased
+from envs_mjx.raster import resize_antialiased
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
