@@ -114,9 +114,9 @@ def draw_aalines(
 
     # Tiles: each line is cut into stretches, numbered line by line.
     stretches = jnp.where(mask, jnp.minimum(lines.steps, max_length) // _TILE + 1, 0)
-    until = jnp.cumsum(stretches)
+    until = jnp.cumsum(stretches, dtype=jnp.int32)
     tile = jnp.arange(max_tiles, dtype=jnp.int32)
-    owner = jnp.minimum((tile[:, None] >= until[None, :]).sum(1), len(mask) - 1)
+    owner = jnp.minimum((tile[:, None] >= until[None, :]).sum(1, dtype=jnp.int32), len(mask) - 1)
     used = tile < until[-1]
     step = _TILE * (tile - (until - stretches)[owner])
     heights = lines.heights[owner]
@@ -131,7 +131,7 @@ def draw_aalines(
     row_weights, column_weights = jnp.asarray(resize.row_weights), jnp.asarray(resize.column_weights)
 
     def cut(table: Int[Array, "two size"], at: Int[Array, ""]) -> Int[Array, "two side"]:
-        return jax.lax.dynamic_slice(table, (0, at), (table.shape[0], side))
+        return jax.lax.dynamic_slice_in_dim(table, at, side, axis=1)
 
     def look(row: Int[Array, ""], column: Int[Array, ""]) -> UInt32[Array, "H W"]:
         return window(canvas, palette, row, column, side, resize)
@@ -151,7 +151,7 @@ def draw_aalines(
         return blend_packed(samples, cut(row_weights, row), cut(column_weights, column), resize)
 
     # Existing lines come first, so the loop is as long as there are any; under vmap, as the fullest picture needs.
-    tiles = jax.lax.fori_loop(0, mask.sum(), lay, jax.vmap(look)(corner[0], corner[1]))
+    tiles = jax.lax.fori_loop(0, mask.sum(dtype=jnp.int32), lay, jax.vmap(look)(corner[0], corner[1]))
     tiles = jax.vmap(finish)(tiles, corner[0], corner[1])
     places = jnp.where(used[:, None], corner.T, resize.size)
     numbers = jax.lax.ScatterDimensionNumbers(

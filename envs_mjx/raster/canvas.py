@@ -174,10 +174,10 @@ def window(
     """
     taps, words = resize.taps, _words_per_row(resize)
     some = min(words, (size - 1) // _WORD + 2)
-    first_word = jnp.minimum(column // _WORD, words - some)
+    first_word, zero = jnp.minimum(column // _WORD, words - some), jnp.zeros_like(row)
     planes = [
         jax.lax.dynamic_slice(
-            plane.reshape(taps, words, taps, resize.size), (0, first_word, 0, row), (taps, some, taps, size)
+            plane.reshape(taps, words, taps, resize.size), (zero, first_word, zero, row), (taps, some, taps, size)
         )
         for plane in canvas.planes
     ]

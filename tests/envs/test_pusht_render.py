@@ -23,7 +23,7 @@ RECTANGLES = {
 }
 
 
-def recorded_scenes() -> tuple[list[PushTScene], np.ndarray]:
+def recorded_scenes(dtype=np.float32) -> tuple[list[PushTScene], np.ndarray]:
     """Scenes of all shapes, many with deep contacts, and their frames."""
     golden = np.load(GOLDEN / "raster_scenes.npz")
     names = set(PushTScene.__dataclass_fields__) & set(golden.files)
@@ -34,7 +34,7 @@ def recorded_scenes() -> tuple[list[PushTScene], np.ndarray]:
     fields["contact_mask"] = golden["tick_mask"]
 
     def value(array):
-        return jnp.asarray(array.astype(np.float32) if array.dtype == float else array)
+        return jnp.asarray(array.astype(dtype) if array.dtype == float else array)
 
     scenes = [PushTScene(**{name: value(rows[i]) for name, rows in fields.items()}) for i in range(len(start))]
     return scenes, golden["frame"]
@@ -118,6 +118,8 @@ def test_vmap_and_float64_give_the_same_pixels(render):
     with jax.enable_x64(True):
         for shape, (state, image) in enumerate(zip(states, one_by_one, strict=True), 1):
             np.testing.assert_array_equal(render(plain_scene(state, shape, 30.0, np.float64), 96), image)
+        recorded, frames = recorded_scenes(np.float64)
+        np.testing.assert_array_equal(render(recorded[15], 224), frames[15])
 
 
 def test_one_trace_for_all_shapes():
