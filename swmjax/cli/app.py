@@ -8,6 +8,7 @@ import swmjax
 from swmjax import compilation_cache
 from swmjax.cli.checkpoints import checkpoints_command
 from swmjax.cli.envs import envs_command, fovs_command
+from swmjax.cli.eval import eval_command
 
 app = typer.Typer(
     name="swmjax",
@@ -16,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("eval")(eval_command)
 app.command("envs")(envs_command)
 app.command("fovs")(fovs_command)
 app.command("checkpoints")(checkpoints_command)

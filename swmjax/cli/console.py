@@ -72,6 +72,14 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     out().print(table)
 
 
+def print_facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Print names and values, one pair a line."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in rows:
+        table.add_row(escape(name), escape(value))
+    out().print(table)
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON on stdout."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")

@@ -63,9 +63,7 @@ class ActionScaler:
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std):
-            raise ValueError(
-                f"action mean and std must have the same length, got {len(self.mean)} and {len(self.std)}"
-            )
+            raise ValueError(f"action mean and std must have the same length, got {len(self.mean)} and {len(self.std)}")
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or min(self.std, default=1.0) <= 0.0:
             raise ValueError(
                 f"action mean must be finite and std finite and above 0, got {list(self.mean)} and {list(self.std)}"

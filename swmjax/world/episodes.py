@@ -28,8 +28,8 @@ class Episodes:
         success: Whether the task ended in success at any step.
         steps: Environment steps until success, or the budget.
         final_distance: Distance from the goal at the end, in the environment's unit.
-        finite: Whether every plan had at least one candidate with a finite cost.
-        trajectory: States [steps + 1] of the first episodes, a pytree; None if not asked for.
+        trajectory: States [budget + 1, F] of the first F episodes; None if not asked for.
+        shown_goals: States [F] that show their goals; None likewise.
     """
 
     start: Float[Array, "B S"]
@@ -38,6 +38,7 @@ class Episodes:
     steps: Int[Array, " B"]
     final_distance: Float[Array, " B"]
     trajectory: Any
+    shown_goals: Any
 
 
 def draw_problem(env: Env, seed: Int[Array, ""], goal_offset: int) -> tuple[State, State]:
@@ -127,6 +128,7 @@ def run_episodes(
         steps=taken,
         final_distance=jax.vmap(env.distance)(last),
         trajectory=trajectory,
+        shown_goals=film(goal_states) if film else None,
     )
 
 

@@ -1,0 +1,170 @@
+"""`swmjax eval`: plan goal-reaching episodes and report how many succeed, and how fast."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from swmjax.cli import console
+
+if TYPE_CHECKING:
+    from swmjax.world import EvalConfig, RunFolder
+
+Optional = typer.Option
+_PLANNING = "Planning"
+_OUTPUT = "Output"
+
+
+@console.command
+def eval_command(
+    env_id: Annotated[str | None, typer.Argument(metavar="[ENV_ID]", help="Environment; see `swmjax envs`.")] = None,
+    model: Annotated[
+        str | None,
+        Optional(metavar="oracle|NAME_OR_PATH", help="The environment's own physics, or a checkpoint to plan with."),
+    ] = None,
+    config: Annotated[
+        str | None, Optional(metavar="FILE", help="YAML of settings, or a shipped preset such as eval/pusht.yaml.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        Optional("--set", metavar="NAME=VALUE", help="Change any setting, e.g. solver.num_samples=1000; repeatable."),
+    ] = None,
+    episodes: Annotated[int | None, Optional(help="Number of episodes.")] = None,
+    seed: Annotated[int | None, Optional(help="Seed of the first episode; episode i has seed + i.")] = None,
+    budget: Annotated[int | None, Optional(help="Environment steps per episode.")] = None,
+    solver: Annotated[str | None, Optional(help="Solver by name.", rich_help_panel=_PLANNING)] = None,
+    horizon: Annotated[int | None, Optional(help="Planner steps per plan.", rich_help_panel=_PLANNING)] = None,
+    receding_horizon: Annotated[
+        int | None, Optional(help="Planner steps executed before the next plan.", rich_help_panel=_PLANNING)
+    ] = None,
+    action_block: Annotated[
+        int | None, Optional(help="Environment actions per planner step.", rich_help_panel=_PLANNING)
+    ] = None,
+    action_stats: Annotated[
+        Path | None,
+        Optional(help="JSON with action_mean and action_std of the training data.", rich_help_panel=_PLANNING),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        Optional(help="Run folder, new or empty; results/<time>-<name> otherwise.", rich_help_panel=_OUTPUT),
+    ] = None,
+    resume: Annotated[
+        Path | None, Optional(metavar="FOLDER", help="Finish an interrupted run.", rich_help_panel=_OUTPUT)
+    ] = None,
+    video: Annotated[bool, Optional(help="Film a few episodes.", rich_help_panel=_OUTPUT)] = True,
+    as_json: Annotated[bool, Optional("--json", help="Print the results as JSON.", rich_help_panel=_OUTPUT)] = False,
+) -> None:
+    """Plan goal-reaching episodes and report how many succeed, and how fast.
+
+    Without arguments: PushT, CEM through the environment's own physics, 20 episodes with reachable goals.
+    """
+    from swmjax import world
+
+    changes = {
+        "episodes": episodes,
+        "seed": seed,
+        "budget": budget,
+        "solver.name": solver,
+        "plan.horizon": horizon,
+        "plan.receding_horizon": receding_horizon,
+        "plan.action_block": action_block,
+        "action_stats": None if action_stats is None else str(action_stats),
+        "video_episodes": None if video else 0,
+    }
+    if resume is not None:
+        given = [env_id, model, config, set_, output, *changes.values()]
+        if any(value is not None for value in given):
+            raise ValueError("--resume takes its settings from the run folder; give it without other settings")
+        folder = world.RunFolder(resume)
+        settings = world.EvalConfig.from_dict(folder.read_config())
+        done = folder.read_episodes() if (resume / "episodes.parquet").exists() else []
+    else:
+        settings = world.load_settings(env_id, model, config, changes, set_ or ())
+        folder, done = None, []
+    setup = world.set_up(settings)
+    if folder is None:
+        name = f"{settings.env.rsplit('/', 1)[-1]}-{Path(settings.model).stem}-{settings.solver['name']}"
+        path = world.create_run_folder(Path("results"), name) if output is None else world.explicit_run_folder(output)
+        folder = world.RunFolder(path)
+        folder.write_config(settings.to_dict())
+    for note in setup.notes:
+        console.err().print(f"[yellow]note:[/] {note}", highlight=False)
+    _run(settings, setup, folder, done, as_json)
+
+
+def _run(settings: "EvalConfig", setup: Any, folder: "RunFolder", done: list[dict[str, Any]], as_json: bool) -> None:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from swmjax import world
+
+    columns = (
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console.err(), transient=True) as bar:
+        task = bar.add_task("starting", total=settings.episodes, completed=len(done), rate="")
+
+        def progress(stage: str, episodes: int) -> None:
+            bar.update(task, description=stage, completed=episodes)
+            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+            bar.update(task, rate=f"{speed:.2f} episodes/s" if speed else "")
+
+        try:
+            results = world.evaluate(settings, setup, folder, done, progress)
+        except world.Interrupted as stop:
+            bar.stop()
+            kept = len(stop.rows)
+            console.fail(
+                f"interrupted: {kept} of {settings.episodes} episodes are kept in {folder.path}; "
+                f"finish with `swmjax eval --resume {folder.path}`",
+                console.INTERRUPTED,
+            )
+    if as_json:
+        console.print_json(results | {"folder": str(folder.path)})
+        return
+    _report(results, folder)
+
+
+def _report(results: dict[str, Any], folder: "RunFolder") -> None:
+    low, high = results["success_interval_95"]
+    latency, compiled = results["plan_latency_s"], results["compile_s"]
+    rows = [
+        ("success rate", f"{results['success_rate']:.1%}  ({results['successes']} of {results['episodes']} episodes)"),
+        ("95 % interval", f"{low:.1%} to {high:.1%}  (Wilson)"),
+        ("mean final distance", f"{results['mean_final_distance']:.1f}"),
+        (
+            "planning latency",
+            f"median {_seconds(latency['median'])}, p95 {_seconds(latency['p95'])}  "
+            f"(one problem, warm, {latency['calls']} calls)",
+        ),
+        ("compile time", f"{_seconds(compiled['episodes'])} episodes, {_seconds(compiled['plan'])} one plan"),
+        ("run time", f"{_seconds(results['run_s'])} for the episodes"),
+        ("candidates scored", _rate(results["candidates_per_s"])),
+        ("environment steps", f"{_rate(results['env_steps_per_s'])} in all, "
+         f"{_rate(results['executed_env_steps_per_s'])} executed"),
+        ("device", f"{results['device']}, {results['dtype']}"),
+    ]  # fmt: skip
+    title = f"{results['env']}, model {results['model']}, solver {results['solver']}"
+    console.print_facts(title, rows)
+    files = sorted(path.name for path in folder.path.iterdir() if not path.name.startswith("."))
+    console.out().print(f"written to {folder.path}: {', '.join(files)}", highlight=False, markup=False)
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1e3:.1f} ms" if value < 1.0 else f"{value:.1f} s"
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f} per s"

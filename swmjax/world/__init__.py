@@ -1,0 +1,26 @@
+"""Evaluation: protocols, run folders, statistics and video."""
+
+from swmjax.world.config import ORACLE, EvalConfig, load_settings
+from swmjax.world.episodes import Episodes, draw_problem, run_episodes
+from swmjax.world.evaluation import Interrupted, evaluate
+from swmjax.world.run_folder import RunFolder, create_run_folder, explicit_run_folder
+from swmjax.world.setup import Setup, set_up
+from swmjax.world.statistics import Latency, wilson_interval
+
+__all__ = [
+    "EvalConfig",
+    "Episodes",
+    "Interrupted",
+    "Latency",
+    "ORACLE",
+    "RunFolder",
+    "Setup",
+    "create_run_folder",
+    "draw_problem",
+    "evaluate",
+    "explicit_run_folder",
+    "load_settings",
+    "run_episodes",
+    "set_up",
+    "wilson_interval",
+]

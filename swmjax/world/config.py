@@ -1,0 +1,182 @@
+"""The settings of an evaluation: presets, overrides, and checks before anything is computed."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+import envs_mjx
+from envs_mjx.names import unknown_name
+from swmjax.paths import config_path, configs_dir
+from swmjax.planning import make_solver
+from swmjax.policies import PlanConfig
+
+ORACLE = "oracle"
+"""Name of the model that is the environment's own physics."""
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Everything that an evaluation depends on.
+
+    Args:
+        env: Environment id.
+        env_options: Constructor arguments of the environment.
+        model: `oracle`, or a checkpoint: a `.pt` file, a folder, or a name under `$STABLEWM_HOME/checkpoints`.
+        action_stats: JSON file with `action_mean` and `action_std`; the checkpoint's own if None.
+        solver: `name` and the hyperparameters that differ from its defaults.
+        plan: Horizons and blocks.
+        episodes: Number of episodes.
+        seed: Seed of the first; episode i has seed + i.
+        goal_offset: Steps of the weak policy between start and goal.
+        budget: Environment steps per episode.
+        batch_size: Episodes per compiled program.
+        video_episodes: Episodes in the video, 0 for none.
+
+    Raises:
+        ValueError: A value is out of its range; the message names the setting and what is allowed.
+    """
+
+    env: str
+    model: str
+    env_options: Mapping[str, Any] = field(default_factory=dict)
+    action_stats: str | None = None
+    solver: Mapping[str, Any] = field(default_factory=lambda: {"name": "cem"})
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    episodes: int = 20
+    seed: int = 42
+    goal_offset: int = 25
+    budget: int = 50
+    batch_size: int = 10
+    video_episodes: int = 3
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or not self.model:
+            raise ValueError("model: give 'oracle' or a checkpoint (--model)")
+        lowest = {"episodes": 1, "seed": 0, "goal_offset": 1, "budget": 1, "batch_size": 1, "video_episodes": 0}
+        for name, least in lowest.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        if self.seed + self.episodes > 2**31:
+            raise ValueError(f"seed + episodes must be at most 2**31, got {self.seed} + {self.episodes}")
+        planned = self.plan.horizon * self.plan.action_block
+        if planned > self.budget:
+            raise ValueError(
+                f"plan.horizon x plan.action_block ({self.plan.horizon} x {self.plan.action_block}) "
+                f"must not be above the budget of {self.budget} steps"
+            )
+        self.make_solver()
+        object.__setattr__(self, "env", envs_mjx.full_id(self.env))
+
+    def make_solver(self) -> Any:
+        """The solver with its hyperparameters."""
+        if not isinstance(self.solver, Mapping) or "name" not in self.solver:
+            raise ValueError(f"solver must be a mapping with a name, got {self.solver!r}")
+        options = {key: value for key, value in self.solver.items() if key != "name"}
+        return make_solver(str(self.solver["name"]), options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain settings, as `from_dict` takes them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> "EvalConfig":
+        """Settings as they come out of a YAML file.
+
+        Raises:
+            ValueError: An unknown setting, a missing one, or a value out of range.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        for name in settings:
+            if name not in known:
+                raise ValueError(unknown_name("setting", name, known))
+        for name in ("env", "model"):
+            if name not in settings:
+                raise ValueError(f"setting {name!r} is missing")
+        values = dict(settings)
+        plan = values.get("plan", {})
+        plan_fields = {f.name for f in dataclasses.fields(PlanConfig)}
+        if not isinstance(plan, Mapping):
+            raise ValueError(f"plan must be a mapping, got {plan!r}")
+        for name in plan:
+            if name not in plan_fields:
+                raise ValueError(unknown_name("setting", f"plan.{name}", {f"plan.{f}" for f in plan_fields}))
+        return cls(**values | {"plan": PlanConfig(**plan)})
+
+
+def load_settings(
+    env: str | None = None,
+    model: str | None = None,
+    file: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+) -> EvalConfig:
+    """Settings from a preset, changed by options, changed by assignments.
+
+    Args:
+        env: Environment id; that of the preset if None.
+        model: Model; that of the preset if None.
+        file: YAML file or name of a shipped preset; the one for environment and model if None.
+        overrides: Values by dotted name; None leaves the preset's. A new `solver.name` drops the preset's options.
+        assignments: Texts such as `solver.num_samples=1000`, values in YAML.
+
+    Returns:
+        Checked settings.
+
+    Raises:
+        ValueError: No such file or preset, an unknown setting, or a value out of range.
+    """
+    path = config_path(file) if file is not None else _preset(envs_mjx.full_id(env or "swm/PushT-v1"), model)
+    settings = _read(path)
+    solver = settings.get("solver") or {}
+    for name, value in {"env": env, "model": model, **(overrides or {})}.items():
+        if value is None:
+            continue
+        if name == "solver.name" and value != solver.get("name"):
+            settings["solver"] = {}
+        _assign(settings, name, value)
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
+            raise ValueError(f"--set {text!r} must read NAME=VALUE, for example solver.num_samples=1000")
+        try:
+            parsed = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))
+        except Exception as error:  # the YAML scanner and OmegaConf each raise their own kind
+            raise ValueError(f"--set {text!r}: {value!r} is not a value in YAML") from error
+        _assign(settings, name, parsed["value"])  # type: ignore[call-overload,index]
+    return EvalConfig.from_dict(settings)
+
+
+def _preset(env: str, model: str | None) -> Path:
+    stem = re.sub(r"-v\d+$", "", env.rsplit("/", 1)[-1]).lower()
+    name = f"eval/{stem}.yaml" if model in (None, ORACLE) else f"eval/{stem}_model.yaml"
+    path = configs_dir() / name
+    if not path.is_file():
+        raise ValueError(f"there is no preset {name} for {env}; give a file with --config")
+    return path
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        settings = OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:  # the YAML scanner, the file system and OmegaConf each raise their own kind
+        raise ValueError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: expected a mapping of settings")
+    return {str(key): value for key, value in settings.items()}
+
+
+def _assign(settings: dict[str, Any], name: str, value: Any) -> None:
+    """Set a dotted name in nested settings."""
+    *groups, last = name.split(".")
+    for group in groups:
+        inner = settings.get(group) or {}
+        if not isinstance(inner, dict):
+            raise ValueError(f"{name}: {group!r} is no group of settings")
+        settings[group] = settings = dict(inner)
+    settings[last] = value
