@@ -1,7 +1,7 @@
 """Receding-horizon planning: plan, execute the first part of the plan, plan again from where that led."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import chex
 import jax
@@ -51,6 +51,7 @@ class PlanConfig:
         return self.receding_horizon * self.action_block
 
 
+@runtime_checkable
 class PlanningTask(Protocol):
     """What a policy plans with: how environment states become problems, and what candidates cost.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 from flax import nnx
+from gymnasium.spaces import Box
 
 import envs_mjx
 from envs_mjx.raster.antialias import resize_antialiased
@@ -41,12 +42,15 @@ def set_up(config: EvalConfig) -> Setup:
         ValueError: The environment, the checkpoint or its action statistics cannot be used.
     """
     env = envs_mjx.make(config.env, **config.env_options)
+    space = env.action_space
+    if not isinstance(space, Box) or len(space.shape) != 1:
+        raise ValueError(f"{config.env} cannot be planned for: its actions are {space}, not a one-axis Box")
     solver = config.make_solver()
     if config.model == ORACLE:
-        task = OracleShooting(OracleModel(env), env.planning_cost, env.action_space)
+        task = OracleShooting(OracleModel(env), env.planning_cost, space)
         return Setup(env=env, weights=None, policy=lambda _: PlanningPolicy(solver, task, config.plan))
     model = load_pretrained(config.model)
-    (action_dim,) = env.action_space.shape
+    (action_dim,) = space.shape
     expected, given = model.config.action_encoder.input_dim, config.plan.action_block * action_dim
     if expected != given:
         raise ValueError(
@@ -61,7 +65,7 @@ def set_up(config: EvalConfig) -> Setup:
         return jax.vmap(lambda state: resize_antialiased(env.render(state), size, size))(states)
 
     def policy(weights: Any) -> PlanningPolicy:
-        task = LatentShooting(nnx.merge(graph, weights), frames, env.action_space, scaler, config.plan.action_block)
+        task = LatentShooting(nnx.merge(graph, weights), frames, space, scaler, config.plan.action_block)
         return PlanningPolicy(solver, task, config.plan)
 
     return Setup(env=env, weights=weights, policy=policy, notes=(note,) if note else ())
