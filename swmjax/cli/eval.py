@@ -17,7 +17,7 @@ _OUTPUT = "Output"
 
 @console.command
 def eval_command(
-    env_id: Annotated[str | None, typer.Argument(metavar="[ENV_ID]", help="Environment; see `swmjax envs`.")] = None,
+    env_id: Annotated[str | None, typer.Argument(metavar="ENV_ID", help="Environment; see `swmjax envs`.")] = None,
     model: Annotated[
         str | None,
         Optional(metavar="oracle|NAME_OR_PATH", help="The environment's own physics, or a checkpoint to plan with."),

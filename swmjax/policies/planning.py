@@ -62,6 +62,10 @@ class PlanningTask(Protocol):
     def space(self) -> Box:
         """Space of one planner action before blocking, in the units that the solver works in."""
 
+    @property
+    def problems_at_once(self) -> int | None:
+        """Problems that are solved side by side; all if None."""
+
     def goals(self, states: Any) -> Any:
         """What to remember of B goal states for the whole episode."""
 
@@ -141,7 +145,17 @@ class PlanningPolicy:
         key = jax.random.fold_in(jax.random.key(0), number)
         warm = carry.rest if self.config.warm_start and carry.rest.shape[1] else None
         problems = self.task.problems(states, carry.goals)
-        return solve_batch(self.solver, self.task.cost, problems, space, key, self.config.horizon, warm, carry.seeds)
+        return solve_batch(
+            self.solver,
+            self.task.cost,
+            problems,
+            space,
+            key,
+            self.config.horizon,
+            warm,
+            carry.seeds,
+            self.task.problems_at_once,
+        )
 
     def act(self, carry: PlanCarry, states: Any) -> tuple[Float[Array, "B a"], PlanCarry]:
         """The next environment action of every episode; plans when the last plan is used up.

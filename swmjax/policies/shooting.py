@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium.spaces import Box
@@ -29,6 +30,10 @@ class OracleShooting:
     model: OracleModel
     state_cost: Callable[[Any], Float[Array, ""]]
     space: Box
+
+    @property
+    def problems_at_once(self) -> None:
+        """All: physics is arithmetic element by element, the same to the bit in any batch."""
 
     def goals(self, states: Any) -> None:
         """Nothing: every state knows its goal."""
@@ -93,6 +98,9 @@ class LatentShooting:
         env_space: The environment's action space.
         scaler: Action statistics of the model's training data.
         action_block: Environment actions per planner step.
+        problems_at_once: Frames encoded and problems solved side by side. With 1 the result of a problem is the same
+            to the bit whatever the batch; more are faster on an accelerator, and equal to float tolerance, since the
+            rounding of a matrix product depends on its size.
         objective: Cost of rolled-out latents against those of the goal.
     """
 
@@ -101,6 +109,7 @@ class LatentShooting:
     env_space: Box
     scaler: ActionScaler
     action_block: int
+    problems_at_once: int | None = 1
     objective: Objective = field(default_factory=GoalMSE)
 
     @property
@@ -110,11 +119,11 @@ class LatentShooting:
 
     def goals(self, states: Any) -> Any:
         """Latents [B, 1, D] of the goal frames, encoded once an episode."""
-        return self.model.encode(normalised(self.frames(states)))
+        return self._encoded(states)
 
     def problems(self, states: Any, goals: Any) -> LatentProblem:
         """Latents of the current frames beside those of the goals."""
-        latents = self.model.encode(normalised(self.frames(states)))
+        latents = self._encoded(states)
         action_size = self.env_space.shape[0] * self.action_block
         history = jnp.zeros((latents.shape[0], 0, action_size), latents.dtype)
         return LatentProblem(latents=latents, action_history=history, goal=goals)
@@ -126,6 +135,12 @@ class LatentShooting:
     def to_env(self, actions: Float[Array, "*batch a"]) -> Float[Array, "*batch a"]:
         """Undo the standardisation."""
         return self.scaler.to_env(actions)
+
+    def _encoded(self, states: Any) -> Any:
+        frames = normalised(self.frames(states))
+        if self.problems_at_once is None:
+            return self.model.encode(frames)
+        return jax.lax.map(lambda one: self.model.encode(one[None])[0], frames, batch_size=self.problems_at_once)
 
 
 def normalised(frames: UInt8[Array, "B H W 3"]) -> Float[Array, "B 1 3 H W"]:

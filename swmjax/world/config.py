@@ -35,6 +35,8 @@ class EvalConfig:
         goal_offset: Steps of the weak policy between start and goal.
         budget: Environment steps per episode.
         batch_size: Episodes per compiled program.
+        problems_at_once: Problems that a checkpoint plans side by side; None for all. Only 1 gives the same result to
+            the bit whatever `batch_size`; on a GPU more are faster.
         video_episodes: Episodes in the video, 0 for none.
 
     Raises:
@@ -52,12 +54,15 @@ class EvalConfig:
     goal_offset: int = 25
     budget: int = 50
     batch_size: int = 10
+    problems_at_once: int | None = 1
     video_episodes: int = 3
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not self.model:
             raise ValueError("model: give 'oracle' or a checkpoint (--model)")
         lowest = {"episodes": 1, "seed": 0, "goal_offset": 1, "budget": 1, "batch_size": 1, "video_episodes": 0}
+        if self.problems_at_once is not None:
+            lowest["problems_at_once"] = 1
         for name, least in lowest.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
