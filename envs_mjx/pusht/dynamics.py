@@ -88,8 +88,8 @@ def place(
     bodies = physics.bodies
     moved = bodies.replace(
         position=jnp.stack([state[:2], state[2:4] + _rotate(state[4], block.center_of_gravity)]),
-        angle=bodies.angle.at[BLOCK].set(state[4]),
-        velocity=bodies.velocity.at[AGENT].set(state[5:7]),
+        angle=jnp.stack([bodies.angle[AGENT], state[4]]),
+        velocity=jnp.stack([state[5:7], bodies.velocity[BLOCK]]),
     )
     return rigid2d.step(WORLD, scene, physics.replace(bodies=moved), TIME_STEP)
 
@@ -109,18 +109,17 @@ def control_step(
     start = _single(physics.bodies.position[AGENT])
     target = _single(start + _single(action * ACTION_SCALE)) if relative else action
 
-    def substep(_, carry):
-        physics, count = carry
-        bodies = physics.bodies
-        velocity = bodies.velocity[AGENT]
-        pull = _single(_STIFFNESS * _single(target - _single(bodies.position[AGENT])))
-        acceleration = _single(pull + _single(_DAMPING * -velocity))
-        gain = _single(acceleration * np.float32(TIME_STEP).astype(float))
-        bodies = bodies.replace(velocity=bodies.velocity.at[AGENT].set(_single(_single(velocity) + gain)))
-        physics = rigid2d.step(WORLD, scene, physics.replace(bodies=bodies), TIME_STEP)
-        return physics, count + physics.contacts.active.sum().astype(jnp.int32)
+    return rigid2d.march(WORLD, scene, physics, TIME_STEP, SUBSTEPS, _pull, target)
 
-    return jax.lax.fori_loop(0, SUBSTEPS, substep, (physics, jnp.zeros((), jnp.int32)))
+
+def _pull(bodies: rigid2d.Bodies, target: Float[Array, "2"]) -> rigid2d.Bodies:
+    """PD control of the agent's velocity towards the target."""
+    velocity = bodies.velocity[AGENT]
+    pull = _single(_STIFFNESS * _single(target - _single(bodies.position[AGENT])))
+    acceleration = _single(pull + _single(_DAMPING * -velocity))
+    gain = _single(acceleration * np.float32(TIME_STEP).astype(float))
+    driven = _single(_single(velocity) + gain)
+    return bodies.replace(velocity=jnp.stack([driven, bodies.velocity[BLOCK]]))
 
 
 def block_origin(physics: rigid2d.PhysicsState, block: shapes.Shape) -> Float[Array, "2"]:

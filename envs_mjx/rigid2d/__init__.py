@@ -1,7 +1,7 @@
 """Planar rigid-body physics in pure JAX, equal to pymunk's for frictionless contacts."""
 
 from envs_mjx.rigid2d.collide import Polygon, Touch, circle_polygon, polygon_normals, polygon_polygon
-from envs_mjx.rigid2d.step import integrate, rest, step
+from envs_mjx.rigid2d.step import integrate, march, rest, step
 from envs_mjx.rigid2d.types import STATIC, Bodies, ContactCache, Contacts, Geometry, PhysicsState, World
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "World",
     "circle_polygon",
     "integrate",
+    "march",
     "polygon_normals",
     "polygon_polygon",
     "rest",

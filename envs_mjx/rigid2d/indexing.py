@@ -22,7 +22,9 @@ def pick(x: Shaped[Array, "n *rest"], index: Sequence[int]) -> Shaped[Array, "m 
     return pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces)
 
 
-def put(x: Shaped[Array, " n"], index: Sequence[int], values: Shaped[Array, " m"]) -> Shaped[Array, " n"]:
+def put(
+    x: Shaped[Array, "n *rest"], index: Sequence[int], values: Shaped[Array, "m *rest"]
+) -> Shaped[Array, "n *rest"]:
     """`x.at[index].set(values)` for a static index without repeats."""
     place = {int(i): k for k, i in enumerate(index)}
     return jnp.stack([values[place[i]] if i in place else x[i] for i in range(x.shape[0])])

@@ -86,7 +86,6 @@ def advance(
     boxes: Float[Array, "leaves 4"],
     velocity: Float[Array, "leaves 2"],
     update_order: tuple[int, ...],
-    static_rank: tuple[int, ...],
 ) -> tuple[LeafTree, Bool[Array, " leaves"]]:
     """Move the leaves that left their enlarged boxes.
 
@@ -94,8 +93,7 @@ def advance(
         tree: The tree before.
         boxes: Tight boxes of the leaves now.
         velocity: Velocity of each leaf's body (px/s).
-        update_order: Leaves in the order in which the reference updates them.
-        static_rank: Depth-first rank of every static shape, see `static_ranks`.
+        update_order: Leaves in the order in which the reference updates them; the others may not move.
 
     Returns:
         The tree, and which leaves moved.
