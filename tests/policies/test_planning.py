@@ -1,0 +1,201 @@
+"""The planning policy: when it plans, what it passes on, and what its plans depend on."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from goal_env import unchecked_types
+
+from swmjax.planning import CEMSolver, Plan, StepInfo
+from swmjax.planning.types import nominal_actions
+from swmjax.policies import PlanConfig, PlanningPolicy, PlanningTask
+
+BOX = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class NumberTask:
+    """States are numbers; so are the goals, and a candidate costs what the state is away from the goal."""
+
+    space: Any = field(default_factory=lambda: BOX)
+    seen: list = field(default_factory=list)
+    problems_at_once: int | None = None
+
+    def goals(self, states):
+        return 10.0 * states
+
+    def problems(self, states, goals):
+        jax.debug.callback(lambda state: self.seen.append(float(state)), states[0])
+        return states - goals
+
+    def cost(self, problem, actions):
+        return problem + 0.0 * actions[:, 0, 0]
+
+    def to_env(self, actions):
+        return 3.0 * actions + 0.5
+
+
+@dataclass(frozen=True)
+class EchoSolver:
+    """The plan is the warm start, plus the cost of the problem, plus the place of each entry."""
+
+    n_steps: int = 1
+
+    def init(self, key, space, horizon, warm_start=None):
+        nominal = nominal_actions(space, horizon, warm_start)
+        return nominal, jnp.zeros(())
+
+    def step(self, state, cost_fn):
+        nominal, _ = state
+        cost = cost_fn(nominal[None])[0]
+        none = jnp.zeros((), jnp.int32)
+        return (nominal, cost), StepInfo(best_cost=cost, elite_cost=cost, spread=cost, nonfinite=none)
+
+    def finish(self, state):
+        nominal, cost = state
+        place = jnp.arange(nominal.size, dtype=nominal.dtype).reshape(nominal.shape)
+        return Plan(actions=nominal + cost + place, cost=cost, status=jnp.zeros((), jnp.int32))
+
+
+@dataclass(frozen=True)
+class DiceSolver(EchoSolver):
+    """The plan is noise of the problem's key alone."""
+
+    def init(self, key, space, horizon, warm_start=None):
+        return jax.random.normal(key, (horizon, *space.shape)), jnp.zeros(())
+
+    def finish(self, state):
+        return Plan(actions=state[0], cost=state[1], status=jnp.zeros((), jnp.int32))
+
+
+def test_the_task_is_one():
+    assert isinstance(NumberTask(), PlanningTask)
+
+
+def rolled(policy, states, goals, seeds, act=None):
+    """Actions [T, B, a] of T steps and the memories after each of them."""
+    carry = policy.init(jnp.asarray(seeds), jnp.asarray(goals, jnp.float32))
+    act = act or jax.jit(policy.act)
+    actions, carries = [], []
+    for state in np.asarray(states, np.float32):
+        action, carry = act(carry, jnp.asarray(state))
+        actions.append(action)
+        carries.append(carry)
+    jax.effects_barrier()
+    return np.stack(actions), carries
+
+
+@pytest.mark.parametrize("warm_start", [True, False])
+@pytest.mark.parametrize(("horizon", "receding", "block"), [(4, 2, 3), (3, 3, 2), (3, 1, 1), (1, 1, 1)])
+def test_queue_and_warm_start(horizon, receding, block, warm_start):
+    task = NumberTask()
+    policy = PlanningPolicy(EchoSolver(), task, PlanConfig(horizon, receding, block, warm_start))
+    between, count = receding * block, 2 * receding * block + 1
+    states = np.arange(count, dtype=np.float32)[:, None] + np.array([[0.0, 100.0]], np.float32)
+    goals = np.array([1.0, 2.0], np.float32)
+    actions, carries = rolled(policy, states, goals, [7, 8])
+
+    # It planned at every start of a queue and nowhere else.
+    assert task.seen == list(range(0, count, between))
+    place = np.arange(horizon * block * 2, dtype=np.float32).reshape(horizon, block * 2)
+    rest = np.zeros((2, horizon - receding, block * 2), np.float32)
+    for step in range(count):
+        if step % between == 0:
+            cost = states[step] - 10.0 * goals
+            warm = rest if warm_start else np.zeros_like(rest)
+            nominal = np.concatenate([warm, np.zeros((2, receding, block * 2), np.float32)], axis=1)
+            plan = nominal + cost[:, None, None] + place[None]
+            queue = 3.0 * plan[:, :receding].reshape(2, between, 2) + 0.5
+            rest = plan[:, receding:]
+        np.testing.assert_array_equal(actions[step], queue[:, step % between])
+        np.testing.assert_array_equal(carries[step].rest, rest)
+        assert int(carries[step].step) == step + 1
+
+
+def test_plans_draw_from_seed_and_plan_number_alone():
+    config = PlanConfig(horizon=2, receding_horizon=1, action_block=1)
+    policy = PlanningPolicy(DiceSolver(), NumberTask(), config)
+    seeds = [5, 0, 2**31 - 1]
+    actions, _ = rolled(policy, np.zeros((3, 3)), np.zeros(3), seeds)
+    for number in range(3):
+        for k, seed in enumerate(seeds):
+            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), number), seed)
+            plan = np.asarray(jax.random.normal(key, (2, 2)))
+            np.testing.assert_allclose(actions[number, k], 3.0 * plan[0] + 0.5, rtol=1e-6)
+    assert len(np.unique(actions.round(6))) == actions.size
+    other, _ = rolled(policy, 1.0 + np.arange(3.0)[:, None], np.ones(1), [0])
+    np.testing.assert_array_equal(other[:, 0], actions[:, 1])
+
+
+@dataclass(frozen=True, eq=False)
+class ReachTask(NumberTask):
+    """Candidates should add up to what is missing."""
+
+    def problems(self, states, goals):
+        return goals - states
+
+    def cost(self, problem, actions):
+        return jnp.square(actions.sum(axis=(1, 2)) - problem)
+
+
+@pytest.mark.parametrize(
+    ("config", "at_once"), [(PlanConfig(2, 1, 2), None), (PlanConfig(2, 1, 2), 2), (PlanConfig(3, 3, 1), 1)]
+)
+def test_plans_do_not_depend_on_the_rest_of_the_batch(config, at_once):
+    task = ReachTask(problems_at_once=at_once)
+    policy = PlanningPolicy(CEMSolver(num_samples=16, n_steps=3, topk=4), task, config)
+    states = np.linspace(-1.0, 2.0, 12, dtype=np.float32).reshape(4, 3)
+    goals, seeds = np.array([0.1, -0.2, 0.3]), [3, 1, 2]
+    act = jax.jit(policy.act)
+    together, _ = rolled(policy, states, goals, seeds, act)
+    assert np.ptp(together, axis=1).min() > 0.0
+    for k in range(3):
+        alone, _ = rolled(policy, states[:, k : k + 1], goals[k : k + 1], seeds[k : k + 1], act)
+        np.testing.assert_array_equal(alone[:, 0], together[:, k])
+
+
+def test_plan_returns_whole_plans_in_the_units_of_the_task():
+    policy = PlanningPolicy(CEMSolver(num_samples=64, n_steps=6, topk=8), ReachTask(), PlanConfig(3, 1, 2))
+    states = jnp.asarray([0.0, 1.0])
+    plan = policy.plan(policy.init(jnp.asarray([1, 2]), jnp.asarray([0.2, 0.2])), states)
+    assert plan.actions.shape == (2, 3, 4)
+    np.testing.assert_allclose(plan.actions.sum(axis=(1, 2)), [2.0, 1.0], atol=0.2)
+    assert plan.trace is not None
+    assert plan.trace.best_cost.shape == (2, 6)
+
+
+def test_memory_keeps_its_structure():
+    policy = PlanningPolicy(CEMSolver(num_samples=4, n_steps=1, topk=2), ReachTask(), PlanConfig(2, 1, 2))
+    states = jnp.zeros(2)
+    carry = policy.init(jnp.asarray([1, 2]), states)
+    assert (carry.queue.shape, carry.rest.shape) == ((2, 2, 2), (2, 1, 4))
+    action, after = jax.eval_shape(policy.act, carry, states)
+    assert action.shape == (2, 2)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), carry)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"horizon": 0}, "plan.horizon must be a positive integer, got 0"),
+        ({"horizon": 2.0}, "plan.horizon must be a positive integer, got 2.0"),
+        ({"horizon": True}, "plan.horizon must be a positive integer, got True"),
+        ({"action_block": "5"}, "plan.action_block must be a positive integer, got '5'"),
+        ({"receding_horizon": -1}, "plan.receding_horizon must be a positive integer, got -1"),
+        ({"horizon": 3, "receding_horizon": 4}, r"plan.receding_horizon \(4\) must not be above plan.horizon \(3\)"),
+        ({"warm_start": 1}, "plan.warm_start must be true or false, got 1"),
+    ],
+)
+def test_bad_plan_configs(values: dict[str, Any], message):
+    with unchecked_types(), pytest.raises(ValueError, match=message):
+        PlanConfig(**values)
+
+
+def test_plan_config_of_the_reference():
+    config = PlanConfig()
+    assert (config.horizon, config.receding_horizon, config.action_block, config.warm_start) == (5, 5, 5, True)
+    assert config.steps_per_plan == 25
