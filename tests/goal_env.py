@@ -1,4 +1,4 @@
-"""What the tests of evaluations share: a goal-reaching toy environment under an id, and the program as users have it."""
+"""What tests of evaluations share: a toy environment with goals under an id, and the program as users have it."""
 
 import contextlib
 import dataclasses

@@ -58,8 +58,14 @@ class EvalConfig:
     video_episodes: int = 3
 
     def __post_init__(self) -> None:
+        if not isinstance(self.env, str):
+            raise ValueError(f"env must be the id of an environment, got {self.env!r}")
         if not isinstance(self.model, str) or not self.model:
-            raise ValueError("model: give 'oracle' or a checkpoint (--model)")
+            raise ValueError(f"model: give 'oracle' or a checkpoint (--model), got {self.model!r}")
+        if not isinstance(self.env_options, Mapping) or not all(isinstance(name, str) for name in self.env_options):
+            raise ValueError(f"env_options must be a mapping of names to values, got {self.env_options!r}")
+        if self.action_stats is not None and not isinstance(self.action_stats, str):
+            raise ValueError(f"action_stats must be the path of a JSON file, got {self.action_stats!r}")
         lowest = {"episodes": 1, "seed": 0, "goal_offset": 1, "budget": 1, "batch_size": 1, "video_episodes": 0}
         if self.problems_at_once is not None:
             lowest["problems_at_once"] = 1
@@ -82,7 +88,7 @@ class EvalConfig:
         """The solver with its hyperparameters."""
         if not isinstance(self.solver, Mapping) or "name" not in self.solver:
             raise ValueError(f"solver must be a mapping with a name, got {self.solver!r}")
-        options = {key: value for key, value in self.solver.items() if key != "name"}
+        options = {str(key): value for key, value in self.solver.items() if key != "name"}
         return make_solver(str(self.solver["name"]), options)
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,8 +133,9 @@ def load_settings(
         env: Environment id; that of the preset if None.
         model: Model; that of the preset if None.
         file: YAML file or name of a shipped preset; the one for environment and model if None.
-        overrides: Values by dotted name; None leaves the preset's. A new `solver.name` drops the preset's options.
-        assignments: Texts such as `solver.num_samples=1000`, values in YAML.
+        overrides: Values by dotted name; None leaves the preset's.
+        assignments: Texts such as `solver.num_samples=1000`, values in YAML. Here as there another `solver.name` drops
+            the options of the solver before.
 
     Returns:
         Checked settings.
@@ -138,13 +145,9 @@ def load_settings(
     """
     path = config_path(file) if file is not None else _preset(envs_mjx.full_id(env or "swm/PushT-v1"), model)
     settings = _read(path)
-    solver = settings.get("solver") or {}
     for name, value in {"env": env, "model": model, **(overrides or {})}.items():
-        if value is None:
-            continue
-        if name == "solver.name" and value != solver.get("name"):
-            settings["solver"] = {}
-        _assign(settings, name, value)
+        if value is not None:
+            _assign(settings, name, value)
     for text in assignments:
         name, equals, value = text.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
@@ -159,6 +162,7 @@ def load_settings(
 
 def _preset(env: str, model: str | None) -> Path:
     stem = re.sub(r"-v\d+$", "", env.rsplit("/", 1)[-1]).lower()
+    envs_mjx.spec(env)
     name = f"eval/{stem}.yaml" if model in (None, ORACLE) else f"eval/{stem}_model.yaml"
     path = configs_dir() / name
     if not path.is_file():
@@ -178,6 +182,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _assign(settings: dict[str, Any], name: str, value: Any) -> None:
     """Set a dotted name in nested settings."""
+    solver = settings.get("solver")
+    if name == "solver.name" and isinstance(solver, dict) and solver.get("name") != value:
+        settings["solver"] = {}
     *groups, last = name.split(".")
     for group in groups:
         inner = settings.get(group) or {}
