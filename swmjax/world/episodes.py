@@ -70,7 +70,7 @@ def draw_problem(env: Env, seed: Int[Array, ""], goal_offset: int) -> tuple[Stat
         return (tries, *attempt(jax.random.fold_in(key, tries)))
 
     def solved(carry: tuple[Array, State, State]) -> Array:
-        return carry[1].terminated & (carry[0] < MAX_ATTEMPTS)
+        return carry[1].terminated & (carry[0] < MAX_ATTEMPTS - 1)
 
     # A blank pair that counts as solved starts the loop, so that the environment is compiled into it only once.
     shape = jax.eval_shape(attempt, key)

@@ -64,7 +64,14 @@ def evaluate(
 
     Raises:
         Interrupted: Ctrl-C; the rows so far are in the folder.
+        ValueError: A row of `done` is not one of these settings.
     """
+    for row in done:
+        if row["episode"] >= config.episodes or row["seed"] != config.seed + row["episode"]:
+            raise ValueError(
+                f"{folder.path}: episode {row['episode']} with seed {row['seed']} is not one of these settings: "
+                f"{config.episodes} episodes from seed {config.seed}"
+            )
     rows = {row["episode"]: row for row in done}
     waiting = [i for i in range(config.episodes) if i not in rows]
     size = min(config.batch_size, max(len(waiting), 1))
@@ -90,11 +97,14 @@ def evaluate(
         progress("compiling one plan", len(rows))
         latency, plan_compile = _plan_latency(config, setup, lambda: progress("timing plans", len(rows)))
     except KeyboardInterrupt:
-        folder.write_results(_results(config, _sorted(rows)))
-        raise Interrupted(_sorted(rows)) from None
+        kept = _sorted(rows)
+        if kept:
+            folder.write_episodes(kept)
+        folder.write_results(_results(config, kept, complete=False))
+        raise Interrupted(kept) from None
     timing = Timing(compile_seconds, plan_compile, run_seconds, latency)
     fresh = [rows[i] for i in waiting]
-    results = _results(config, _sorted(rows)) | _speed(config, fresh, timing)
+    results = _results(config, _sorted(rows), complete=True) | _speed(config, fresh, timing)
     folder.write_results(results)
     progress("done", len(rows))
     return results
@@ -165,14 +175,14 @@ def _rows(config: EvalConfig, batch: Sequence[int], episodes: Episodes) -> list[
     ]
 
 
-def _results(config: EvalConfig, rows: Sequence[Row]) -> dict[str, Any]:
+def _results(config: EvalConfig, rows: Sequence[Row], complete: bool) -> dict[str, Any]:
     successes = sum(row["success"] for row in rows)
     return {
         "env": config.env,
         "model": config.model,
         "solver": config.solver["name"],
         "episodes": len(rows),
-        "complete": len(rows) == config.episodes,
+        "complete": complete,
         "successes": successes,
         "success_rate": successes / len(rows) if rows else None,
         "success_interval_95": list(wilson_interval(successes, len(rows))) if rows else None,

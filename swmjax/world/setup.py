@@ -57,6 +57,9 @@ def set_up(config: EvalConfig) -> Setup:
             f"plan.action_block: {config.model} takes planner actions of size {expected}, but blocks of "
             f"{config.plan.action_block} actions of {config.env} have size {given}"
         )
+    channels = model.config.encoder.num_channels
+    if channels != 3:
+        raise ValueError(f"{config.model} takes frames of {channels} channels, but environments render 3 (RGB)")
     scaler, note = _action_scaler(config, action_dim)
     size = model.config.encoder.image_size
     graph, weights = nnx.split(model)
@@ -85,10 +88,10 @@ def read_action_stats(path: Path, action_dim: int) -> ActionScaler:
     expected = f"JSON with action_mean and action_std, lists of {action_dim} numbers"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        mean, std = (tuple(float(x) for x in content[name]) for name in ("action_mean", "action_std"))
+        mean, std = (tuple(map(_number, content[name])) for name in ("action_mean", "action_std"))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}; expected {expected}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: expected {expected}") from error
     if len(mean) != action_dim:
         raise ValueError(f"{path}: action_mean has {len(mean)} entries; expected {expected}")
@@ -96,6 +99,12 @@ def read_action_stats(path: Path, action_dim: int) -> ActionScaler:
         return ActionScaler(mean, std)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool | str):
+        raise TypeError(value)
+    return float(value)
 
 
 def _action_scaler(config: EvalConfig, action_dim: int) -> tuple[ActionScaler, str | None]:
