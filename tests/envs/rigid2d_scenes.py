@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-
 from envs.pymunk_scenes import DT, WALL_RADIUS, WALLS
+
 from envs_mjx import rigid2d
 
 DISC = 0

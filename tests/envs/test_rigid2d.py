@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from envs import pymunk_scenes, rigid2d_scenes
 from envs.pymunk_scenes import DT, KINDS
+
 from envs_mjx import rigid2d
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -77,7 +77,7 @@ PAIR = rigid2d.World(
 
 def pair_geometry(mask=(True, True), dtype=jnp.float32) -> rigid2d.Geometry:
     box = np.array([[-10.0, -5.0], [10.0, -5.0], [10.0, 5.0], [-10.0, 5.0]])
-    vertices = jnp.asarray(np.stack([box, box[:, ::-1][::-1] + [10.0, 0.0]]), dtype)
+    vertices = jnp.asarray(np.stack([box, box[::-1, ::-1] + np.array([[10.0, 0.0]])]), dtype)
     return rigid2d.Geometry(
         inverse_mass=jnp.array([0.0, 0.5], dtype),
         inverse_inertia=jnp.array([0.0, 0.01], dtype),

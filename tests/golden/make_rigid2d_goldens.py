@@ -6,7 +6,6 @@ Run with `PYTHONPATH=tests python tests/golden/make_rigid2d_goldens.py`.
 from pathlib import Path
 
 import numpy as np
-
 from envs.pymunk_scenes import KINDS, played_scenes, random_collisions
 
 FOLDER = Path(__file__).parent
