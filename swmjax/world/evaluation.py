@@ -67,7 +67,7 @@ def evaluate(
         ValueError: A row of `done` is not one of these settings.
     """
     for row in done:
-        if row["episode"] >= config.episodes or row["seed"] != config.seed + row["episode"]:
+        if not 0 <= row["episode"] < config.episodes or row["seed"] != config.seed + row["episode"]:
             raise ValueError(
                 f"{folder.path}: episode {row['episode']} with seed {row['seed']} is not one of these settings: "
                 f"{config.episodes} episodes from seed {config.seed}"
