@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Int
 
-_CHUNKS = {"cpu": 256}
+_CHUNKS = {"cpu": 32}
 """Rows that `where_needed` handles at a time: small on CPUs, where time grows with the rows; else the whole batch."""
 
 
@@ -105,7 +105,7 @@ def _run_rows(fn, flags, needed, operand, default):
     # The k-th row in need, for every k; rows past the last are anybody, and their results are not looked at.
     rows = jnp.minimum(jnp.searchsorted(ahead, jnp.arange(rounds * chunk, dtype=jnp.int32) + 1), count - 1)
     parts, shape = jax.tree.flatten(operand)
-    batched = [axis is not None for axis in jax.tree.leaves(axes[1], is_leaf=lambda axis: axis is None)]
+    batched = flags[1 : 1 + len(parts)]
 
     def handle(carry):
         start, found = carry

@@ -8,15 +8,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from envs_mjx.rigid2d import collide
 from envs_mjx.rigid2d.indexing import pick
 from envs_mjx.rigid2d.loops import for_each_active
 from envs_mjx.rigid2d.types import STATIC, Bodies, Contacts, Geometry, World
-
-_SLACK = 0.01
-"""Distance in px that counts as close: far above rounding."""
 
 
 class Placed(NamedTuple):
@@ -101,30 +98,6 @@ def find_contacts(world: World, geometry: Geometry, placed: Placed) -> Contacts:
         point_b=jnp.stack([bx, by], axis=1),
         feature=jnp.where(active, feature, -1),
     )
-
-
-def any_close(world: World, geometry: Geometry, placed: Placed) -> Bool[Array, ""]:
-    """Whether any pair may touch; when not, `find_contacts` finds nothing."""
-    circles, mask = len(world.circles), geometry.polygon_mask
-    boxes, round_boxes = placed.boxes[circles:], placed.boxes[:circles]
-    close = jnp.zeros((), bool)
-    if world.circle_polygon:
-        first, second = np.array(world.circle_polygon).T
-        near = _overlap(pick(round_boxes, first), pick(boxes, second)) & pick(mask, second)
-        x, y, radius = (pick(v, first) for v in (placed.center_x, placed.center_y, geometry.circle_radius))
-        polygon = _polygon(pick(placed.polygons, second))
-        for vx, vy, nx, ny in zip(*polygon, strict=True):
-            near = near & (nx * (x - vx) + ny * (y - vy) <= radius + _SLACK)
-        close = close | jnp.any(near)
-    if world.segment_polygon:
-        first, second = np.array(world.segment_polygon).T
-        near = _overlap(pick(placed.segment_boxes, first), pick(boxes, second)) & pick(mask, second)
-        close = close | jnp.any(near)
-    if world.polygon_polygon:
-        first, second = np.array(world.polygon_polygon).T
-        near = _overlap(pick(boxes, first), pick(boxes, second)) & pick(mask, first) & pick(mask, second)
-        close = close | jnp.any(near)
-    return close
 
 
 def _turned(bodies, owner, points, shifted):

@@ -11,7 +11,8 @@ sorting by `code` is the depth-first order. Inner boxes need no storage: they ar
 Source: Munk2D, the rules of cpBBTree as they bear on the order of collision callbacks.
 """
 
-from typing import NamedTuple
+from itertools import combinations
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -24,17 +25,20 @@ from envs_mjx.rigid2d.batching import any_in_batch
 _MARGIN = float(np.float32(0.1))
 """A box grows by this fraction of its size, and by the way travelled in this time (s), before it is stored."""
 
+_STATIC_TICKS = 16
+"""Room for the ranks of static shapes within one leaf's visit."""
+
 
 @chex.dataclass(frozen=True)
 class LeafTree:
-    """What is remembered of the tree over the moving shapes.
+    """What is remembered of the tree over the moving shapes; pairs of leaves as `leaf_pairs` lists them.
 
     Attributes:
         box: Enlarged box of every leaf: left, bottom, right, top (px).
         code: Left-aligned path of every leaf.
         depth: Length of the path; -1 for an absent leaf.
         wall_time: When the leaf's pairs with static shapes were found.
-        pair_time: When the pair of two leaves was found (upper triangle).
+        pair_time: When the pair of two leaves was found.
         caller: Whether the second leaf of the pair reports it (else the first).
         clock: Steps so far.
     """
@@ -43,97 +47,140 @@ class LeafTree:
     code: Int[Array, " leaves"]
     depth: Int[Array, " leaves"]
     wall_time: Int[Array, " leaves"]
-    pair_time: Int[Array, "leaves leaves"]
-    caller: Bool[Array, "leaves leaves"]
+    pair_time: Int[Array, " leaf_pairs"]
+    caller: Bool[Array, " leaf_pairs"]
     clock: Int[Array, ""]
+
+
+class Nodes(NamedTuple):
+    """A `LeafTree` as tuples of scalars: in a batch every one is an array of its own, which processors like best."""
+
+    box: tuple[tuple[Any, Any, Any, Any], ...]
+    code: tuple[Any, ...]
+    depth: tuple[Any, ...]
+    wall_time: tuple[Any, ...]
+    pair_time: tuple[Any, ...]
+    caller: tuple[Any, ...]
+    clock: Any
 
 
 class Order(NamedTuple):
     """Sort keys of this step, compared lexicographically: `first` then `second`.
 
-    `wall_first` and `wall_second` have one entry for each (static shape, leaf), `pair_*` for each (leaf, leaf) with the
-    smaller index first.
+    `wall_second[k][i]` belongs to static shape k and leaf i, `wall_first[i]` to leaf i and any static shape, `pair_*` to
+    the pairs of `leaf_pairs`.
     """
 
-    wall_first: Int[Array, "statics leaves"]
-    wall_second: Int[Array, "statics leaves"]
-    pair_first: Int[Array, "leaves leaves"]
-    pair_second: Int[Array, "leaves leaves"]
+    wall_first: list[Any]
+    wall_second: list[list[Any]]
+    pair_first: list[Any]
+    pair_second: list[Any]
+
+
+def leaf_pairs(leaves: int) -> list[tuple[int, int]]:
+    """All pairs of leaves, the smaller index first."""
+    return list(combinations(range(leaves), 2))
+
+
+def unpack(tree: LeafTree) -> Nodes:
+    """The tree as scalars."""
+    columns = (tree.code, tree.depth, tree.wall_time, tree.pair_time, tree.caller)
+    boxes = tuple(tuple(tree.box[i, k] for k in range(4)) for i in range(tree.box.shape[0]))
+    return Nodes(boxes, *(tuple(c[i] for i in range(c.shape[0])) for c in columns), tree.clock)
+
+
+def pack(nodes: Nodes) -> LeafTree:
+    """The scalars as a tree."""
+
+    def row(values, dtype):
+        return jnp.stack(values) if values else jnp.zeros((0,), dtype)
+
+    return LeafTree(
+        box=jnp.stack([jnp.stack(box) for box in nodes.box]),
+        code=row(nodes.code, jnp.int32),
+        depth=row(nodes.depth, jnp.int32),
+        wall_time=row(nodes.wall_time, jnp.int32),
+        pair_time=row(nodes.pair_time, jnp.int32),
+        caller=row(nodes.caller, bool),
+        clock=nodes.clock,
+    )
 
 
 def plant(boxes: Float[Array, "leaves 4"], present: Bool[Array, " leaves"]) -> LeafTree:
     """The tree after the leaves were added one by one, at rest, in index order."""
     leaves = boxes.shape[0]
-    tree = LeafTree(
-        box=boxes,
-        code=jnp.zeros((leaves,), jnp.int32),
-        depth=jnp.full((leaves,), -1, jnp.int32),
-        wall_time=jnp.zeros((leaves,), jnp.int32),
-        pair_time=jnp.zeros((leaves, leaves), jnp.int32),
-        caller=jnp.zeros((leaves, leaves), bool),
-        clock=jnp.zeros((), jnp.int32),
-    )
-    for leaf in range(leaves):
-        box = _enlarge(boxes[leaf], jnp.zeros((2,), boxes.dtype))
-        tree = _where(present[leaf], _insert(tree, leaf, box), tree)
-        moved = present & (jnp.arange(leaves) == leaf)
-        tree = _note_pairs(tree, moved).replace(clock=tree.clock + 1)
-    return tree
+    zero, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+    pairs = len(leaf_pairs(leaves))
+    box = tuple(tuple(boxes[i, k] for k in range(4)) for i in range(leaves))
+    still = jnp.zeros((), boxes.dtype)
+    empty = Nodes(box, (zero,) * leaves, (zero - 1,) * leaves, (zero,) * leaves, (zero,) * pairs, (no,) * pairs, zero)
+
+    def add(leaf, nodes):
+        here = [leaf == i for i in range(leaves)]
+        grown = _insert(nodes, here, _enlarge(_choose(here, box), (still, still)))
+        nodes = _where(_choose(here, [present[i] for i in range(leaves)]), grown, nodes)
+        nodes = _note_pairs(nodes, [here[i] & present[i] for i in range(leaves)])
+        return nodes._replace(clock=nodes.clock + 1)
+
+    return pack(jax.lax.fori_loop(0, leaves, add, empty))
 
 
-def advance(
-    tree: LeafTree,
-    boxes: Float[Array, "leaves 4"],
-    velocity: Float[Array, "leaves 2"],
-    update_order: tuple[int, ...],
-) -> tuple[LeafTree, Bool[Array, " leaves"]]:
+def advance(nodes: Nodes, boxes: Any, velocity: Any, update_order: tuple[int, ...]) -> tuple[Nodes, list[Any]]:
     """Move the leaves that left their enlarged boxes.
 
     Args:
-        tree: The tree before.
-        boxes: Tight boxes of the leaves now.
-        velocity: Velocity of each leaf's body (px/s).
+        nodes: The tree before.
+        boxes: Tight box (left, bottom, right, top) of every leaf now.
+        velocity: Velocity (x, y) of each leaf's body (px/s).
         update_order: Leaves in the order in which the reference updates them; the others may not move.
 
     Returns:
-        The tree, and which leaves moved.
+        The tree, and for every leaf whether it moved.
     """
-    inside = jnp.all(tree.box[:, :2] <= boxes[:, :2], axis=1) & jnp.all(tree.box[:, 2:] >= boxes[:, 2:], axis=1)
-    moved = (tree.depth >= 0) & ~inside
+    leaves = len(nodes.code)
+    moved = [
+        (depth >= 0) & ~((old[0] <= new[0]) & (old[1] <= new[1]) & (old[2] >= new[2]) & (old[3] >= new[3]))
+        for depth, old, new in zip(nodes.depth, nodes.box, boxes, strict=True)
+    ]
 
-    def update(tree):
-        for leaf in update_order:
-            new = _enlarge(boxes[leaf], velocity[leaf])
-            tree = jax.lax.cond(
-                any_in_batch(moved[leaf]),
-                lambda t, leaf=leaf, new=new: _where(moved[leaf], _insert(_remove(t, leaf), leaf, new), t),
-                lambda t: t,
-                tree,
-            )
-        return _note_pairs(tree, moved)
+    def reinsert(here, nodes):
+        box = _enlarge(_choose(here, boxes), _choose(here, velocity))
+        return _where(_choose(here, moved), _insert(_remove(nodes, here), here, box), nodes)
 
-    tree = jax.lax.cond(any_in_batch(jnp.any(moved)), update, lambda t: t, tree)
-    return tree.replace(clock=tree.clock + 1), moved
+    def turn(k, nodes):
+        leaf = jnp.asarray(update_order, jnp.int32)[k]
+        here = [leaf == i for i in range(leaves)]
+        anyone = any_in_batch(_choose(here, moved))
+        return jax.lax.cond(anyone, lambda n: reinsert(here, n), lambda n: n, nodes)
+
+    def update(nodes):
+        if len(update_order) == 1:
+            nodes = reinsert([jnp.asarray(i == update_order[0]) for i in range(leaves)], nodes)
+        else:
+            nodes = jax.lax.fori_loop(0, len(update_order), turn, nodes)
+        return _note_pairs(nodes, moved)
+
+    anyone = any_in_batch(_any([moved[leaf] for leaf in update_order]))
+    nodes = jax.lax.cond(anyone, update, lambda n: n, nodes)
+    return nodes._replace(clock=nodes.clock + 1), moved
 
 
-def order(tree: LeafTree, moved: Bool[Array, " leaves"], static_rank: tuple[int, ...]) -> Order:
+def order(nodes: Nodes, moved: list[Any], static_rank: tuple[int, ...]) -> Order:
     """Sort keys for the pairs of this step, given the tree and moved leaves that `advance` returned."""
-    leaves, statics = tree.code.shape[0], len(static_rank)
-    position = _position(tree)
-    latest = (tree.clock + 1) * _ticks_per_step(leaves)
-    rank = jnp.array(static_rank, jnp.int32)
+    leaves = len(nodes.code)
+    position = _positions(nodes)
+    latest = (nodes.clock + 1) * _ticks_per_step(leaves)
     # A leaf that moved reports at once, statics first; one that stayed goes through its list, latest entry first.
-    found = tree.wall_time[None, :] + rank[:, None]
-    wall_second = jnp.where(moved[None, :], rank[:, None], latest - found)
-    reporter_second = tree.caller
-    row, column = position[:, None], position[None, :]
-    pair_first = jnp.where(reporter_second, jnp.broadcast_to(column, (leaves, leaves)), row)
-    reporter_moved = jnp.where(reporter_second, moved[None, :], moved[:, None])
-    partner = jnp.where(reporter_second, row, jnp.broadcast_to(column, (leaves, leaves)))
-    at_once = _STATIC_TICKS + _climb(tree) * leaves + partner
-    pair_second = jnp.where(reporter_moved, at_once, latest - tree.pair_time)
-    wall_first = jnp.broadcast_to(position[None, :], (statics, leaves))
-    return Order(wall_first, wall_second, pair_first, pair_second)
+    walls = [
+        [jnp.where(moved[i], rank, latest - (nodes.wall_time[i] + rank)) for i in range(leaves)] for rank in static_rank
+    ]
+    firsts, seconds = [], []
+    for p, (i, j) in enumerate(leaf_pairs(leaves)):
+        caller = nodes.caller[p]
+        firsts.append(jnp.where(caller, position[j], position[i]))
+        at_once = _STATIC_TICKS + _climb(nodes, i, j) * leaves + jnp.where(caller, position[i], position[j])
+        seconds.append(jnp.where(jnp.where(caller, moved[j], moved[i]), at_once, latest - nodes.pair_time[p]))
+    return Order(position, walls, firsts, seconds)
 
 
 def static_ranks(boxes: tuple[tuple[float, float, float, float], ...]) -> tuple[int, ...]:
@@ -152,10 +199,6 @@ def static_ranks(boxes: tuple[tuple[float, float, float, float], ...]) -> tuple[
     return tuple(ranks[i] for i in range(len(boxes)))
 
 
-_STATIC_TICKS = 16
-"""Room for the ranks of static shapes within one leaf's visit."""
-
-
 def _ticks_per_visit(leaves):
     return _STATIC_TICKS + leaves * leaves
 
@@ -165,117 +208,149 @@ def _ticks_per_step(leaves):
 
 
 def _where(condition, new, old):
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+    return jax.tree.map(lambda a, b: a if a is b else jnp.where(condition, a, b), new, old)
+
+
+def _any(flags):
+    found = flags[0]
+    for flag in flags[1:]:
+        found = found | flag
+    return found
+
+
+def _choose(here, values):
+    """The entry of the leaf that is here."""
+    chosen = values[0]
+    for flag, value in zip(here[1:], values[1:], strict=True):
+        chosen = _where(flag, value, chosen)
+    return chosen
 
 
 def _enlarge(box, velocity):
-    size = (box[2:] - box[:2]) * _MARGIN
-    way = velocity * _MARGIN
-    return jnp.concatenate([box[:2] + jnp.minimum(-size, way), box[2:] + jnp.maximum(size, way)])
+    left, bottom, right, top = box
+    wide, high = (right - left) * _MARGIN, (top - bottom) * _MARGIN
+    x, y = (v * _MARGIN for v in velocity)
+    low, up = jnp.minimum, jnp.maximum
+    return (left + low(-wide, x), bottom + low(-high, y), right + up(wide, x), top + up(high, y))
 
 
 def _levels(leaves):
     return max(leaves - 1, 1)
 
 
-def _remove(tree, leaf):
+def _remove(nodes, here):
     """Take a leaf out: its sibling moves up by one level."""
-    levels = _levels(tree.code.shape[0])
-    below = levels - tree.depth[leaf]
-    sibling = (tree.code[leaf] >> below) ^ 1
-    depth = tree.depth
-    lifted = (depth >= tree.depth[leaf]) & ((tree.code >> below) == sibling)
-    rest = tree.code & ((1 << below) - 1)
-    code = jnp.where(lifted, ((sibling >> 1) << (below + 1)) | (rest << 1), tree.code)
-    here = jnp.arange(depth.shape[0]) == leaf
-    return tree.replace(code=code, depth=jnp.where(here, -1, jnp.where(lifted, depth - 1, depth)))
+    own_depth = _choose(here, nodes.depth)
+    below = _levels(len(here)) - own_depth
+    sibling = (_choose(here, nodes.code) >> below) ^ 1
+    parent = (sibling >> 1) << (below + 1)
+    mask = (1 << below) - 1
+    code, depth = [], []
+    for i, (c, d) in enumerate(zip(nodes.code, nodes.depth, strict=True)):
+        lifted = (d >= own_depth) & ((c >> below) == sibling)
+        code.append(jnp.where(lifted, parent | ((c & mask) << 1), c))
+        depth.append(jnp.where(here[i], -1, jnp.where(lifted, d - 1, d)))
+    return nodes._replace(code=tuple(code), depth=tuple(depth))
 
 
-def _insert(tree, leaf, box):
+def _insert(nodes, here, box):
     """Put a leaf beside the leaf that a greedy walk from the root finds."""
-    leaves = tree.code.shape[0]
-    levels = _levels(leaves)
-    code, depth = tree.code, tree.depth
-    prefix = jnp.zeros((), jnp.int32)
-    length = jnp.zeros((), jnp.int32)
-    walking = jnp.array(True)
-    for level in range(levels - 1):
-        under = (depth > level) & ((code >> (levels - level)) == prefix)
-        right = (code >> (levels - level - 1)) & 1 == 1
-        left_box, right_box = _union(tree.box, under & ~right), _union(tree.box, under & right)
-        cost_left = _area(right_box) + _area(_merge(left_box, box))
-        cost_right = _area(left_box) + _area(_merge(right_box, box))
+    levels = _levels(len(here))
+
+    def descend(level, walk):
+        prefix, length, walking = walk
+        under, right = [], []
+        for code, depth in zip(nodes.code, nodes.depth, strict=True):
+            under.append((depth > level) & ((code >> (levels - level)) == prefix))
+            right.append((code >> (levels - level - 1)) & 1 == 1)
+        left_box = _union(nodes.box, [u & ~r for u, r in zip(under, right, strict=True)])
+        right_box = _union(nodes.box, [u & r for u, r in zip(under, right, strict=True)])
+        cost_left = _box_area(right_box) + _box_area(_merge(left_box, box))
+        cost_right = _box_area(left_box) + _box_area(_merge(right_box, box))
         tie = jnp.abs(cost_left - cost_right) <= 1e-12 * (cost_left + cost_right)
-        cost_left = jnp.where(tie, _proximity(left_box, box), cost_left)
-        cost_right = jnp.where(tie, _proximity(right_box, box), cost_right)
+        cost_left = jnp.where(tie, _box_proximity(left_box, box), cost_left)
+        cost_right = jnp.where(tie, _box_proximity(right_box, box), cost_right)
         # Decide before the next level whether the walk has already met a leaf.
-        walking = walking & jnp.any(under)
-        go_right = (cost_right < cost_left).astype(jnp.int32)
-        prefix = jnp.where(walking, prefix * 2 + go_right, prefix)
-        length = jnp.where(walking, length + 1, length)
-    found = (depth == length) & ((code >> (levels - length)) == prefix)
-    alone = ~jnp.any(depth >= 0)
-    here = jnp.arange(leaves) == leaf
+        walking = walking & _any(under)
+        prefix = jnp.where(walking, prefix * 2 + (cost_right < cost_left), prefix)
+        return prefix, jnp.where(walking, length + 1, length), walking
+
+    # A loop although it is short: two walks in a row in one expression would be computed over and over by its users.
+    zero = jnp.zeros((), jnp.int32)
+    prefix, length, _ = jax.lax.fori_loop(0, levels - 1, descend, (zero, zero, jnp.asarray(True)))
+    alone = ~_any([depth >= 0 for depth in nodes.depth])
     bit = jnp.where(length < levels, 1 << jnp.maximum(levels - length - 1, 0), 0)
     base = prefix << (levels - length)
-    new_code = jnp.where(here, jnp.where(alone, 0, base), jnp.where(found, base | bit, code))
-    new_depth = jnp.where(here, jnp.where(alone, 0, length + 1), jnp.where(found, length + 1, depth))
-    return tree.replace(code=new_code, depth=new_depth, box=jnp.where(here[:, None], box[None, :], tree.box))
+    code, depth = [], []
+    for i, (c, d) in enumerate(zip(nodes.code, nodes.depth, strict=True)):
+        found = (d == length) & ((c >> (levels - length)) == prefix)
+        code.append(jnp.where(here[i], jnp.where(alone, 0, base), jnp.where(found, base | bit, c)))
+        depth.append(jnp.where(here[i], jnp.where(alone, 0, length + 1), jnp.where(found, length + 1, d)))
+    boxes = tuple(_where(here[i], box, old) for i, old in enumerate(nodes.box))
+    return nodes._replace(code=tuple(code), depth=tuple(depth), box=boxes)
 
 
-def _note_pairs(tree, moved):
+def _note_pairs(nodes, moved):
     """Record when and by whom the pairs of the moved leaves are found in this step."""
-    leaves = tree.code.shape[0]
-    position = _position(tree)
-    visit = (tree.clock * leaves + position) * _ticks_per_visit(leaves)
-    row, column = position[:, None], position[None, :]
-    second_later = row < column
-    # The depth-first earlier leaf finds the pair at its visit if it moved, else the later one does.
-    early_moved = jnp.where(second_later, moved[:, None], moved[None, :])
-    early_visit = jnp.where(second_later, visit[:, None], visit[None, :])
-    late_visit = jnp.where(second_later, visit[None, :], visit[:, None])
-    early, late = jnp.minimum(row, column), jnp.maximum(row, column)
-    climb = _climb(tree) * leaves
-    time = _STATIC_TICKS + climb + jnp.where(early_moved, early_visit + late, late_visit + early)
-    touched = moved[:, None] | moved[None, :]
-    return tree.replace(
-        wall_time=jnp.where(moved, visit, tree.wall_time),
-        pair_time=jnp.where(touched, time, tree.pair_time),
-        caller=jnp.where(touched, second_later, tree.caller),
-    )
+    leaves = len(nodes.code)
+    position = _positions(nodes)
+    visit = [(nodes.clock * leaves + p) * _ticks_per_visit(leaves) for p in position]
+    times, callers = [], []
+    for p, (i, j) in enumerate(leaf_pairs(leaves)):
+        second_later = position[i] < position[j]
+        # The depth-first earlier leaf finds the pair at its visit if it moved, else the later one does.
+        early_moved = jnp.where(second_later, moved[i], moved[j])
+        early_visit, late_visit = (
+            jnp.where(second_later, a, b) for a, b in ((visit[i], visit[j]), (visit[j], visit[i]))
+        )
+        early, late = jnp.minimum(position[i], position[j]), jnp.maximum(position[i], position[j])
+        climb = _climb(nodes, i, j) * leaves
+        time = _STATIC_TICKS + climb + jnp.where(early_moved, early_visit + late, late_visit + early)
+        touched = moved[i] | moved[j]
+        times.append(jnp.where(touched, time, nodes.pair_time[p]))
+        callers.append(jnp.where(touched, second_later, nodes.caller[p]))
+    walls = [jnp.where(m, v, old) for m, v, old in zip(moved, visit, nodes.wall_time, strict=True)]
+    return nodes._replace(wall_time=tuple(walls), pair_time=tuple(times), caller=tuple(callers))
 
 
-def _position(tree):
+def _positions(nodes):
     """Depth-first rank of every present leaf."""
-    before = (tree.code[None, :] < tree.code[:, None]) & (tree.depth >= 0)[None, :]
-    return before.sum(axis=1).astype(jnp.int32)
+    return [
+        sum(((c < code) & (d >= 0)).astype(jnp.int32) for c, d in zip(nodes.code, nodes.depth, strict=True))
+        for code in nodes.code
+    ]
 
 
-def _climb(tree):
+def _climb(nodes, i, j):
     """How far up two leaves meet: larger for a common ancestor nearer the root."""
-    levels = _levels(tree.code.shape[0])
-    shared = sum(
-        ((tree.code[:, None] >> (levels - k)) == (tree.code[None, :] >> (levels - k))).astype(jnp.int32)
-        for k in range(1, levels + 1)
-    )
-    return levels - shared
+    levels = _levels(len(nodes.code))
+    shared = [(nodes.code[i] >> (levels - k)) == (nodes.code[j] >> (levels - k)) for k in range(1, levels + 1)]
+    return levels - sum(s.astype(jnp.int32) for s in shared)
 
 
-def _union(boxes, mask):
-    low = jnp.where(mask[:, None], boxes[:, :2], jnp.inf).min(axis=0)
-    high = jnp.where(mask[:, None], boxes[:, 2:], -jnp.inf).max(axis=0)
-    return jnp.concatenate([low, high])
+def _union(boxes, inside):
+    total = None
+    for flag, (left, bottom, right, top) in zip(inside, boxes, strict=True):
+        low = [jnp.where(flag, v, jnp.inf) for v in (left, bottom)]
+        high = [jnp.where(flag, v, -jnp.inf) for v in (right, top)]
+        total = (*low, *high) if total is None else _merge(total, (*low, *high))
+    return total
 
 
 def _merge(a, b):
-    return jnp.concatenate([jnp.minimum(a[:2], b[:2]), jnp.maximum(a[2:], b[2:])])
+    return (
+        jnp.minimum(a[0], b[0]),
+        jnp.minimum(a[1], b[1]),
+        jnp.maximum(a[2], b[2]),
+        jnp.maximum(a[3], b[3]),
+    )
 
 
-def _area(box):
+def _box_area(box):
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _proximity(a, b):
+def _box_proximity(a, b):
     return abs(a[0] + a[2] - b[0] - b[2]) + abs(a[1] + a[3] - b[1] - b[3])
 
 
@@ -296,10 +371,10 @@ def _grow(node, leaf):
     if node.index >= 0:
         return _Node(_join(leaf.box, node.box), children=(leaf, node))
     left, right = node.children
-    cost_left = _area(right.box) + _area(_join(left.box, leaf.box))
-    cost_right = _area(left.box) + _area(_join(right.box, leaf.box))
+    cost_left = _box_area(right.box) + _box_area(_join(left.box, leaf.box))
+    cost_right = _box_area(left.box) + _box_area(_join(right.box, leaf.box))
     if cost_left == cost_right:
-        cost_left, cost_right = _proximity(left.box, leaf.box), _proximity(right.box, leaf.box)
+        cost_left, cost_right = _box_proximity(left.box, leaf.box), _box_proximity(right.box, leaf.box)
     side = int(cost_right < cost_left)
     node.children[side] = _grow(node.children[side], leaf)
     node.box = _join(node.box, leaf.box)

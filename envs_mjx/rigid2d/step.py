@@ -11,11 +11,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Int
 
 from envs_mjx.rigid2d import narrow, ordering
 from envs_mjx.rigid2d.batching import max_in_batch, where_needed
-from envs_mjx.rigid2d.indexing import pick, put, swap_halves
+from envs_mjx.rigid2d.coast import coast
+from envs_mjx.rigid2d.indexing import pick, swap_halves
 from envs_mjx.rigid2d.solver import solve
 from envs_mjx.rigid2d.types import Bodies, ContactCache, Contacts, Geometry, PhysicsState, World
 
@@ -96,7 +97,7 @@ def march(
     operand = (geometry, state, control)
     if world.differentiable:
         return advance(operand)
-    coasted, undisturbed = _coast(world, geometry, state, dt, steps, lambda bodies: drive(bodies, control))
+    coasted, undisturbed = coast(world, geometry, state, dt, steps, lambda bodies: drive(bodies, control))
     return where_needed(~undisturbed, advance, operand, (coasted, jnp.zeros((), jnp.int32)))
 
 
@@ -131,44 +132,6 @@ def _step(world: World, geometry: Geometry, state: PhysicsState, dt: float) -> P
     return PhysicsState(bodies=bodies, cache=cache, contacts=contacts, tree=tree)
 
 
-def _coast(
-    world: World, geometry: Geometry, state: PhysicsState, dt: float, steps: int, drive: Callable[[Bodies], Bodies]
-) -> tuple[PhysicsState, Bool[Array, ""]]:
-    """The steps of a scene whose dynamic bodies stand still and touch nothing, and whether the scene is one."""
-    owners = world.circles + world.polygons
-    driven = tuple(leaf for leaf in world.update_order if owners[leaf] not in world.dynamic)
-    start = state.bodies
-    moving = [jnp.any(v != 0) for v in (start.bias_velocity, start.bias_angular_velocity)]
-    moving += [jnp.any(pick(v, world.dynamic) != 0) for v in (start.velocity, start.angular_velocity)]
-
-    def still(now, before):
-        return put(now, world.dynamic, pick(before, world.dynamic))
-
-    def body(_, carry):
-        bodies, tree, quiet = carry
-        bodies = integrate(drive(bodies), dt)
-        # Written so that the compiler sees what does not change and takes it out of the loop.
-        bodies = bodies.replace(position=still(bodies.position, start.position), angle=still(bodies.angle, start.angle))
-        placed = narrow.place(world, geometry, bodies)
-        quiet = quiet & ~narrow.any_close(world, geometry, placed)
-        if tree is not None:
-            velocity = pick(bodies.velocity, owners)
-            tree, moved = ordering.advance(tree, placed.boxes, velocity, driven)
-            for leaf in set(range(len(owners))) - set(driven):
-                quiet = quiet & ~moved[leaf]
-        return bodies, tree, quiet
-
-    quiet = ~jnp.any(jnp.stack(moving))
-    bodies, tree, quiet = _repeat(steps, body, (start, state.tree, quiet))
-    age = jnp.minimum(state.cache.age + steps, world.collision_persistence)
-    return PhysicsState(
-        bodies=bodies,
-        cache=state.cache.replace(age=age),
-        contacts=narrow.no_contacts(world.num_slots, bodies.position.dtype),
-        tree=tree,
-    ), quiet
-
-
 def _present(world, geometry):
     return jnp.concatenate([jnp.ones((len(world.circles),), bool), geometry.polygon_mask])
 
@@ -198,14 +161,16 @@ def _visit_order(world, tree, placed, bodies, contacts, age) -> tuple[ordering.L
     if not world.ordered:
         return tree, in_order
     ranks = ordering.static_ranks(world.static_boxes)
-    velocity = pick(bodies.velocity, world.circles + world.polygons)
-    tree, moved = ordering.advance(tree, placed.boxes, velocity, world.update_order)
+    velocity = [(bodies.velocity[owner, 0], bodies.velocity[owner, 1]) for owner in world.circles + world.polygons]
+    boxes = [tuple(placed.boxes[i, k] for k in range(4)) for i in range(placed.boxes.shape[0])]
+    nodes, moved = ordering.advance(ordering.unpack(tree), boxes, velocity, world.update_order)
+    tree = ordering.pack(nodes)
 
     single = len(world.circle_polygon)
     doubled = contacts.active[single:].reshape(-1, 2)
 
     def by_tree():
-        first, second = _pair_keys(world, ordering.order(tree, moved, ranks))
+        first, second = _pair_keys(world, ordering.order(nodes, moved, ranks))
         earlier = (first[:, None] < first[None, :]) | (
             (first[:, None] == first[None, :]) & (second[:, None] < second[None, :])
         )
@@ -220,19 +185,13 @@ def _visit_order(world, tree, placed, bodies, contacts, age) -> tuple[ordering.L
 
 def _pair_keys(world, keys: ordering.Order):
     """Sort keys of every pair, in the order of the world's pairs."""
-    circles, leaves = len(world.circles), len(world.circles) + len(world.polygons)
-    first, second = [], []
-    groups = (
-        (world.circle_polygon, 0, keys.pair_first, keys.pair_second),
-        (world.segment_polygon, None, keys.wall_first, keys.wall_second),
-        (world.polygon_polygon, circles, keys.pair_first, keys.pair_second),
-    )
-    for pairs, shift, one, two in groups:
-        # Walls by leaf and leaves by leaf alike: the entry of (i, j) in a table whose rows are leaves.
-        index = [
-            (circles + j) * one.shape[0] + i if shift is None else (shift + i) * leaves + circles + j for i, j in pairs
-        ]
-        if pairs:
-            first.append(pick((one.T if shift is None else one).reshape(-1), index))
-            second.append(pick((two.T if shift is None else two).reshape(-1), index))
-    return jnp.concatenate(first), jnp.concatenate(second)
+    circles = len(world.circles)
+    index = {pair: p for p, pair in enumerate(ordering.leaf_pairs(circles + len(world.polygons)))}
+    round_pairs = [index[i, circles + j] for i, j in world.circle_polygon]
+    flat_pairs = [index[circles + i, circles + j] for i, j in world.polygon_polygon]
+    walls = [(i, circles + j) for i, j in world.segment_polygon]
+    first = [keys.pair_first[p] for p in round_pairs] + [keys.wall_first[leaf] for _, leaf in walls]
+    second = [keys.pair_second[p] for p in round_pairs] + [keys.wall_second[wall][leaf] for wall, leaf in walls]
+    first += [keys.pair_first[p] for p in flat_pairs]
+    second += [keys.pair_second[p] for p in flat_pairs]
+    return jnp.stack(first), jnp.stack(second)
