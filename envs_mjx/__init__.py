@@ -7,3 +7,4 @@ from envs_mjx.registry import Spec, full_id, make, register, registered_ids, spe
 __all__ = ["Env", "Spec", "State", "full_id", "make", "register", "registered_ids", "spaces", "spec"]
 
 register("swm/PushT-v1", "envs_mjx.pusht.env:PushT")
+register("swm/TwoRoom-v1", "envs_mjx.tworoom.env:TwoRoom")

@@ -1,0 +1,241 @@
+"""The TwoRoom environment, `swm/TwoRoom-v1`: a dot finds its way through a door to a target.
+
+Source: reference: envs/two_room/env.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key, UInt8
+
+from envs_mjx import spaces
+from envs_mjx.core import Env, State
+from envs_mjx.tworoom import dynamics, expert
+from envs_mjx.tworoom.factors import (
+    DEFAULT_VARIATIONS,
+    MAX_DOORS,
+    SIZE,
+    WALL_CENTER,
+    clear_of_wall,
+    fitting_doors,
+    tworoom_variation_space,
+)
+from envs_mjx.tworoom.render import render_frame
+
+_SUCCESS_DISTANCE = 16.0
+_OPTIONS = ("state", "target_state", "goal_state")
+_COLLISIONS = ("endpoint", "swept")
+
+
+@dataclass(frozen=True)
+class TwoRoom(Env):
+    """Move a dot to a target, through a door if the target is in the other room.
+
+    The observation `observation` [10] is agent x, y, target x, y and the centres x, y of three doors in px, zeros for
+    unused doors. The state and goal vectors are agent x, y and target x, y. An action moves the agent by its
+    speed, 5 px per unit by default. The reward is always 0. The episode terminates when the agent is closer than 16 px
+    to the target, at a reset as well. Nothing truncates.
+
+    Quirks of the reference that datasets depend on are kept: the target may be unreachable (inside the wall), legal
+    starts lie beyond where the outer walls let the agent go, `wall.border_color` and `task.min_steps` are never read,
+    a door lets the agent's centre pass whatever its radius, and only the end of a step is tested against the wall
+    between the rooms. So an agent that leaves a door sideways inside the wall jumps to the face of its side, and
+    one may cut a door's corner.
+
+    Inside a room the dynamics are smooth, and gradients of rollouts are those of the formula; at walls they are
+    one-sided, and the decision which wall stops a step has no gradient.
+
+    An action that is not finite leaves the agent where it is and sets `info["invalid_action"]`.
+
+    Args:
+        render_target: draw the target's dot (the factor `rendering.render_target` does too).
+        collision: `endpoint`, the reference's test at the wall between the rooms; or `swept`, which follows the whole
+            way of a step, so that nothing passes through the wall: the agent stops at the first contact and slides on.
+
+    Raises:
+        ValueError: an argument of another kind or value.
+    """
+
+    render_target: bool = False
+    collision: str = "endpoint"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.render_target, bool):
+            raise ValueError(f"render_target must be true or false, got {self.render_target!r}")
+        if self.collision not in _COLLISIONS:
+            raise ValueError(f"collision must be one of {', '.join(_COLLISIONS)}, got {self.collision!r}")
+
+    @property
+    def action_space(self) -> gymnasium.spaces.Box:
+        """Step along x and y, in units of the agent's speed."""
+        return gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    @property
+    def observation_space(self) -> gymnasium.spaces.Dict:
+        """Bounds of `observation`, px."""
+        box = gymnasium.spaces.Box(0.0, float(SIZE), (4 + 2 * MAX_DOORS,), np.float32)
+        return gymnasium.spaces.Dict({"observation": box})
+
+    @cached_property
+    def variation_space(self) -> spaces.Dict:  # type: ignore[override]
+        """The factors of variation of the reference."""
+        return tworoom_variation_space()
+
+    @property
+    def default_variation(self) -> tuple[str, ...]:
+        """Agent position and target position."""
+        return DEFAULT_VARIATIONS
+
+    def reset(
+        self,
+        key: Key[Array, ""],
+        *,
+        variation: Sequence[str] | None = None,
+        values: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> State:
+        """Start an episode, see `Env.reset`.
+
+        `options` may hold `state` (agent x, y) and `target_state` or `goal_state` (target x, y), which may lie where
+        the factors may not. Explicit factors that put the agent into the wall or leave no door that fits are
+        an error when they are concrete.
+        """
+        options = {name: value for name, value in (options or {}).items() if value is not None}
+        for name in options:
+            if name not in _OPTIONS:
+                raise ValueError(f"unknown option {name!r} of TwoRoom's reset; it understands {', '.join(_OPTIONS)}")
+        if "target_state" in options and "goal_state" in options:
+            raise ValueError("target_state and goal_state are two names of one option; give one of them")
+        names = self.default_variation if variation is None else variation
+        factors = self.variation_space.draw(key, names, values)
+        _refuse_broken_constraints(factors, self.variation_space.as_factors(values or {}))
+        target = options.get("target_state", options.get("goal_state"))
+        agent = factors["agent.position"] if "state" not in options else _point(options["state"], "state")
+        goal = factors["target.position"] if target is None else _point(target, "target_state")
+        return self._observed(agent, goal, factors, key, jnp.zeros((), jnp.int32), jnp.asarray(False))
+
+    def step(self, state: State, action: Array) -> State:
+        """One step at the agent's speed; stops at walls."""
+        if jnp.shape(action) != (2,) or not jnp.issubdtype(jnp.result_type(action), jnp.floating):
+            raise ValueError(
+                f"action must be 2 floating point numbers, got {jnp.result_type(action)} {list(jnp.shape(action))}"
+            )
+        action = jnp.asarray(action, state.physics.dtype)
+        invalid = ~jnp.isfinite(action).all()
+        action = jnp.where(invalid, 0.0, action)
+        moved = dynamics.move(state.physics, action, state.factors, self.collision == "swept")
+        moved = jnp.where(invalid, state.physics, moved)
+        return self._observed(moved, state.goal, state.factors, state.key, state.step + 1, invalid)
+
+    def render(self, state: State) -> UInt8[Array, "height width 3"]:
+        """The reference's frame, 224 x 224."""
+        return render_frame(state.physics, state.goal, state.factors, self.render_target)
+
+    def set_state(self, state: State, value: Float[Array, "2"]) -> State:
+        """Put the agent at x, y, wherever that is."""
+        agent = _point(value, "state")
+        return self._observed(agent, state.goal, state.factors, state.key, state.step, jnp.asarray(False))
+
+    def set_goal(self, state: State, goal: Float[Array, "2"]) -> State:
+        """Put the target at x, y; the factor `target.position` stays (the reference changes it too)."""
+        goal = _point(goal, "goal_state")
+        invalid = state.info["invalid_action"]
+        return self._observed(state.physics, goal, state.factors, state.key, state.step, invalid)
+
+    def goal_from(self, state: State) -> Float[Array, "2"]:
+        """The goal that a state reaches: the agent's own position."""
+        return state.physics
+
+    def distance(self, state: State) -> Float[Array, ""]:
+        """Straight distance in px of the agent from the target, the test of success."""
+        return _length(state.physics - state.goal)
+
+    def planning_cost(self, state: State) -> Float[Array, ""]:
+        """Squared length of the way to the target, through the best door if it is in the other room, in units of 16 px.
+
+        Inside a room it is smooth.
+        """
+        agent, target, factors = state.physics, state.goal, state.factors
+        doors = expert.door_centers(factors)
+        detours = _length(doors - agent[None, :]) + _length(doors - target[None, :])
+        detour = jnp.where(jnp.arange(MAX_DOORS) < factors["door.number"], detours, jnp.inf).min()
+        straight = ((agent - target) ** 2).sum()
+        squared = jnp.where(expert.other_room(agent, target, factors), detour**2, straight)
+        return squared / _SUCCESS_DISTANCE**2
+
+    def weak_action(self, key: Key[Array, ""], state: State) -> Float[Array, "2"]:
+        """An action of the policy that datasets are collected with, see `weak_action`."""
+        return expert.weak_action(key, state)
+
+    def _observed(
+        self,
+        agent: Float[Array, "2"],
+        goal: Float[Array, "2"],
+        factors: dict[str, Array],
+        key: Array,
+        step: Array,
+        invalid: Bool[Array, ""],
+    ) -> State:
+        """The state with everything that follows from the positions."""
+        used = (jnp.arange(MAX_DOORS) < factors["door.number"])[:, None]
+        doors = jnp.where(used, expert.door_centers(factors), 0.0)
+        distance = _length(agent - goal)
+        return State(
+            physics=agent,
+            obs={"observation": jnp.concatenate([agent, goal, doors.reshape(-1)])},
+            reward=jnp.zeros((), agent.dtype),
+            terminated=distance < _SUCCESS_DISTANCE,
+            truncated=jnp.asarray(False),
+            info={
+                "proprio": agent,
+                "state": agent,
+                "goal_state": goal,
+                "distance_to_target": distance,
+                "invalid_action": invalid,
+            },
+            goal=goal,
+            factors=factors,
+            key=key,
+            step=step,
+        )
+
+
+def _refuse_broken_constraints(factors: Mapping[str, Array], given: Mapping[str, Array]) -> None:
+    """ValueError if explicit factors break a constraint; traced ones are not looked at."""
+    agent = ("agent.position", "agent.radius", "wall.axis", "wall.thickness")
+    doors = ("door.size", "door.number", "agent.radius")
+
+    def concrete(names: Sequence[str]) -> bool:
+        return not any(isinstance(factors[name], jax.core.Tracer) for name in names)
+
+    if given.keys() & set(agent) and concrete(agent) and not bool(clear_of_wall(factors["agent.position"], factors)):
+        raise ValueError(
+            f"agent.position {np.asarray(factors['agent.position']).tolist()} touches the wall between the rooms at "
+            f"{WALL_CENTER} px (see wall.axis, wall.thickness, agent.radius); give another position or sample it"
+        )
+    if given.keys() & set(doors) and concrete(doors) and not bool(fitting_doors(factors["door.size"], factors).any()):
+        raise ValueError(
+            f"door.size {np.asarray(factors['door.size']).tolist()}: none of the first door.number sizes is at least "
+            f"1.1 times agent.radius ({float(factors['agent.radius'][0]):g} px)"
+        )
+
+
+def _point(value: Any, name: str) -> Float[Array, "2"]:
+    """x, y as float32, in which the reference computes whatever the rest runs in."""
+    value = jnp.asarray(value, jnp.float32)
+    if value.shape != (2,):
+        raise ValueError(f"{name} must have 2 entries (x, y), got the shape {value.shape}")
+    return value
+
+
+def _length(vectors: Float[Array, "*batch 2"]) -> Float[Array, "*batch"]:
+    """Euclidean length with a gradient of 0 at 0, where the formula's is NaN."""
+    squares = (vectors**2).sum(-1)
+    positive = squares > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)
