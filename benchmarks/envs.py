@@ -1,0 +1,185 @@
+"""PushT control steps per second, state only, here in batches and in one process of the reference; frames as well.
+
+    python benchmarks/envs.py --reference-python DIR/bin/python
+
+JAX is imported after the options are read, because the number of host devices is fixed by then.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common import NOT_MEASURED, Report, Timing, exchange_folder, machine, progress, run_reference, time_calls
+
+RESOLUTION = 224
+STEPS_PER_CALL = 20
+EPISODE_STEPS = 100
+"""Steps of the reference between two resets; here the warm calls go on from each other for as long."""
+
+
+def main() -> None:
+    """Run the reference, then swmjax, and print both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reference-python", type=Path, help="interpreter of the reference's virtual environment")
+    parser.add_argument(
+        "--batches", type=sizes, default=(1, 64, 1024, 4096, 16384), help="default 1,64,1024,4096,16384"
+    )
+    parser.add_argument("--render-batch", type=int, default=64, help="frames per call (default 64)")
+    parser.add_argument("--host-devices", type=int, default=2, help="CPU devices to share a batch among (default 2)")
+    parser.add_argument("--repeats", type=int, default=EPISODE_STEPS // STEPS_PER_CALL, help="timed warm calls")
+    parser.add_argument("--quick", action="store_true", help="one tiny batch, few steps: shows that it works")
+    parser.add_argument("--output", type=Path, help="also write what is printed to this file")
+    arguments = parser.parse_args()
+    if min(arguments.repeats, arguments.host_devices, arguments.render_batch) < 1:
+        parser.error("--repeats, --host-devices and --render-batch must be at least 1")
+    steps, episodes, frames = STEPS_PER_CALL, 10, 100
+    if arguments.quick:
+        arguments.batches, arguments.render_batch, steps, episodes, frames = (4,), 2, 2, 1, 5
+    # Only the CPU platform reads this flag.
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={arguments.host_devices}"
+    os.environ["XLA_FLAGS"] = flags.strip()
+
+    report = Report(arguments.output)
+    settings = {
+        "resolution": RESOLUTION,
+        "repeats": arguments.repeats,
+        "episodes": episodes,
+        "episode_steps": EPISODE_STEPS,
+        "frames": frames,
+    }
+    progress("reference")
+    with exchange_folder() as name:
+        reference = run_reference(arguments.reference_python, "reference_envs.py", settings, Path(name))
+    theirs = {"steps": episodes * EPISODE_STEPS, "frames": frames}
+    rates = {kind: (Timing(tuple(reference[kind])), count) for kind, count in theirs.items()} if reference else {}
+
+    stepping, rendering = measure(arguments.batches, arguments.render_batch, steps, arguments.repeats)
+    columns = ["", "of", "batch", "devices", "compile s", "per second", "ratio to reference"]
+    labels = {"steps": "control steps", "frames": f"frames of {RESOLUTION} px"}
+    rows = [row(labels["steps"], *figures, rates.get("steps")) for figures in stepping]
+    rows.append(row(labels["frames"], *rendering, rates.get("frames")))
+    for kind, (timing, count) in rates.items():
+        rows.append([labels[kind], "reference", "1", "1 process", NOT_MEASURED, timing.rates(count), "1.0x"])
+    title = (
+        f"PushT, random actions, float32, state only: {steps} steps per call, resets not counted\n"
+        f"median (least..most) of {arguments.repeats} warm calls"
+    )
+    report.table(title, columns, rows)
+    if reference:
+        report.line(
+            f"The reference steps its bare environment class in one process (one core): {episodes} episodes of "
+            f"{EPISODE_STEPS} steps per timed call, resets not counted."
+        )
+    else:
+        report.without_reference(arguments.reference_python)
+    report.facts("How it was measured", machine() | ({"reference": reference["versions"]} if reference else {}))
+    report.close()
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Batch sizes separated by commas."""
+    values = tuple(int(part) for part in text.split(","))
+    if min(values) < 1:
+        raise ValueError("a batch holds at least one environment")
+    return values
+
+
+def row(
+    label: str,
+    batch: int,
+    devices: int,
+    compiled: float,
+    count: int,
+    timing: Timing,
+    reference: tuple[Timing, int] | None,
+) -> list[str]:
+    """One line of the table; `count` things come out of a call."""
+    ratio = NOT_MEASURED
+    if reference:
+        theirs, their_count = reference
+        ratio = f"{(count / timing.median) / (their_count / theirs.median):.1f}x"
+    return [label, "swmjax", str(batch), str(devices), f"{compiled:.1f}", timing.rates(count), ratio]
+
+
+def measure(
+    batches: Sequence[int], render_batch: int, steps: int, repeats: int
+) -> tuple[list[tuple[int, int, float, int, Timing]], tuple[int, int, float, int, Timing]]:
+    """Compile and time stepping for every batch, on one device and on all, and rendering on one.
+
+    Returns:
+        Figures of stepping and of rendering: batch, devices, seconds of compilation, things per call, timing.
+    """
+    import jax
+
+    import envs_mjx
+
+    # Compile times are figures here, so programs must not come from a cache.
+    jax.config.update("jax_enable_compilation_cache", False)
+    env = envs_mjx.make("swm/PushT-v1", resolution=RESOLUTION)
+    progress("swmjax: resets")
+    keys = jax.random.split(jax.random.key(0), max(*batches, render_batch))
+    states = jax.jit(jax.vmap(env.reset))(keys)
+
+    def first(count: int) -> Any:
+        return jax.jit(lambda states: jax.tree.map(lambda leaf: leaf[:count], states))(states)
+
+    stepping = []
+    for batch in batches:
+        for count in sorted({1, len(jax.devices())}):
+            if batch % count == 0:
+                progress(f"swmjax: batch {batch} on {count} device(s)")
+                stepping.append(time_steps(env, first(batch), batch, jax.devices()[:count], steps, repeats))
+    progress("swmjax: frames")
+    given = first(render_batch)
+    compiled, program = compile_timed(jax.vmap(env.render), given)
+    jax.block_until_ready(program(given))
+    timing = time_calls(lambda: jax.block_until_ready(program(given)), repeats)
+    return stepping, (render_batch, 1, compiled, render_batch, timing)
+
+
+def time_steps(
+    env: Any, states: Any, batch: int, devices: Sequence[Any], steps: int, repeats: int
+) -> tuple[int, int, float, int, Timing]:
+    """Time a scan over steps; every call goes on where the last one ended."""
+    import jax
+    from jax.sharding import AxisType, NamedSharding
+    from jax.sharding import PartitionSpec as P
+
+    def run(states, actions):
+        return jax.lax.scan(lambda states, action: (jax.vmap(env.step)(states, action), None), states, actions)[0]
+
+    draws = jax.random.uniform(jax.random.key(1), (repeats + 1, steps, batch, 2), minval=-1.0, maxval=1.0)
+    if len(devices) == 1:
+        program, rows, columns = run, devices[0], devices[0]
+    else:
+        mesh = jax.make_mesh((len(devices),), ("batch",), axis_types=(AxisType.Auto,), devices=devices)
+        by_row, by_column = P("batch"), P(None, "batch")
+        # Unchecked: the physics starts its loops from constants, which count as equal on all devices.
+        program = jax.shard_map(run, mesh=mesh, in_specs=(by_row, by_column), out_specs=by_row, check_vma=False)
+        rows, columns = NamedSharding(mesh, by_row), NamedSharding(mesh, by_column)
+    actions = [jax.device_put(draw, columns) for draw in draws]
+    states = jax.device_put(states, rows)
+    compiled, compiled_run = compile_timed(program, states, actions[0])
+    jax.block_until_ready(compiled_run(states, actions[-1]))
+    seconds = []
+    for one in actions[:-1]:
+        start = time.perf_counter()
+        states = jax.block_until_ready(compiled_run(states, one))
+        seconds.append(time.perf_counter() - start)
+    return batch, len(devices), compiled, batch * steps, Timing(tuple(seconds))
+
+
+def compile_timed(function: Any, *arguments: Any) -> tuple[float, Any]:
+    """Seconds of tracing and compilation, and the program."""
+    import jax
+
+    start = time.perf_counter()
+    program = jax.jit(function).lower(*arguments).compile()
+    return time.perf_counter() - start, program
+
+
+if __name__ == "__main__":
+    main()
