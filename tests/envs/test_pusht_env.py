@@ -173,7 +173,7 @@ def test_explicit_start_and_goal(far):
     assert far.terminated
     # The physics step of the reset moves an agent that has a velocity.
     moving = reset_to(FAR + np.array([0, 0, 0, 0, 0, 100, 50], np.float32), FAR)
-    np.testing.assert_allclose(moving.obs["state"][:2], FAR[:2] + [1.0, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(moving.obs["state"][:2], FAR[:2] + np.array([1.0, 0.5]), rtol=1e-6)
 
 
 def test_contacts_of_a_reset_come_from_goal_and_start():
@@ -190,7 +190,7 @@ def test_contacts_of_a_reset_come_from_goal_and_start():
 def test_reward_and_kinematics_of_a_free_step(far):
     after = step(far, [1.0, 0.0])
     # From rest, ten steps of the agent's controller cover this much of a target 100 px away.
-    np.testing.assert_allclose(after.obs["state"][:2], FAR[:2] + [29.57, 0.0], atol=0.01)
+    np.testing.assert_allclose(after.obs["state"][:2], FAR[:2] + np.array([29.57, 0.0]), atol=0.01)
     np.testing.assert_allclose(after.obs["state"][2:5], FAR[2:5], rtol=1e-6)
     np.testing.assert_allclose(after.reward, -np.linalg.norm(far.goal - after.obs["state"]), rtol=1e-6)
     assert after.info["n_contacts"] == 0

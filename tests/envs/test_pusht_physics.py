@@ -5,6 +5,10 @@ The recordings were made by the reference with the symmetric rule for the angle 
 """
 
 import functools
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -44,7 +48,10 @@ def play(start, goal, actions, block_shape, block_scale, agent_scale) -> State:
 
 @functools.cache
 def played(wide: bool) -> dict[str, State]:
-    """All recorded trajectories, by one compiled program; the shorter ones are padded with idle steps."""
+    """All recorded trajectories, by one compiled program; the shorter ones are padded with idle steps.
+
+    In float64 they come three times, so that the batch is larger than the physics handles at once.
+    """
     columns = []
     for file in FILES:
         recorded = golden(file)
@@ -52,9 +59,13 @@ def played(wide: bool) -> dict[str, State]:
         actions[:, : recorded["action"].shape[1]] = recorded["action"]
         names = ("start", "goal_state", None, "block_shape", "block_scale", "agent_scale")
         columns.append([actions if name is None else recorded[name] for name in names])
+    copies = 3 if wide else 1
     with jax.enable_x64(wide):
-        arrays = [np.concatenate(column) for column in zip(*columns, strict=True)]
+        arrays = [np.concatenate(column * copies) for column in zip(*columns, strict=True)]
         together = jax.jit(jax.vmap(play))(*(jnp.asarray(x) for x in arrays))
+    for leaf in jax.tree.leaves((together.physics, together.obs)):
+        rows = np.asarray(leaf).reshape(copies, -1, *leaf.shape[1:])
+        np.testing.assert_array_equal(rows[1:], rows[:-1], err_msg="a row depends on its place in the batch")
     result, begin = {}, 0
     for file in FILES:
         count, steps = golden(file)["action"].shape[:2]
@@ -116,3 +127,17 @@ def test_frames_through_the_environment_equal_the_reference():
     assert (np.asarray(shown.physics.contacts.active).sum(-1) > 0).sum() > 5
     same = (frames == recorded["frames"]).all(-1).mean((2, 3))
     assert same.min() >= 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the flag exists for x86 only")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_do_not_depend_on_their_batch(dtype):
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"XLA_FLAGS": "--xla_cpu_max_isa=AVX", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)}
+    # Programs compiled without the flag must not be taken from the cache.
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    command = [sys.executable, str(Path(__file__).with_name("lane_bits.py")), dtype]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == ["1", "0", "5", "0", "64", "0"]

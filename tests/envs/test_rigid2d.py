@@ -183,7 +183,7 @@ def test_one_trace_for_all_scenes():
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("wide", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_jit_vmap_and_scan_agree(wide):
     with jax.enable_x64(wide):
         dtype = jnp.float64 if wide else jnp.float32
@@ -201,6 +201,73 @@ def test_jit_vmap_and_scan_agree(wide):
         for i, state in enumerate(states):
             for one, all_ in zip(jax.tree.leaves(state), jax.tree.leaves(together), strict=True):
                 np.testing.assert_allclose(all_[i], one, rtol=0.0, atol=1e-11 if wide else 1e-4)
+
+
+def pushed(geometry, state, velocity):
+    """Eight steps of the disc at one velocity."""
+    return jax.lax.scan(lambda s, _: (rigid2d_scenes.push(PAIR, geometry, s, velocity), None), state, length=8)[0]
+
+
+@pytest.fixture(scope="module")
+def pushed_rows():
+    """Rows of a batch larger than the physics handles at once, some with contacts: inputs, and results one by one."""
+    with jax.enable_x64(True):
+        discs = [(-13.0, 1.0), (-40.0, 0.0), (3.0, 12.0)]
+        masks = [(True, True), (True, False)]
+        geometries = jax.tree.map(lambda *x: jnp.stack(x), *(pair_geometry(mask, jnp.float64) for mask in masks))
+        states = [rigid2d.rest(PAIR, pair_geometry(dtype=jnp.float64), pair_bodies(at, jnp.float64)) for at in discs]
+        states = jax.tree.map(lambda *x: jnp.stack(x), *states)
+        velocities = jnp.asarray(np.random.default_rng(0).normal(0, 100, (70, 2)))
+        one = jax.jit(pushed)
+        expected = [
+            [
+                [
+                    one(*jax.tree.map(lambda x, i=i: x[i], (geometries,)), jax.tree.map(lambda x, j=j: x[j], states), v)
+                    for v in velocities
+                ]
+                for j in range(3)
+            ]
+            for i in range(2)
+        ]
+        flat = [leaf for outer in expected for inner in outer for leaf in inner]
+        stacked = jax.tree.map(lambda *x: np.stack(x).reshape(2, 3, 70, *x[0].shape), *flat)
+    return geometries, states, velocities, stacked
+
+
+def check_rows(ours, expected) -> None:
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0.0, atol=1e-10)
+
+
+def test_nested_batches_equal_single_scenes(pushed_rows, x64):
+    geometries, states, velocities, expected = pushed_rows
+    assert 0 < expected.contacts.active.any(-1).mean() < 1
+    by_velocity = jax.vmap(pushed, (None, None, 0))
+    check_rows(
+        jax.jit(by_velocity)(*jax.tree.map(lambda x: x[0], (geometries, states)), velocities),
+        jax.tree.map(lambda x: x[0, 0], expected),
+    )
+    by_state = jax.vmap(by_velocity, (None, 0, None))
+    by_geometry = jax.vmap(by_state, (0, None, None))
+    check_rows(jax.jit(by_geometry)(geometries, states, velocities), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axes", [(None, 0, 0), (0, None, 0), (0, 0, 0)])
+def test_flat_batches_of_any_size_equal_single_scenes(axes, pushed_rows, x64):
+    geometries, states, velocities, expected = pushed_rows
+    which = np.stack(np.meshgrid(range(2), range(3), range(70), indexing="ij"), -1).reshape(-1, 3)
+    for index, axis in enumerate(axes):
+        if axis is None:
+            which = which[which[:, index] == 0]
+    for count in (1, 2, 70, 140, 256, 257, len(which)):
+        rows = np.resize(which, (count, 3)) if count > len(which) else which[:count]
+        i, j, k = rows.T
+        picked = [
+            jax.tree.map(lambda x, at=at, axis=axis: x[0] if axis is None else x[at], value)
+            for value, at, axis in zip((geometries, states, velocities), (i, j, k), axes, strict=True)
+        ]
+        check_rows(jax.jit(jax.vmap(pushed, axes))(*picked), jax.tree.map(lambda x, at=(i, j, k): x[at], expected))
 
 
 def check_gradient(final, velocity) -> None:
