@@ -30,6 +30,10 @@ def eval_command(
         list[str] | None,
         Optional("--set", metavar="NAME=VALUE", help="Change any setting, e.g. solver.num_samples=1000; repeatable."),
     ] = None,
+    problems: Annotated[
+        Path | None,
+        Optional(metavar="FILE", help="NPZ with recorded start and goal states; all of them without --episodes."),
+    ] = None,
     episodes: Annotated[int | None, Optional(help="Number of episodes.")] = None,
     seed: Annotated[int | None, Optional(help="Seed of the first episode; episode i has seed + i.")] = None,
     budget: Annotated[int | None, Optional(help="Environment steps per episode.")] = None,
@@ -69,6 +73,7 @@ def eval_command(
         "plan.horizon": horizon,
         "plan.receding_horizon": receding_horizon,
         "plan.action_block": action_block,
+        "problems": None if problems is None else str(problems),
         "action_stats": None if action_stats is None else str(action_stats),
         "video_episodes": None if video else 0,
     }
@@ -82,6 +87,8 @@ def eval_command(
         if _is_complete(resume):
             raise ValueError(f"{resume}: this run is complete, nothing is left to resume")
     else:
+        if problems is not None and episodes is None:
+            changes["episodes"] = world.read_problems(problems).count
         settings = world.load_settings(env_id, model, config, changes, set_ or ())
         folder, done = None, []
     setup = world.set_up(settings)

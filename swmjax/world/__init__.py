@@ -3,6 +3,7 @@
 from swmjax.world.config import ORACLE, EvalConfig, load_settings
 from swmjax.world.episodes import Episodes, draw_problem, run_episodes
 from swmjax.world.evaluation import Interrupted, evaluate
+from swmjax.world.problems import Problems, read_problems
 from swmjax.world.run_folder import RunFolder, create_run_folder, explicit_run_folder
 from swmjax.world.setup import Setup, set_up
 from swmjax.world.statistics import Latency, wilson_interval
@@ -13,6 +14,7 @@ __all__ = [
     "Interrupted",
     "Latency",
     "ORACLE",
+    "Problems",
     "RunFolder",
     "Setup",
     "create_run_folder",
@@ -20,6 +22,7 @@ __all__ = [
     "evaluate",
     "explicit_run_folder",
     "load_settings",
+    "read_problems",
     "run_episodes",
     "set_up",
     "wilson_interval",

@@ -28,6 +28,7 @@ class EvalConfig:
         env_options: Constructor arguments of the environment.
         model: `oracle`, or a checkpoint: a `.pt` file, a folder, or a name under `$STABLEWM_HOME/checkpoints`.
         action_stats: JSON file with `action_mean` and `action_std`; the checkpoint's own if None.
+        problems: NPZ file with start and goal states, one row for each episode; drawn if None.
         solver: `name` and the hyperparameters that differ from its defaults.
         plan: Horizons and blocks.
         episodes: Number of episodes.
@@ -47,6 +48,7 @@ class EvalConfig:
     model: str
     env_options: Mapping[str, Any] = field(default_factory=dict)
     action_stats: str | None = None
+    problems: str | None = None
     solver: Mapping[str, Any] = field(default_factory=lambda: {"name": "cem"})
     plan: PlanConfig = field(default_factory=PlanConfig)
     episodes: int = 20
@@ -66,6 +68,8 @@ class EvalConfig:
             raise ValueError(f"env_options must be a mapping of names to values, got {self.env_options!r}")
         if self.action_stats is not None and not isinstance(self.action_stats, str):
             raise ValueError(f"action_stats must be the path of a JSON file, got {self.action_stats!r}")
+        if self.problems is not None and not isinstance(self.problems, str):
+            raise ValueError(f"problems must be the path of an NPZ file, got {self.problems!r}")
         lowest = {"episodes": 1, "seed": 0, "goal_offset": 1, "budget": 1, "batch_size": 1, "video_episodes": 0}
         if self.problems_at_once is not None:
             lowest["problems_at_once"] = 1

@@ -4,6 +4,7 @@ The problems are those of the reference's dataset protocol without a dataset: th
 reaches some steps after the start, so it can be reached, and pairs that start solved are left out.
 """
 
+import functools
 from typing import Any
 
 import chex
@@ -13,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from envs_mjx import Env, State
 from swmjax.policies import PlanningPolicy
+from swmjax.world.problems import Problems, set_problem
 
 MAX_ATTEMPTS = 100
 """Draws after which a pair that starts solved is kept."""
@@ -80,6 +82,22 @@ def draw_problem(env: Env, seed: Int[Array, ""], goal_offset: int) -> tuple[Stat
     return start, end
 
 
+def start_states(
+    env: Env, seeds: Int[Array, " B"], goal_offset: int, problems: Problems | None = None
+) -> tuple[State, State]:
+    """Starts and the states that show their goals, batched: drawn, or recorded ones.
+
+    Args:
+        env: The environment.
+        seeds: Number of each episode.
+        goal_offset: See `draw_problem`.
+        problems: Recorded problem of each episode; drawn if None.
+    """
+    if problems is None:
+        return jax.vmap(lambda seed: draw_problem(env, seed, goal_offset))(seeds)
+    return jax.vmap(functools.partial(set_problem, env))(seeds, problems.start, problems.goal)
+
+
 def run_episodes(
     env: Env,
     policy: PlanningPolicy,
@@ -87,6 +105,7 @@ def run_episodes(
     budget: int,
     goal_offset: int,
     filmed: int = 0,
+    problems: Problems | None = None,
 ) -> Episodes:
     """Run B episodes in lockstep; pure, meant to be compiled as a whole.
 
@@ -99,11 +118,12 @@ def run_episodes(
         budget: Environment steps per episode.
         goal_offset: See `draw_problem`.
         filmed: Episodes, from the first, whose states are kept.
+        problems: See `start_states`.
 
     Returns:
         The episodes.
     """
-    states, goal_states = jax.vmap(lambda seed: draw_problem(env, seed, goal_offset))(seeds)
+    states, goal_states = start_states(env, seeds, goal_offset, problems)
     start = jax.vmap(env.goal_from)(states)
     film = None if filmed == 0 else (lambda batch: jax.tree.map(lambda leaf: leaf[:filmed], batch))
 

@@ -13,8 +13,9 @@ from jaxtyping import Array
 
 import swmjax
 from swmjax.world.config import ORACLE, EvalConfig
-from swmjax.world.episodes import Episodes, draw_problem, run_episodes
+from swmjax.world.episodes import Episodes, run_episodes, start_states
 from swmjax.world.film import write_film
+from swmjax.world.problems import Problems
 from swmjax.world.run_folder import RunFolder
 from swmjax.world.setup import Setup
 from swmjax.world.statistics import Latency, wilson_interval
@@ -80,13 +81,13 @@ def evaluate(
         if waiting:
             progress("compiling the episodes", len(rows))
             program, compile_seconds = _compiled(
-                _episodes_program(config, setup), setup.weights, _seeds(config, waiting, size)
+                _episodes_program(config, setup), setup.weights, *_batch(config, setup, waiting[:size], size)
             )
         for first in range(0, len(waiting), size):
             progress("episodes", len(rows))
             batch = waiting[first : first + size]
             start = time.perf_counter()
-            episodes: Episodes = jax.block_until_ready(program(setup.weights, _seeds(config, batch, size)))
+            episodes: Episodes = jax.block_until_ready(program(setup.weights, *_batch(config, setup, batch, size)))
             run_seconds += time.perf_counter() - start
             for row in _rows(config, batch, episodes):
                 rows[row["episode"]] = row
@@ -113,9 +114,9 @@ def evaluate(
 def _episodes_program(config: EvalConfig, setup: Setup) -> Callable[..., Episodes]:
     filmed = min(config.video_episodes, config.batch_size, config.episodes)
 
-    def program(weights: Any, seeds: Array) -> Episodes:
+    def program(weights: Any, seeds: Array, problems: Problems | None) -> Episodes:
         policy = setup.policy(weights)
-        return run_episodes(setup.env, policy, seeds, config.budget, config.goal_offset, filmed)
+        return run_episodes(setup.env, policy, seeds, config.budget, config.goal_offset, filmed, problems)
 
     return program
 
@@ -123,15 +124,15 @@ def _episodes_program(config: EvalConfig, setup: Setup) -> Callable[..., Episode
 def _plan_latency(config: EvalConfig, setup: Setup, ready: Callable[[], None]) -> tuple[Latency, float]:
     """Time from the state of one environment to its plan, warm; and how long that program took to compile."""
 
-    def problem(seeds: Array) -> tuple[Any, Any]:
-        return jax.vmap(lambda seed: draw_problem(setup.env, seed, config.goal_offset))(seeds)
+    def problem(seeds: Array, problems: Problems | None) -> tuple[Any, Any]:
+        return start_states(setup.env, seeds, config.goal_offset, problems)
 
     def plan(weights: Any, seeds: Array, states: Any, goal_states: Any) -> Array:
         policy = setup.policy(weights)
         return policy.plan(policy.init(seeds, goal_states), states).actions
 
-    seeds = _seeds(config, [0], 1)
-    states, goal_states = jax.jit(problem)(seeds)
+    seeds, problems = _batch(config, setup, [0], 1)
+    states, goal_states = jax.jit(problem)(seeds, problems)
     program, compile_seconds = _compiled(plan, setup.weights, seeds, states, goal_states)
     jax.block_until_ready(program(setup.weights, seeds, states, goal_states))
     ready()
@@ -149,10 +150,11 @@ def _compiled(function: Callable[..., Any], *args: Any) -> tuple[Callable[..., A
     return compiled, time.perf_counter() - start
 
 
-def _seeds(config: EvalConfig, episodes: Sequence[int], size: int) -> Array:
-    """Seeds of a batch; a short one is filled up with its last episode, so that one program serves all."""
+def _batch(config: EvalConfig, setup: Setup, episodes: Sequence[int], size: int) -> tuple[Array, Problems | None]:
+    """Seeds and recorded problems; a short batch is filled up with its last episode, so that one program serves all."""
     filled = [*episodes, *[episodes[-1]] * size][:size]
-    return jnp.asarray([config.seed + i for i in filled], jnp.int32)
+    seeds = jnp.asarray([config.seed + i for i in filled], jnp.int32)
+    return seeds, None if setup.problems is None else setup.problems.take(filled)
 
 
 def _sorted(rows: dict[int, Row]) -> list[Row]:

@@ -16,6 +16,7 @@ from swmjax.checkpoints import load_pretrained, resolve_checkpoint
 from swmjax.models import OracleModel
 from swmjax.policies import ActionScaler, LatentShooting, OracleShooting, PlanningPolicy
 from swmjax.world.config import ORACLE, EvalConfig
+from swmjax.world.problems import Problems, read_problems
 
 
 @dataclass(frozen=True)
@@ -27,28 +28,33 @@ class Setup:
         weights: Arrays of the model, an argument of every program; None for the oracle.
         policy: Makes the policy of the weights; call it inside the program.
         notes: What the user should know about how the model was loaded.
+        problems: Recorded problems, row i for episode i; None if they are drawn.
     """
 
     env: envs_mjx.Env
     weights: Any
     policy: Callable[[Any], PlanningPolicy]
     notes: tuple[str, ...] = ()
+    problems: Problems | None = None
 
 
 def set_up(config: EvalConfig) -> Setup:
     """Build environment and policy, and load the checkpoint if there is one.
 
     Raises:
-        ValueError: The environment, the checkpoint or its action statistics cannot be used.
+        ValueError: The environment, the problems, the checkpoint or its action statistics cannot be used.
     """
     env = envs_mjx.make(config.env, **config.env_options)
     space = env.action_space
     if not isinstance(space, Box) or len(space.shape) != 1:
         raise ValueError(f"{config.env} cannot be planned for: its actions are {space}, not a one-axis Box")
     solver = config.make_solver()
+    problems = None if config.problems is None else _problems(config, env)
     if config.model == ORACLE:
         task = OracleShooting(OracleModel(env), env.planning_cost, space)
-        return Setup(env=env, weights=None, policy=lambda _: PlanningPolicy(solver, task, config.plan))
+        return Setup(
+            env=env, weights=None, policy=lambda _: PlanningPolicy(solver, task, config.plan), problems=problems
+        )
     model = load_pretrained(config.model)
     (action_dim,) = space.shape
     expected, given = model.config.action_encoder.input_dim, config.plan.action_block * action_dim
@@ -72,7 +78,19 @@ def set_up(config: EvalConfig) -> Setup:
         task = LatentShooting(nnx.merge(graph, weights), frames, space, scaler, block, at_once)
         return PlanningPolicy(solver, task, config.plan)
 
-    return Setup(env=env, weights=weights, policy=policy, notes=(note,) if note else ())
+    return Setup(env=env, weights=weights, policy=policy, notes=(note,) if note else (), problems=problems)
+
+
+def _problems(config: EvalConfig, env: envs_mjx.Env) -> Problems:
+    problems = read_problems(Path(str(config.problems)).expanduser())
+    (size,) = jax.eval_shape(lambda: env.goal_from(env.reset(jax.random.key(0)))).shape
+    if problems.start.shape[1] != size:
+        raise ValueError(
+            f"{config.problems}: its states have {problems.start.shape[1]} entries, those of {config.env} have {size}"
+        )
+    if config.episodes > problems.count:
+        raise ValueError(f"episodes: {config.problems} holds {problems.count} problems, got {config.episodes}")
+    return problems
 
 
 def read_action_stats(path: Path, action_dim: int) -> ActionScaler:

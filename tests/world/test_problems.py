@@ -1,0 +1,106 @@
+"""Recorded problems: read from a file, put into the environment, evaluated."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from goal_env import GoalEnv, registered
+
+from swmjax.policies import PlanConfig
+from swmjax.world import EvalConfig, RunFolder, evaluate, read_problems, set_up
+from swmjax.world.problems import set_problem
+
+START, GOAL = np.array([[0.0], [0.5], [1.0]]), np.array([[0.4], [0.5], [-0.25]])
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "problems.npz"
+    np.savez(path, start=START, goal=GOAL, success=np.ones(3, bool))
+    return path
+
+
+def test_problems_are_read_as_float32(file):
+    problems = read_problems(file)
+    assert (problems.count, problems.start.dtype) == (3, jnp.float32)
+    some = problems.take([2, 0, 0])
+    np.testing.assert_array_equal(some.goal, GOAL[[2, 0, 0]].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"start": START}, "expected NPZ with start and goal"),
+        ({"start": START, "goal": GOAL[:2]}, r"shapes \(3, 1\) and \(2, 1\)"),
+        ({"start": START[0], "goal": GOAL[0]}, r"shapes \(1,\) and \(1,\)"),
+        ({"start": START[:0], "goal": GOAL[:0]}, r"shapes \(0, 1\)"),
+        ({"start": START, "goal": np.full_like(GOAL, np.nan)}, "must be finite"),
+        ({"start": START, "goal": np.full(3, "a")}, "expected NPZ with start and goal"),
+        ({"start": START, "goal": np.array([None])}, "expected NPZ with start and goal"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, arrays, message):
+    path = tmp_path / "bad.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=f"bad.npz: .*{message}"):
+        read_problems(path)
+
+
+def test_files_that_are_no_archives_are_refused(tmp_path):
+    (tmp_path / "text.npz").write_text("start")
+    for name, message in (("text.npz", "expected NPZ"), ("no.npz", "No such file"), (".", "Is a directory")):
+        with pytest.raises(ValueError, match=message):
+            read_problems(tmp_path / name)
+
+
+def test_a_problem_is_what_the_file_says():
+    env = GoalEnv(gain=0.25)
+    start, shown = jax.jit(lambda *args: set_problem(env, *args))(jnp.asarray(7), *map(jnp.float32, ([0.5], [-0.25])))
+    np.testing.assert_array_equal([start.physics, start.goal], [[0.5], [-0.25]])
+    np.testing.assert_array_equal([shown.physics, shown.goal], [[-0.25], [-0.25]])
+    assert not start.terminated
+    assert shown.terminated
+    np.testing.assert_array_equal(jax.random.key_data(start.key), jax.random.key_data(jax.random.key(7)))
+
+
+@pytest.fixture
+def config(file):
+    with registered():
+        yield EvalConfig(
+            env="test/Goal-v0",
+            model="oracle",
+            env_options={"gain": 0.25},
+            problems=str(file),
+            solver={"name": "cem", "num_samples": 64, "n_steps": 4, "topk": 8},
+            plan=PlanConfig(2, 1, 2),
+            episodes=3,
+            budget=12,
+            batch_size=2,
+            video_episodes=0,
+        )
+
+
+def test_episodes_start_and_aim_as_recorded(config, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.write_config(config.to_dict())
+    assert EvalConfig.from_dict(folder.read_config()) == config
+    results = evaluate(config, set_up(config), folder)
+    rows = folder.read_episodes()
+    np.testing.assert_array_equal([row["start"] for row in rows], START)
+    np.testing.assert_allclose([row["goal"] for row in rows], GOAL, rtol=1e-7)
+    # The second problem starts solved, and counts.
+    assert (rows[1]["success"], rows[1]["steps"]) == (True, 0)
+    assert results["successes"] == 3
+    assert json.loads((folder.path / "results.json").read_text())["episodes"] == 3
+
+
+def test_problems_must_fit_the_settings(config, tmp_path):
+    with pytest.raises(ValueError, match="problems.npz holds 3 problems, got 4"):
+        set_up(dataclasses.replace(config, episodes=4))
+    np.savez(tmp_path / "wide.npz", start=np.zeros((3, 2)), goal=np.ones((3, 2)))
+    with pytest.raises(ValueError, match=r"wide.npz: its states have 2 entries, those of test/Goal-v0 have 1"):
+        set_up(dataclasses.replace(config, problems=str(tmp_path / "wide.npz")))
