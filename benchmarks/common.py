@@ -102,6 +102,7 @@ def run_reference(python: Path | None, script: str, settings: dict[str, Any], fo
     """
     if python is None or not python.exists():
         return None
+    progress(f"reference: {script}")
     (folder / "settings.json").write_text(json.dumps(settings))
     environment = os.environ | {"SDL_VIDEODRIVER": "dummy", "OMP_NUM_THREADS": str(threads())}
     command = [str(python), "-W", "ignore", str(FOLDER / script), str(folder)]
@@ -121,7 +122,7 @@ class Report:
     """Tables on the terminal and, if wanted, the same text in a file."""
 
     def __init__(self, output: Path | None) -> None:
-        self.console = Console(record=True, width=120, highlight=False)
+        self.console = Console(record=True, width=140, highlight=False)
         self.output = output
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

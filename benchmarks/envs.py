@@ -50,7 +50,6 @@ def main() -> None:
         "episode_steps": EPISODE_STEPS,
         "frames": frames,
     }
-    progress("reference")
     with exchange_folder() as name:
         reference = run_reference(arguments.reference_python, "reference_envs.py", settings, Path(name))
     theirs = {"steps": episodes * EPISODE_STEPS, "frames": frames}

@@ -24,9 +24,9 @@ from swmjax.models import LeWM
 from swmjax.planning import CEMSolver, GoalMSE, Plan, encode_problems, latent_cost, solve, solve_batch
 
 ACTION_SIZE, ACTION_BLOCK, HORIZON = 10, 5, 5
-TOLERANCE = 1e-3
+TOLERANCE = 1e-4
 """Largest difference in any planned action that counts as rounding; actions are of order 1."""
-ROWS = {"plan": "plan, frames to actions", "encode": "of that: encoding of frame and goal"}
+ROWS = {"plan": "plan, frames to actions", "encode": "of that: encoding frame and goal"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,6 @@ def main() -> None:
             "horizon": HORIZON,
             "solver": hyperparameters | {"var_scale": sizes.solver.var_scale},
         }
-        progress("reference")
         reference = run_reference(arguments.reference_python, "reference_planning.py", settings, folder)
         model = load_pretrained(folder.resolve()) if reference else random_model(sizes)
         theirs = dict(np.load(folder / "plan.npz")) if reference else None

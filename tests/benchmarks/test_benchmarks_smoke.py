@@ -29,7 +29,7 @@ def test_planning(tmp_path):
     printed = run("planning.py", "--output", str(output))
     number = r"[\d,.]+ \([\d,.]+\.\.[\d,.]+\)"
     assert re.search(rf"plan, frames to actions +│ +[\d.]+ │ +{number} │ +- │", printed)
-    assert re.search(rf"encoding of frame and goal +│ +[\d.]+ │ +{number} │ +- │", printed)
+    assert re.search(rf"encoding frame and goal +│ +[\d.]+ │ +{number} │ +- │", printed)
     assert re.search(rf"Candidates scored per second here: {number}", printed)
     assert "Reference skipped: --reference-python is not given" in printed
     assert output.read_text() == printed[: printed.index("Written to")]
