@@ -30,6 +30,7 @@ class Episodes:
         success: Whether the task ended in success at any step.
         steps: Environment steps until success, or the budget.
         final_distance: Distance from the goal at the end, in the environment's unit.
+        first_problem: Start of the first episode and the state that shows its goal, with an axis of 1.
         trajectory: States [budget + 1, F] of the first F episodes; None if not asked for.
         shown_goals: States [F] that show their goals; None likewise.
     """
@@ -39,6 +40,7 @@ class Episodes:
     success: Bool[Array, " B"]
     steps: Int[Array, " B"]
     final_distance: Float[Array, " B"]
+    first_problem: tuple[State, State]
     trajectory: Any
     shown_goals: Any
 
@@ -147,6 +149,7 @@ def run_episodes(
         success=last.terminated,
         steps=taken,
         final_distance=jax.vmap(env.distance)(last),
+        first_problem=jax.tree.map(lambda leaf: leaf[:1], (states, goal_states)),
         trajectory=trajectory,
         shown_goals=film(goal_states) if film else None,
     )

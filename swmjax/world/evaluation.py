@@ -77,6 +77,7 @@ def evaluate(
     waiting = [i for i in range(config.episodes) if i not in rows]
     size = min(config.batch_size, max(len(waiting), 1))
     run_seconds, compile_seconds = 0.0, 0.0
+    problem: Any = None
     try:
         if waiting:
             progress("compiling the episodes", len(rows))
@@ -89,6 +90,7 @@ def evaluate(
             start = time.perf_counter()
             episodes: Episodes = jax.block_until_ready(program(setup.weights, *_batch(config, setup, batch, size)))
             run_seconds += time.perf_counter() - start
+            problem = problem or (_batch(config, setup, batch[:1], 1)[0], *episodes.first_problem)
             for row in _rows(config, batch, episodes):
                 rows[row["episode"]] = row
             folder.write_episodes(_sorted(rows))
@@ -96,7 +98,8 @@ def evaluate(
                 progress("video", len(rows))
                 write_film(folder.path / "episodes.mp4", setup.env, episodes)
         progress("compiling one plan", len(rows))
-        latency, plan_compile = _plan_latency(config, setup, lambda: progress("timing plans", len(rows)))
+        problem = problem or _draw(config, setup)
+        latency, plan_compile = _plan_latency(setup, problem, lambda: progress("timing plans", len(rows)))
     except KeyboardInterrupt:
         kept = _sorted(rows)
         if kept:
@@ -121,25 +124,26 @@ def _episodes_program(config: EvalConfig, setup: Setup) -> Callable[..., Episode
     return program
 
 
-def _plan_latency(config: EvalConfig, setup: Setup, ready: Callable[[], None]) -> tuple[Latency, float]:
-    """Time from the state of one environment to its plan, warm; and how long that program took to compile."""
+def _draw(config: EvalConfig, setup: Setup) -> tuple[Any, ...]:
+    """The problem of episode 0, for a run without episodes of its own; others are spared the compilation."""
+    seeds, problems = _batch(config, setup, [0], 1)
+    return seeds, *jax.jit(lambda *args: start_states(setup.env, args[0], config.goal_offset, args[1]))(seeds, problems)
 
-    def problem(seeds: Array, problems: Problems | None) -> tuple[Any, Any]:
-        return start_states(setup.env, seeds, config.goal_offset, problems)
+
+def _plan_latency(setup: Setup, problem: tuple[Any, ...], ready: Callable[[], None]) -> tuple[Latency, float]:
+    """Time from the state of one environment to its plan, warm; and how long that program took to compile."""
 
     def plan(weights: Any, seeds: Array, states: Any, goal_states: Any) -> Array:
         policy = setup.policy(weights)
         return policy.plan(policy.init(seeds, goal_states), states).actions
 
-    seeds, problems = _batch(config, setup, [0], 1)
-    states, goal_states = jax.jit(problem)(seeds, problems)
-    program, compile_seconds = _compiled(plan, setup.weights, seeds, states, goal_states)
-    jax.block_until_ready(program(setup.weights, seeds, states, goal_states))
+    program, compile_seconds = _compiled(plan, setup.weights, *problem)
+    jax.block_until_ready(program(setup.weights, *problem))
     ready()
     seconds: list[float] = []
     while len(seconds) < _LATENCY_LEAST or (len(seconds) < _LATENCY_CALLS and sum(seconds) < _LATENCY_SECONDS):
         start = time.perf_counter()
-        jax.block_until_ready(program(setup.weights, seeds, states, goal_states))
+        jax.block_until_ready(program(setup.weights, *problem))
         seconds.append(time.perf_counter() - start)
     return Latency.of(seconds), compile_seconds
 

@@ -100,6 +100,10 @@ def test_what_is_reported(filmed):
     np.testing.assert_array_equal(filmed.start, trajectory.physics[0])
     np.testing.assert_array_equal(filmed.goal, trajectory.goal[0])
     np.testing.assert_array_equal(filmed.goal, filmed.shown_goals.physics)
+    start, end = filmed.first_problem
+    np.testing.assert_array_equal(start.physics, filmed.start[:1])
+    for place in (start.goal, end.physics):
+        np.testing.assert_array_equal(place, filmed.goal[:1])
     np.testing.assert_array_equal(filmed.final_distance, np.abs(trajectory.physics[-1] - trajectory.goal[-1])[:, 0])
     assert np.all((filmed.final_distance < 0.1) == filmed.success)
 

@@ -62,11 +62,11 @@ def folder(tmp_path):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """No measurement of the planning latency; every call is counted."""
+    """No measurement of the planning latency; a list of the seeds that it would plan for."""
     calls = []
 
-    def latency(config, setup, ready):
-        calls.append(config)
+    def latency(setup, problem, ready):
+        calls.append(int(problem[0][0]))
         ready()
         return Latency(median=0.25, p95=0.5, n=7), 1.5
 
@@ -189,6 +189,7 @@ def test_an_interrupted_run_is_resumed(config, setup, expected, folder, programs
     programs.clear()
     results = evaluate(config, setup, folder, folder.read_episodes())
     assert programs == [[42, 43], [44, 44]]
+    assert quick == [42]
     assert_rows(folder.read_episodes(), expected, list(range(EPISODES)))
     assert (results["episodes"], results["complete"]) == (5, True)
     assert results["successes"] == int(expected.success.sum())
@@ -218,8 +219,7 @@ def test_interrupted_before_the_first_batch(config, setup, folder):
     assert (kept["episodes"], kept["complete"], kept["success_rate"]) == (0, False, None)
 
 
-@pytest.mark.usefixtures("quick")
-def test_interrupted_after_the_last_batch(config, setup, expected, folder, programs):
+def test_interrupted_after_the_last_batch(config, setup, expected, folder, programs, quick):
     with pytest.raises(Interrupted):
         evaluate(config, setup, folder, progress=stop_at("timing plans", 5))
     assert_rows(folder.read_episodes(), expected, list(range(EPISODES)))
@@ -228,6 +228,7 @@ def test_interrupted_after_the_last_batch(config, setup, expected, folder, progr
     programs.clear()
     results = evaluate(config, setup, folder, folder.read_episodes())
     assert programs == []
+    assert quick == [40, 40]
     assert results["complete"] is True
     assert (results["plan_latency_s"]["calls"], results["run_s"], results["candidates_per_s"]) == (7, 0.0, None)
     assert_rows(folder.read_episodes(), expected, list(range(EPISODES)))

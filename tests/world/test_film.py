@@ -50,6 +50,7 @@ def test_film(tmp_path, panels, monkeypatch):
         success=jnp.asarray([True, False, True]),
         steps=jnp.asarray([3, budget, 1]),
         final_distance=jnp.zeros(3),
+        first_problem=(one, one),
         trajectory=states(places, jnp.broadcast_to(goals[None], places.shape)),
         shown_goals=states(np.asarray(goals), goals),
     )
