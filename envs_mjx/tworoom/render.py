@@ -8,6 +8,7 @@ between mathematical libraries: about 10 pixels of a frame are off by 1 level.
 
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt8
 
@@ -15,6 +16,7 @@ from envs_mjx.tworoom.factors import BORDER, MAX_DOORS, SIZE, WALL_CENTER
 
 _LINE = 4
 _HUGE = 1e30
+_DOTS = ("target", "agent")
 
 
 def render_frame(
@@ -36,10 +38,19 @@ def render_frame(
     walls, doors = _masks(factors)
     image = jnp.where(doors[..., None], factors["door.color"][None, None], factors["background.color"][None, None])
     image = jnp.where(walls[..., None], factors["wall.color"][None, None], image)
-    shown = with_target | (factors["rendering.render_target"] == 1)
-    marked = _blend(image, _dot(target, factors["target.radius"][0]), factors["target.color"])
-    image = jnp.where(shown, marked, image)
-    return _blend(image, _dot(agent, factors["agent.radius"][0]), factors["agent.color"])
+    marked = with_target | (factors["rendering.render_target"] == 1)
+    centers = jnp.stack([target, agent])
+    radii, colors = (jnp.stack([factors[f"{name}.{of}"] for name in _DOTS]) for of in ("radius", "color"))
+    shown = jnp.stack([marked, jnp.ones_like(marked)])
+
+    # In loops, because what they return lies in memory; XLA would compute everything anew for every colour.
+    dots = jax.lax.map(lambda dot: _dot(*dot), (centers, radii[:, 0]))
+
+    def paint(image: Array, layer: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        dot, color, shown = layer
+        return jnp.where(shown, _blend(image, dot, color), image), None
+
+    return jax.lax.scan(paint, image, (dots, colors, shown))[0]
 
 
 def _masks(factors: Mapping[str, Array]) -> tuple[Bool[Array, "224 224"], Bool[Array, "224 224"]]:
