@@ -1,0 +1,354 @@
+"""`swmjax eval` as users run it: results, run folders, interruptions, and one readable line for every mistake."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from goal_env import registered, unchecked_types
+from typer.testing import CliRunner
+
+from swmjax.cli.app import app
+from swmjax.world import RunFolder
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+MINI = GOLDEN / "lewm_mini_hf4"
+SETTINGS = """
+env: test/Goal-v0
+model: oracle
+env_options: {gain: 0.25}
+episodes: 5
+seed: 40
+goal_offset: 20
+budget: 4
+batch_size: 2
+video_episodes: 0
+plan: {horizon: 2, receding_horizon: 1, action_block: 2}
+solver: {name: cem, num_samples: 16, n_steps: 2, topk: 4}
+"""
+TINY = (
+    "--episodes=2 --horizon=2 --receding-horizon=1 --budget=10 --set=goal_offset=5 "
+    "--set=solver.num_samples=8 --set=solver.n_steps=2 --set=solver.topk=2"
+).split()
+
+
+@pytest.fixture(autouse=True)
+def as_users(tmp_path, monkeypatch):
+    """An empty current folder, no checkpoints at home, and a toy environment."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("STABLEWM_HOME", str(tmp_path / "home"))
+    with registered(), unchecked_types():
+        yield
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """The option that selects the settings of the toy runs."""
+    path = tmp_path / "toy.yaml"
+    path.write_text(SETTINGS)
+    return f"--config={path}"
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    return shutil.copytree(MINI, tmp_path / "home" / "checkpoints" / "mini")
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(app, ["eval", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def refused(*arguments):
+    """The one line on stderr that a mistake leads to; nothing else happens."""
+    before = sorted(Path.cwd().rglob("*"))
+    result = run(*arguments, code=2)
+    assert result.stdout == ""
+    assert sorted(Path.cwd().rglob("*")) == before
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def only_run():
+    (folder,) = Path("results").iterdir()
+    return folder
+
+
+def test_a_run_and_its_report(toy):
+    result = run(toy, "--set", "video_episodes=1")
+    folder = only_run()
+    assert re.fullmatch(r"\d{8}-\d{6}-goal-v0-oracle-cem", folder.name)
+    files = ["config.yaml", "episodes.mp4", "episodes.parquet", "results.json"]
+    assert sorted(path.name for path in folder.iterdir()) == files
+    results = json.loads((folder / "results.json").read_text())
+    shown = " ".join(result.stdout.split())
+    for text in (
+        "test/Goal-v0, model oracle, solver cem",
+        f"{results['success_rate']:.1%} ({results['successes']} of 5 episodes)",
+        "95 % interval",
+        "planning latency │ median",
+        "compile time",
+        "candidates scored",
+        "environment steps",
+        f"written to {folder}: {', '.join(files)}",
+    ):
+        assert text in shown
+    assert result.stderr.strip() == ""
+    assert len(RunFolder(folder).read_episodes()) == 5
+
+
+def test_the_config_of_a_run_runs_it_again(toy):
+    run(toy, "--seed=3", "--episodes=2", "--set=solver.num_samples=12", "--output=one")
+    run("--config=one/config.yaml", "--output", "deep/two")
+    assert RunFolder(Path("one")).read_config() == RunFolder(Path("deep/two")).read_config()
+    rows = RunFolder(Path("one")).read_episodes()
+    assert rows == RunFolder(Path("deep/two")).read_episodes()
+    assert [row["seed"] for row in rows] == [3, 4]
+    assert not Path("results").exists()
+
+
+def test_recorded_problems(toy, tmp_path):
+    recorded = tmp_path / "problems.npz"
+    start, goal = np.linspace(0.0, 0.75, 4)[:, None], np.linspace(2.0, 1.25, 4)[:, None]
+    np.savez(recorded, start=start, goal=goal, comment="others are ignored")
+    run(toy, f"--problems={recorded}", "--output=all")
+    rows = RunFolder(Path("all")).read_episodes()
+    assert [row["start"] for row in rows] == start.tolist()
+    assert [row["goal"] for row in rows] == goal.tolist()
+    assert rows[3]["final_distance"] < 0.5
+    run(toy, f"--problems={recorded}", "--episodes=3", "--output=three", "--set=batch_size=3")
+    assert RunFolder(Path("three")).read_episodes() == rows[:3]
+    assert "problems.npz holds 4 problems, got 5" in refused(toy, f"--problems={recorded}", "--episodes=5")
+    assert "its states have 1 entries, those of swm/PushT-v1 have 7" in refused(f"--problems={recorded}")
+
+
+def test_json_is_all_there_is_on_stdout(toy):
+    Path("empty").mkdir()
+    result = run(toy, "--episodes=1", "--json", "--output=empty", "--no-video")
+    printed = json.loads(result.stdout)
+    assert printed == json.loads(Path("empty/results.json").read_text()) | {"folder": "empty"}
+    assert (printed["episodes"], printed["complete"]) == (1, True)
+
+
+def test_interrupted_and_resumed(toy, monkeypatch):
+    original, calls = RunFolder.write_episodes, []
+
+    def write(self, rows):
+        calls.append(len(rows))
+        if calls == [2, 4]:
+            raise KeyboardInterrupt
+        original(self, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_episodes", write)
+        result = run(toy, "--json", code=130)
+    assert result.stdout == ""
+    folder = only_run()
+    assert result.stderr.strip() == (
+        f"error: interrupted: 4 of 5 episodes are kept in {folder}; finish with `swmjax eval --resume {folder}`"
+    )
+    assert len(RunFolder(folder).read_episodes()) == 4
+    assert json.loads((folder / "results.json").read_text())["complete"] is False
+    config = (folder / "config.yaml").read_bytes()
+
+    for settings in (["--seed=40"], ["test/Goal-v0"], [toy], ["--output=new"], ["--set=seed=40"], ["--no-video"]):
+        assert "--resume takes its settings from the run folder" in refused("--resume", folder, *settings)
+    finished = json.loads(run("--resume", folder, "--json").stdout)
+    assert (finished["episodes"], finished["complete"], finished["folder"]) == (5, True, str(folder))
+    assert (folder / "config.yaml").read_bytes() == config
+
+    run(toy, "--output=whole")
+    assert RunFolder(folder).read_episodes() == RunFolder(Path("whole")).read_episodes()
+    whole = json.loads(Path("whole/results.json").read_text())
+    for name in ("success_rate", "success_interval_95", "mean_final_distance"):
+        assert finished[name] == whole[name]
+    results = (folder / "results.json").read_bytes()
+    assert refused("--resume", folder) == f"error: {folder}: this run is complete, nothing is left to resume"
+    assert (folder / "results.json").read_bytes() == results
+
+
+@pytest.mark.slow
+def test_ctrl_c(toy):
+    code = "from goal_env import registered\nfrom swmjax.cli.app import main\nwith registered():\n    main()"
+    arguments = [toy, "--output=run", "--set=batch_size=1", "--set=solver.n_steps=20000", "--episodes=40"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "eval", *arguments], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    patience = time.monotonic() + 120
+    while not Path("run/episodes.parquet").exists() and time.monotonic() < patience:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    kept = len(RunFolder(Path("run")).read_episodes())
+    assert 0 < kept < 40
+    assert process.returncode == 130
+    assert said.strip() == (
+        f"error: interrupted: {kept} of 40 episodes are kept in run; finish with `swmjax eval --resume run`"
+    )
+
+
+def test_interrupted_before_there_is_a_run(monkeypatch):
+    def stop(settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("swmjax.world.set_up", stop)
+    assert run(code=130).stderr == "error: interrupted\n"
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["PushT-v2"], "unknown environment 'swm/PushT-v2'; did you mean 'swm/PushT-v1'?"),
+        (["swm/PuchTt-v1"], "unknown environment 'swm/PuchTt-v1'; did you mean 'swm/PushT-v1'?"),
+        (["--solver=cen"], "unknown solver 'cen'; did you mean 'cem'?"),
+        (["--solver=newton"], "unknown solver 'newton'; known: "),
+        (["--set=solver.sample=3"], "solver 'cem' has no option 'sample'; did you mean 'num_samples'"),
+        (["--set=episode=3"], "unknown setting 'episode'; did you mean 'episodes'"),
+        (["--set=env_options.size=64"], "unknown argument of swm/PushT-v1 'size'; "),
+        (["--set", "nonsense"], "--set 'nonsense' must read NAME=VALUE"),
+        (["--set", "seed=[1"], "--set 'seed=[1': '[1' is not a value in YAML"),
+        (["--set", "seed=soon"], "seed must be an integer of at least 0, got 'soon'"),
+        (["--episodes=0"], "episodes must be an integer of at least 1, got 0"),
+        (["--budget=20"], "must not be above the budget of 20 steps"),
+        (["--horizon=2"], "plan.receding_horizon (5) must not be above plan.horizon (2)"),
+        (["--config=eval/push.yaml"], "no config file 'eval/push.yaml'; shipped presets: "),
+        (["--resume=nowhere"], "nowhere/config.yaml is missing"),
+        (["--model=nowhere"], "home/checkpoints/nowhere: no such folder"),
+        (["--model=./nowhere"], "nowhere: no such folder"),
+        (["--model=some/one"], "some/one: neither the folder "),
+        ([f"--model={MINI}", "--action-block=3"], "takes planner actions of size 10, but blocks of 3 actions"),
+        ([f"--model={MINI}", "--action-stats=none.json"], "none.json: No such file or directory; expected JSON"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, message):
+    assert message in refused(*arguments)
+
+
+@pytest.mark.parametrize("arguments", [["--episdes=3"], ["--episodes=few"], ["PushT-v1", "more"]])
+def test_usage_errors(arguments):
+    result = run(*arguments, code=2)
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_an_environment_without_a_preset():
+    line = refused("test/Goal-v0")
+    assert line == "error: there is no preset eval/goal.yaml for test/Goal-v0; give a file with --config"
+
+
+def test_output_is_never_overwritten(toy):
+    Path("mine").mkdir()
+    Path("mine/results.json").write_text("precious")
+    Path("file").write_text("precious")
+    assert "mine is not empty; give --output a new or an empty folder" in refused(toy, "--output=mine")
+    assert "file is a file; give --output a new or an empty folder" in refused(toy, "--output=file")
+    refused(toy, "--output=file/below")
+    assert [Path("mine/results.json").read_text(), Path("file").read_text()] == ["precious", "precious"]
+
+
+def test_damaged_runs_are_not_resumed(toy):
+    for name, content, message in (
+        ("config.yaml", "seed: [1", "config.yaml: "),
+        ("config.yaml", "seed: 1\n", "setting 'env' is missing"),
+        ("episodes.parquet", "PAR1", "episodes.parquet: "),
+    ):
+        folder = Path(f"run-{len(list(Path.cwd().iterdir()))}")
+        folder.mkdir()
+        (folder / "config.yaml").write_text(SETTINGS)
+        (folder / name).write_text(content)
+        assert message in refused("--resume", folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: shutil.rmtree(folder), "mini: no such folder"),
+        (lambda folder: shutil.copy(folder / "weights.pt", folder / "last.pt"), "2 .pt files in it (last.pt, wei"),
+        (lambda folder: (folder / "weights.pt").unlink(), "mini: no .pt file in it; allowed is exactly one"),
+        (lambda folder: (folder / "config.json").unlink(), "config.json: no such file; weights.pt needs"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json: is not JSON"),
+        (lambda folder: (folder / "weights.pt").write_bytes(b"PK\3\4"), "weights.pt: "),
+        (lambda folder: (folder / "action_stats.json").write_text("{}"), "action_stats.json: expected JSON"),
+    ],
+)
+def test_damaged_checkpoints(checkpoint, damage, message):
+    damage(checkpoint)
+    assert message in refused("--model=mini")
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "messages"),
+    [
+        ("encoder", "_target_", "vit", ["config.json: encoder._target_: 'vit' is not known; allowed are "]),
+        ("action_encoder", "emb_dim", 16, ["config.json: ", "action_encoder.emb_dim must be 32"]),
+        ("action_encoder", "input_dim", 4, ["patch_embed.weight: expected shape (10, 4, 1), found (10, 10, 1)"]),
+        ("encoder", "num_hidden_layers", 3, [".layer.2.output.dense.bias: is missing; expected shape (32,)"]),
+        ("predictor", "depth", 1, ["layers.1.attn.to_qkv.weight: is not a tensor of this model; found shape (96, 32)"]),
+    ],
+)
+def test_checkpoints_that_do_not_fit_their_config(checkpoint, part, name, value, messages):
+    config = json.loads((checkpoint / "config.json").read_text())
+    config[part][name] = value
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    result = run("--model=mini", code=2)
+    assert result.stdout == ""
+    assert list(Path.cwd().iterdir()) == []
+    first, *others = result.stderr.splitlines()
+    lines = [first.removeprefix("error: "), *others]
+    assert first != lines[0]
+    assert all(line.startswith(f"{checkpoint}{os.sep}") for line in lines)
+    for message in messages:
+        assert any(message in line for line in lines)
+
+
+def test_a_checkpoint_plans_from_frames(toy, checkpoint):
+    (checkpoint / "action_stats.json").write_text('{"action_mean": [0.1], "action_std": [0.5]}')
+    arguments = [toy, "--model=mini", "--action-block=10", "--budget=20", "--episodes=2"]
+    result = run(*arguments, "--output=one")
+    assert "model mini" in result.stdout
+    assert result.stderr.strip() == ""
+    run(*arguments, "--output=two", "--set=batch_size=1")
+    assert RunFolder(Path("one")).read_episodes() == RunFolder(Path("two")).read_episodes()
+
+
+def check_pusht_rows(folder, budget=10):
+    rows = RunFolder(folder).read_episodes()
+    assert [row["seed"] for row in rows] == [42, 43]
+    for row in rows:
+        assert (len(row["start"]), len(row["goal"])) == (7, 7)
+        assert row["start"] != row["goal"]
+        assert np.isfinite(row["final_distance"])
+        assert row["steps"] == budget or row["success"]
+
+
+@pytest.mark.parametrize("name", ["lewm_mini_hf4", pytest.param("lewm_mini_hf5", marks=pytest.mark.slow)])
+def test_pusht_from_a_reference_checkpoint(name):
+    result = run("swm/PushT-v1", f"--model={GOLDEN / name}", *TINY, "--no-video", "--output=run")
+    check_pusht_rows(Path("run"))
+    assert result.stderr.startswith("note: no action_stats.json beside the checkpoint: ")
+    assert RunFolder(Path("run")).read_config()["model"] == str(GOLDEN / name)
+    assert not Path("run/episodes.mp4").exists()
+
+
+@pytest.mark.slow
+def test_pusht_through_its_own_physics():
+    arguments = [*TINY, "--budget=15", "--set=solver.num_samples=32"]
+    run(*arguments, "--output=run")
+    check_pusht_rows(Path("run"), budget=15)
+    assert Path("run/episodes.mp4").stat().st_size > 1000
+    run(*arguments, "--output=one-by-one", "--set=batch_size=1", "--no-video")
+    assert RunFolder(Path("run")).read_episodes() == RunFolder(Path("one-by-one")).read_episodes()
