@@ -17,7 +17,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """
     known = sorted(known)
     lowered = {candidate.lower(): candidate for candidate in known}
-    near = [lowered[match] for match in difflib.get_close_matches(str(name).lower(), lowered, n=3, cutoff=0.5)]
+    given = str(name).lower()
+    matches = difflib.get_close_matches(given, lowered, n=3, cutoff=0.5)
+    # What is clearly further away than the best match would only distract.
+    likeness = [difflib.SequenceMatcher(None, match, given).ratio() for match in matches]
+    near = [lowered[match] for match, ratio in zip(matches, likeness, strict=True) if ratio > likeness[0] - 0.1]
     if near:
         return f"unknown {kind} {name!r}; did you mean {' or '.join(repr(match) for match in near)}?"
     return f"unknown {kind} {name!r}; known are {', '.join(repr(candidate) for candidate in known) or 'none'}"
