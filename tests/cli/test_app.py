@@ -53,8 +53,7 @@ def test_the_program_runs_as_a_process():
     code = "from swmjax.cli.app import main; main()"
     done = subprocess.run([sys.executable, "-c", code, "fovs", "PushT-v9"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: unknown environment 'swm/PushT-v9'; did you mean 'swm/PushT-v1'")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr == "error: unknown environment 'swm/PushT-v9'; did you mean 'swm/PushT-v1'?\n"
 
 
 def raised(error):
