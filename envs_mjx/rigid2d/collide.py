@@ -8,7 +8,7 @@ Source: Munk2D's contact rules as listed in the reference's physics (spec envs_c
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -73,7 +73,7 @@ def circle_polygon(x: Float[Array, "*n"], y: Float[Array, "*n"], radius: Float[A
     inside = separation[0] <= 0.0
     for s in separation[1:]:
         inside = inside & (s <= 0.0)
-    best = None
+    best: Any = None
     for i in range(count):
         px, py, distance_sq, interior = _closest(polygon, i, x, y)
         score = jnp.where(inside, -separation[i], distance_sq)
@@ -142,7 +142,7 @@ def _safe_sqrt(x):
 
 
 def _closest(polygon, i, x, y):
-    """Closest point to (x, y) on the edge that ends in vertex i, the squared distance, and if it lies inside the edge."""
+    """Closest point to (x, y) on the edge that ends in vertex i, its squared distance, and if it is inside the edge."""
     x0, y0 = polygon.x[i - 1], polygon.y[i - 1]
     dx, dy = polygon.x[i] - x0, polygon.y[i] - y0
     t = ((x - x0) * dx + (y - y0) * dy) / jnp.maximum(dx * dx + dy * dy, jnp.finfo(dx.dtype).tiny)
@@ -153,7 +153,8 @@ def _closest(polygon, i, x, y):
 
 def _separating_axis(first, second, rounded):
     """Unit normal from first to second along which they overlap least or lie closest, and the signed distance."""
-    deepest, nearest = None, None
+    deepest: Any = None
+    nearest: Any = None
     for polygon, other, sign in ((first, second, 1.0), (second, first, -1.0)):
         # Both edges of a segment are the same set of points: its corners are looked at once.
         for i in range(len(polygon.x)):
@@ -168,7 +169,7 @@ def _separating_axis(first, second, rounded):
                 continue
             for x, y, b in zip(other.x, other.y, beyond, strict=True):
                 px, py, distance_sq, interior = _closest(polygon, i, x, y)
-                side = 1.0
+                side: Any = 1.0
                 if len(polygon.x) == 2:
                     side = jnp.where(b < 0.0, -1.0, 1.0)
                 else:
@@ -208,7 +209,7 @@ def _support_edge(polygon, dx, dy) -> _Edge:
     """The edge that faces a direction."""
     count = len(polygon.x)
     facing = [nx * dx + ny * dy for nx, ny in zip(polygon.normal_x, polygon.normal_y, strict=True)]
-    best = None
+    best: Any = None
     for i in range(count):
         following = (i + 1) % count
         height = polygon.x[i] * dx + polygon.y[i] * dy

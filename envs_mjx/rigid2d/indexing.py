@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Shaped
 
 
-def pick(x: Shaped[Array, "n *rest"], index: Sequence[int]) -> Shaped[Array, "m *rest"]:
+def pick(x: Shaped[Array, "n *rest"], index: Sequence[int] | np.ndarray) -> Shaped[Array, "m *rest"]:
     """`x[index]` for a static index."""
     index = [int(i) for i in index]
     rest = x.shape[1:]
@@ -23,7 +24,7 @@ def pick(x: Shaped[Array, "n *rest"], index: Sequence[int]) -> Shaped[Array, "m 
 
 
 def put(
-    x: Shaped[Array, "n *rest"], index: Sequence[int], values: Shaped[Array, "m *rest"]
+    x: Shaped[Array, "n *rest"], index: Sequence[int] | np.ndarray, values: Shaped[Array, "m *rest"]
 ) -> Shaped[Array, "n *rest"]:
     """`x.at[index].set(values)` for a static index without repeats."""
     place = {int(i): k for k, i in enumerate(index)}

@@ -55,7 +55,7 @@ class LeafTree:
 class Nodes(NamedTuple):
     """A `LeafTree` as tuples of scalars: in a batch every one is an array of its own, which processors like best."""
 
-    box: tuple[tuple[Any, Any, Any, Any], ...]
+    box: tuple[tuple[Any, ...], ...]
     code: tuple[Any, ...]
     depth: tuple[Any, ...]
     wall_time: tuple[Any, ...]
@@ -67,8 +67,8 @@ class Nodes(NamedTuple):
 class Order(NamedTuple):
     """Sort keys of this step, compared lexicographically: `first` then `second`.
 
-    `wall_second[k][i]` belongs to static shape k and leaf i, `wall_first[i]` to leaf i and any static shape, `pair_*` to
-    the pairs of `leaf_pairs`.
+    `wall_second[k][i]` belongs to static shape k and leaf i, `wall_first[i]` to leaf i and any static shape, and
+    `pair_*` to the pairs of `leaf_pairs`.
     """
 
     wall_first: list[Any]
@@ -84,9 +84,19 @@ def leaf_pairs(leaves: int) -> list[tuple[int, int]]:
 
 def unpack(tree: LeafTree) -> Nodes:
     """The tree as scalars."""
-    columns = (tree.code, tree.depth, tree.wall_time, tree.pair_time, tree.caller)
-    boxes = tuple(tuple(tree.box[i, k] for k in range(4)) for i in range(tree.box.shape[0]))
-    return Nodes(boxes, *(tuple(c[i] for i in range(c.shape[0])) for c in columns), tree.clock)
+
+    def scalars(column):
+        return tuple(column[i] for i in range(column.shape[0]))
+
+    return Nodes(
+        box=tuple(scalars(box) for box in scalars(tree.box)),
+        code=scalars(tree.code),
+        depth=scalars(tree.depth),
+        wall_time=scalars(tree.wall_time),
+        pair_time=scalars(tree.pair_time),
+        caller=scalars(tree.caller),
+        clock=tree.clock,
+    )
 
 
 def pack(nodes: Nodes) -> LeafTree:

@@ -98,7 +98,8 @@ def march(
     if world.differentiable:
         return advance(operand)
     coasted, undisturbed = coast(world, geometry, state, dt, steps, lambda bodies: drive(bodies, control))
-    return where_needed(~undisturbed, advance, operand, (coasted, jnp.zeros((), jnp.int32)))
+    effort = state.contacts.active.sum(dtype=jnp.int32)
+    return where_needed(~undisturbed, effort, advance, operand, (coasted, jnp.zeros((), jnp.int32)))
 
 
 def integrate(bodies: Bodies, dt: float) -> Bodies:

@@ -24,8 +24,8 @@ class World:
         circle_polygon: Pairs (circle, polygon) that may touch.
         segment_polygon: Pairs (segment, polygon) that may touch.
         polygon_polygon: Pairs (polygon, polygon) that may touch.
-        static_boxes: Box (left, bottom, right, top in px) of every segment, in the order they join the scene. Given, the
-            solver visits pairs in the reference's order, see `ordering`; without it, in the order listed here.
+        static_boxes: Box (left, bottom, right, top in px) of every segment, in the order they join the scene. Given,
+            the solver visits pairs in the reference's order, see `ordering`; without it, in the order listed here.
         update_order: Order in which the reference updates the moving shapes (circles, then polygons).
         differentiable: Give every loop a static bound, which reverse-mode differentiation needs; slower.
         iterations: Sequential-impulse iterations a step.
