@@ -71,6 +71,13 @@ class Env(abc.ABC):
     def default_variation(self) -> tuple[str, ...]:
         """Names of the factors that `reset` samples when it is not told which."""
 
+    def check_reset(self, variation: Sequence[str] | None, values: Mapping[str, Any] | None) -> None:  # noqa: B027
+        """Refuse arguments of `reset` that this environment cannot serve; adapters call it before they compile.
+
+        Raises:
+            ValueError: names the factor and what is allowed.
+        """
+
     @abc.abstractmethod
     def reset(
         self,

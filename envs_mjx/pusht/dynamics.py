@@ -131,6 +131,10 @@ def state_vector(physics: rigid2d.PhysicsState, block: shapes.Shape) -> Float[Ar
     """Agent x, y; block x, y; block angle in [0, 2 pi); agent velocity x, y."""
     bodies = physics.bodies
     angle = jnp.mod(bodies.angle[BLOCK], 2 * jnp.pi)
+    # An angle just below zero wraps to the full turn, which float32 rounds to above the observation's bound.
+    full_turn = np.asarray(2 * np.pi, angle.dtype)
+    below = full_turn if float(full_turn) <= 2 * np.pi else np.nextafter(full_turn, np.asarray(0, angle.dtype))
+    angle = jnp.minimum(angle, below)
     return jnp.concatenate([bodies.position[AGENT], block_origin(physics, block), angle[None], bodies.velocity[AGENT]])
 
 

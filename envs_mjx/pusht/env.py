@@ -85,6 +85,16 @@ class PushT(Env):
         """Agent position, block position and block angle."""
         return DEFAULT_VARIATIONS
 
+    def check_reset(self, variation: Sequence[str] | None, values: Mapping[str, Any] | None) -> None:
+        """Refuse agents that are no circle, see `Env.check_reset`."""
+        names = self.default_variation if variation is None else variation
+        # Also under jit the value of a constant is known.
+        with jax.ensure_compile_time_eval():
+            shape = self.variation_space.as_factors(values or {}).get("agent.shape", 0)
+        other = not isinstance(shape, jax.core.Tracer) and int(shape) != 0
+        if other or "agent.shape" in self.variation_space.select(names):
+            raise ValueError("agent.shape: only the circle (0) can be simulated yet; leave it out of the variation")
+
     def reset(
         self,
         key: Key[Array, ""],
@@ -103,7 +113,7 @@ class PushT(Env):
             if name not in _OPTIONS:
                 raise ValueError(f"unknown option {name!r} of PushT's reset; it understands {', '.join(_OPTIONS)}")
         names = self.default_variation if variation is None else variation
-        self._refuse_other_agents(names, values)
+        self.check_reset(names, values)
         draw_key, goal_key = jax.random.split(key)
         factors = self.variation_space.draw(draw_key, names, values)
         dtype = factors["block.angle"].dtype
@@ -241,12 +251,6 @@ class PushT(Env):
             step=step,
         )
         return state.replace(terminated=self._success(state))
-
-    def _refuse_other_agents(self, names: Sequence[str], values: Mapping[str, Any] | None) -> None:
-        value = (values or {}).get("agent.shape", 0)
-        concrete = not isinstance(value, jax.core.Tracer)
-        if "agent.shape" in self.variation_space.select(names) or (concrete and int(value) != 0):
-            raise ValueError("agent.shape: only the circle (0) can be simulated yet; leave it out of the variation")
 
 
 def _scene(factors: Mapping[str, Array]) -> tuple[shapes.Shape, Geometry]:

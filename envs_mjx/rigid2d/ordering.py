@@ -68,13 +68,15 @@ class Order(NamedTuple):
     """Sort keys of this step, compared lexicographically: `first` then `second`.
 
     `wall_second[k][i]` belongs to static shape k and leaf i, `wall_first[i]` to leaf i and any static shape, and
-    `pair_*` to the pairs of `leaf_pairs`.
+    `pair_*` to the pairs of `leaf_pairs`. `pair_swapped` says for which of these the engine takes the second leaf as
+    its first shape, and visits two contacts the other way round.
     """
 
     wall_first: list[Any]
     wall_second: list[list[Any]]
     pair_first: list[Any]
     pair_second: list[Any]
+    pair_swapped: list[Any]
 
 
 def leaf_pairs(leaves: int) -> list[tuple[int, int]]:
@@ -184,13 +186,15 @@ def order(nodes: Nodes, moved: list[Any], static_rank: tuple[int, ...]) -> Order
     walls = [
         [jnp.where(moved[i], rank, latest - (nodes.wall_time[i] + rank)) for i in range(leaves)] for rank in static_rank
     ]
-    firsts, seconds = [], []
+    firsts, seconds, swapped = [], [], []
     for p, (i, j) in enumerate(leaf_pairs(leaves)):
         caller = nodes.caller[p]
         firsts.append(jnp.where(caller, position[j], position[i]))
         at_once = _STATIC_TICKS + _climb(nodes, i, j) * leaves + jnp.where(caller, position[i], position[j])
-        seconds.append(jnp.where(jnp.where(caller, moved[j], moved[i]), at_once, latest - nodes.pair_time[p]))
-    return Order(position, walls, firsts, seconds)
+        reporter_moved = jnp.where(caller, moved[j], moved[i])
+        seconds.append(jnp.where(reporter_moved, at_once, latest - nodes.pair_time[p]))
+        swapped.append(caller == reporter_moved)
+    return Order(position, walls, firsts, seconds, swapped)
 
 
 def static_ranks(boxes: tuple[tuple[float, float, float, float], ...]) -> tuple[int, ...]:

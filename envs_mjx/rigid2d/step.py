@@ -171,21 +171,24 @@ def _visit_order(world, tree, placed, bodies, contacts, age) -> tuple[ordering.L
     doubled = contacts.active[single:].reshape(-1, 2)
 
     def by_tree():
-        first, second = _pair_keys(world, ordering.order(nodes, moved, ranks))
+        first, second, swapped = _pair_keys(world, ordering.order(nodes, moved, ranks))
         earlier = (first[:, None] < first[None, :]) | (
             (first[:, None] == first[None, :]) & (second[:, None] < second[None, :])
         )
         points = jnp.concatenate([contacts.active[:single].astype(jnp.int32), doubled.sum(axis=1, dtype=jnp.int32)])
         base = jnp.where(earlier, points[:, None], 0).sum(axis=0, dtype=jnp.int32)
-        second_rank = base[single:] + doubled[:, 0]
-        return jnp.concatenate([base[:single], jnp.stack([base[single:], second_rank], axis=1).reshape(-1)])
+        before = jnp.where(swapped[:, None], doubled & np.array([[False, True]]), doubled & np.array([[True, False]]))
+        within = base[single:, None] + before[:, ::-1]
+        return jnp.concatenate([base[:single], within.reshape(-1)])
 
-    crowded = max_in_batch((age == 0).sum().astype(jnp.int32)) > 1
+    # One pair alone is in order as it stands, unless its two contacts may be swapped.
+    competing = contacts.active if world.polygon_polygon else age == 0
+    crowded = max_in_batch(competing.sum(dtype=jnp.int32)) > 1
     return tree, jax.lax.cond(crowded, by_tree, lambda: in_order)
 
 
 def _pair_keys(world, keys: ordering.Order):
-    """Sort keys of every pair, in the order of the world's pairs."""
+    """Sort keys of every pair, in the order of the world's pairs, and whether a two-contact pair is swapped."""
     circles = len(world.circles)
     index = {pair: p for p, pair in enumerate(ordering.leaf_pairs(circles + len(world.polygons)))}
     round_pairs = [index[i, circles + j] for i, j in world.circle_polygon]
@@ -195,4 +198,5 @@ def _pair_keys(world, keys: ordering.Order):
     second = [keys.pair_second[p] for p in round_pairs] + [keys.wall_second[wall][leaf] for wall, leaf in walls]
     first += [keys.pair_first[p] for p in flat_pairs]
     second += [keys.pair_second[p] for p in flat_pairs]
-    return jnp.stack(first), jnp.stack(second)
+    swapped = [jnp.asarray(False)] * len(walls) + [keys.pair_swapped[p] for p in flat_pairs]
+    return jnp.stack(first), jnp.stack(second), jnp.stack(swapped) if swapped else jnp.zeros((0,), bool)

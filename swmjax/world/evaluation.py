@@ -24,6 +24,8 @@ Row = dict[str, Any]
 _LATENCY_CALLS = 20
 _LATENCY_SECONDS = 10.0
 _LATENCY_LEAST = 5
+_LEAST_ROWS = 3
+"""Rows of the smallest program: for one or two rows XLA vectorises otherwise, and fuses other multiply-adds."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -75,7 +77,7 @@ def evaluate(
             )
     rows = {row["episode"]: row for row in done}
     waiting = [i for i in range(config.episodes) if i not in rows]
-    size = min(config.batch_size, max(len(waiting), 1))
+    size = max(min(config.batch_size, len(waiting)), _LEAST_ROWS)
     run_seconds, compile_seconds = 0.0, 0.0
     problem: Any = None
     try:

@@ -13,10 +13,6 @@ from envs.pymunk_scenes import DT, KINDS
 from envs_mjx import rigid2d
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-# Of a pair of polygons the engine calls first the one that reports the pair, and visits their two contacts accordingly.
-SWAPPED_CONTACTS = pytest.mark.xfail(
-    reason="contacts within a pair of polygons are always visited in the world's order"
-)
 TWO_BLOCKS = pytest.param(2, 0.0, marks=pytest.mark.slow)
 
 
@@ -70,7 +66,7 @@ def test_random_collisions_equal_pymunks(kind, x64):
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize(("blocks", "damping"), [(1, 0.0), (1, 0.5), pytest.param(2, 0.0, marks=SWAPPED_CONTACTS)])
+@pytest.mark.parametrize(("blocks", "damping"), [(1, 0.0), (1, 0.5), (2, 0.0)])
 def test_random_scenes_equal_pymunks(blocks, damping, x64):
     pytest.importorskip("pymunk")
     check_scenes(blocks, damping, pymunk_scenes.played_scenes(100, 60, blocks, damping))
