@@ -25,7 +25,8 @@ _LATENCY_CALLS = 20
 _LATENCY_SECONDS = 10.0
 _LATENCY_LEAST = 5
 _LEAST_ROWS = 3
-"""Rows of the smallest program: for one or two rows XLA vectorises otherwise, and fuses other multiply-adds."""
+"""Rows of the smallest program; fewer are filled up. For one or two XLA vectorises otherwise and fuses other
+multiply-adds, and the same episode would come out different in its last bits."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -77,20 +78,21 @@ def evaluate(
             )
     rows = {row["episode"]: row for row in done}
     waiting = [i for i in range(config.episodes) if i not in rows]
-    size = max(min(config.batch_size, len(waiting)), _LEAST_ROWS)
+    size = min(config.batch_size, max(len(waiting), 1))
+    filled = max(size, _LEAST_ROWS)
     run_seconds, compile_seconds = 0.0, 0.0
     problem: Any = None
     try:
         if waiting:
             progress("compiling the episodes", len(rows))
             program, compile_seconds = _compiled(
-                _episodes_program(config, setup), setup.weights, *_batch(config, setup, waiting[:size], size)
+                _episodes_program(config, setup), setup.weights, *_batch(config, setup, waiting[:size], filled)
             )
         for first in range(0, len(waiting), size):
             progress("episodes", len(rows))
             batch = waiting[first : first + size]
             start = time.perf_counter()
-            episodes: Episodes = jax.block_until_ready(program(setup.weights, *_batch(config, setup, batch, size)))
+            episodes: Episodes = jax.block_until_ready(program(setup.weights, *_batch(config, setup, batch, filled)))
             run_seconds += time.perf_counter() - start
             problem = problem or (_batch(config, setup, batch[:1], 1)[0], *episodes.first_problem)
             for row in _rows(config, batch, episodes):

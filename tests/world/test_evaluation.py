@@ -121,8 +121,8 @@ def test_a_whole_run(config, setup, expected, folder, programs):
     config = dataclasses.replace(config, video_episodes=1)
     results = evaluate(config, setup, folder, progress=lambda *seen: stages.append(seen))
 
-    # The last batch is filled up with its only episode, which is reported once.
-    assert programs[:3] == [[40, 41], [42, 43], [44, 44]]
+    # Short batches are filled up with their last episode, which is reported once.
+    assert programs[:3] == [[40, 41, 41], [42, 43, 43], [44, 44, 44]]
     assert_rows(folder.read_episodes(), expected, list(range(EPISODES)))
     assert sorted(path.name for path in folder.path.iterdir()) == ["episodes.mp4", "episodes.parquet", "results.json"]
     assert (folder.path / "episodes.mp4").read_bytes()[4:8] == b"ftyp"
@@ -167,10 +167,10 @@ def test_a_whole_run(config, setup, expected, folder, programs):
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("size", [3, 50])
-def test_the_batch_size_changes_nothing(config, setup, expected, folder, programs, size):
+@pytest.mark.parametrize(("size", "rows"), [(1, [3] * 5), (3, [3, 3]), (50, [5])])
+def test_the_batch_size_changes_nothing(config, setup, expected, folder, programs, size, rows):
     evaluate(dataclasses.replace(config, batch_size=size), setup, folder)
-    assert [len(seeds) for seeds in programs] == ([3, 3] if size == 3 else [5])
+    assert [len(seeds) for seeds in programs] == rows
     assert_rows(folder.read_episodes(), expected, list(range(EPISODES)))
 
 
@@ -188,7 +188,7 @@ def test_an_interrupted_run_is_resumed(config, setup, expected, folder, programs
 
     programs.clear()
     results = evaluate(config, setup, folder, folder.read_episodes())
-    assert programs == [[42, 43], [44, 44]]
+    assert programs == [[42, 43, 43], [44, 44, 44]]
     assert quick == [42]
     assert_rows(folder.read_episodes(), expected, list(range(EPISODES)))
     assert (results["episodes"], results["complete"]) == (5, True)
@@ -206,7 +206,7 @@ def test_only_the_missing_episodes_are_run(config, setup, expected, folder, prog
     rows = folder.read_episodes()
     programs.clear()
     evaluate(config, setup, folder, [rows[3], rows[1]])
-    assert programs == [[40, 42], [44, 44]]
+    assert programs == [[40, 42, 42], [44, 44, 44]]
     assert_rows(folder.read_episodes(), expected, list(range(EPISODES)))
 
 
