@@ -141,7 +141,7 @@ def test_unknown_names_offer_the_nearest(arguments, message):
         ("solver=cem", "solver must be a mapping with a name, got 'cem'"),
         ("solver={topk: 3}", "solver must be a mapping with a name"),
         ("solver={name: cem, 1: 2}", "solver 'cem' has no option '1'"),
-        ("solver.topk=500", r"topk must be at most num_samples \(128\), got 500"),
+        ("solver.topk=500", r"topk must be at most num_samples \(200\), got 500"),
         ("solver.num_samples=lots", "solver.num_samples must be an integer, got 'lots'"),
         ("solver.num_samples={a: 1}", "solver.num_samples must be an integer, got {'a': 1}"),
         ("model=", "model: give 'oracle' or a checkpoint .--model., got None"),
