@@ -45,7 +45,7 @@ class PushT(Env):
         relative: Actions move the target relative to the agent, 100 px per unit; otherwise they are window px.
 
     Raises:
-        ValueError: `resolution` is not a positive integer.
+        ValueError: `resolution` is not a positive integer, or a switch not a bool.
     """
 
     resolution: int = 224
@@ -55,6 +55,9 @@ class PushT(Env):
     def __post_init__(self) -> None:
         if isinstance(self.resolution, bool) or not isinstance(self.resolution, int) or self.resolution < 1:
             raise ValueError(f"resolution must be a positive integer, got {self.resolution!r}")
+        for name in ("with_target", "relative"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
 
     @property
     def action_space(self) -> gymnasium.spaces.Box:

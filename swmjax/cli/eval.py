@@ -1,6 +1,5 @@
 """`swmjax eval`: plan goal-reaching episodes and report how many succeed, and how fast."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,7 +83,7 @@ def eval_command(
         folder = world.RunFolder(resume)
         settings = world.EvalConfig.from_dict(folder.read_config())
         done = folder.read_episodes() if (resume / "episodes.parquet").exists() else []
-        if _is_complete(resume):
+        if folder.complete:
             raise ValueError(f"{resume}: this run is complete, nothing is left to resume")
     else:
         if problems is not None and episodes is None:
@@ -100,13 +99,6 @@ def eval_command(
     for note in setup.notes:
         console.err().print(f"[yellow]note:[/] {note}", highlight=False)
     _run(settings, setup, folder, done, as_json)
-
-
-def _is_complete(folder: Path) -> bool:
-    try:
-        return json.loads((folder / "results.json").read_text(encoding="utf-8"))["complete"] is True
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def _run(settings: "EvalConfig", setup: Any, folder: "RunFolder", done: list[dict[str, Any]], as_json: bool) -> None:

@@ -128,6 +128,15 @@ class RunFolder:
         plain = _plain(results, "results", finite=True)
         self._write_text("results.json", json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
+    @property
+    def complete(self) -> bool:
+        """Whether the results say that the run ended; False where there are none, or none that can be read."""
+        try:
+            results = json.loads((self.path / "results.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(results, dict) and results.get("complete") is True
+
     def write_episodes(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write `episodes.parquet`, all rows so far.
 
