@@ -3,13 +3,17 @@
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import chex
 import gymnasium
-from jaxtyping import Array, Bool, Float, Int, UInt8
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
+from envs_mjx.names import unknown_name
 
 
 @chex.dataclass(frozen=True)
@@ -24,7 +28,8 @@ class State:
         reward: scalar reward of the last step, 0 after a reset.
         terminated: scalar, whether the task ended (success, for goal tasks).
         truncated: scalar, whether the episode was cut.
-        info: further arrays by name; the same names at reset and at every step.
+        info: further arrays by name; the same names at reset and at every step. `invalid_action` tells whether the
+            last action was refused.
         goal: the goal in the environment's own form, an array or a pytree.
         factors: value of every factor of variation by dotted name.
         key: typed random key; the only source of randomness.
@@ -48,8 +53,14 @@ class Env(abc.ABC):
     """A functional environment.
 
     Subclasses are frozen dataclasses that hold hyperparameters only; they are hashable and therefore static under
-    `jit`. All methods are pure and work under `jit`, `vmap` and `scan`.
+    `jit`. All methods are pure and work under `jit`, `vmap` and `scan`. A subclass writes `_start` and `_advance`;
+    `reset` and `step` draw the factors and check the arguments around them.
+
+    Attributes:
+        option_names: what `reset` understands in `options`.
     """
+
+    option_names: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abc.abstractmethod
@@ -78,10 +89,9 @@ class Env(abc.ABC):
             ValueError: names the factor and what is allowed.
         """
 
-    @abc.abstractmethod
     def reset(
         self,
-        key: Array,
+        key: Key[Array, ""],
         *,
         variation: Sequence[str] | None = None,
         values: Mapping[str, Any] | None = None,
@@ -94,7 +104,7 @@ class Env(abc.ABC):
             variation: dotted names of factors or groups to sample, `("all",)` for every factor, `()` for none;
                 `default_variation` when None. The other factors take their initial values.
             values: explicit factor values by dotted name; they win over sampled ones.
-            options: what else the environment understands, for instance `state` and `goal_state`.
+            options: what else the environment understands, see `option_names`; None values count as absent.
 
         Returns:
             The first state, with step 0 and reward 0.
@@ -102,10 +112,60 @@ class Env(abc.ABC):
         Raises:
             ValueError: unknown factor or option name, or a concrete value outside its space.
         """
+        given = {name: value for name, value in (options or {}).items() if value is not None}
+        for name in given:
+            if name not in self.option_names:
+                raise ValueError(unknown_name(f"option of {type(self).__name__}.reset", name, self.option_names))
+        names = self.default_variation if variation is None else variation
+        self.check_reset(names, values)
+        draw_key, key = jax.random.split(key)
+        factors = self.variation_space.draw(draw_key, names, values)
+        self._check_factors(factors, self.variation_space.as_factors(values or {}))
+        state = self._start(key, factors, given)
+        return state.replace(info=state.info | {"invalid_action": jnp.asarray(False)})
+
+    def step(self, state: State, action: Array) -> State:
+        """Advance by one control step.
+
+        Args:
+            state: the state before.
+            action: of the shape of `action_space`; whole numbers for a discrete space. One that is not finite, or not
+                in a discrete space, changes nothing but the step counter: the reward is 0 and
+                `info["invalid_action"]` is set.
+
+        Returns:
+            The state after.
+
+        Raises:
+            ValueError: another shape or kind of number.
+        """
+        action = checked_action(action, self.action_space)
+        valid = valid_action(action, self.action_space)
+        safe = jax.tree.map(lambda leaf: jnp.where(valid, leaf, jnp.zeros_like(leaf)), action)
+        after = self._advance(state, safe)
+        after = after.replace(info=after.info | {"invalid_action": ~valid})
+        still = state.replace(
+            reward=jnp.zeros_like(after.reward), info=state.info | {"invalid_action": ~valid}, step=after.step
+        )
+        # Goal, factors and key are the same in both.
+        changing = ("physics", "obs", "reward", "terminated", "truncated", "info")
+        return after.replace(
+            **{
+                name: jax.tree.map(lambda a, b: jnp.where(valid, a, b), getattr(after, name), getattr(still, name))
+                for name in changing
+            }
+        )
+
+    def _check_factors(self, factors: Mapping[str, Array], given: Mapping[str, Array]) -> None:  # noqa: B027
+        """Refuse explicit factors that contradict each other; traced ones are not looked at."""
 
     @abc.abstractmethod
-    def step(self, state: State, action: Array) -> State:
-        """Advance by one control step; `action` has the shape of `action_space`."""
+    def _start(self, key: Array, factors: dict[str, Array], options: Mapping[str, Any]) -> State:
+        """The first state of an episode with these factors; `options` are known and not None."""
+
+    @abc.abstractmethod
+    def _advance(self, state: State, action: Array) -> State:
+        """The state after an action that is known to be good; `step` is counted here, goal, factors and key stay."""
 
     @abc.abstractmethod
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
@@ -134,3 +194,40 @@ class Env(abc.ABC):
     @abc.abstractmethod
     def weak_action(self, key: Array, state: State) -> Array:
         """An action of the policy that reachable goals are made with."""
+
+
+def checked_action(action: Any, space: gymnasium.Space) -> Any:
+    """An action, or a batch of actions in a batched space, as arrays of the kind that the space has.
+
+    Args:
+        action: an array, or a mapping of arrays for a `Dict` space.
+        space: the action space.
+
+    Raises:
+        ValueError: another shape, other names, or numbers of another kind.
+    """
+    if isinstance(space, gymnasium.spaces.Dict):
+        if not isinstance(action, Mapping) or set(action) != set(space.spaces):
+            names = sorted(action) if isinstance(action, Mapping) else type(action).__name__
+            raise ValueError(f"action must be a dict with the entries {', '.join(space.spaces)}, got {names}")
+        return {name: checked_action(action[name], part) for name, part in space.spaces.items()}
+    dtype = jnp.result_type(action)
+    wanted = "floating point" if np.issubdtype(space.dtype, np.floating) else "integer"
+    kind = jnp.floating if wanted == "floating point" else jnp.integer
+    if jnp.shape(action) != space.shape or not jnp.issubdtype(dtype, kind):
+        raise ValueError(
+            f"action must be {wanted} of shape {list(space.shape or ())} for {space}, "
+            f"got {dtype} of shape {list(jnp.shape(action))}"
+        )
+    return jnp.asarray(action)
+
+
+def valid_action(action: Any, space: gymnasium.Space) -> Bool[Array, ""]:
+    """Whether all numbers of an action are finite, and those of a discrete action in their range."""
+    if isinstance(space, gymnasium.spaces.Dict):
+        return jnp.stack([valid_action(action[name], part) for name, part in space.spaces.items()]).all()
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return (action >= int(space.start)) & (action < int(space.start + space.n))
+    if isinstance(space, gymnasium.spaces.MultiDiscrete):
+        return ((action >= jnp.asarray(space.start)) & (action < jnp.asarray(space.start + space.nvec))).all()
+    return jnp.isfinite(action).all()

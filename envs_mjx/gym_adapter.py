@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Array
 
 from envs_mjx import registry
-from envs_mjx.core import Env, State
+from envs_mjx.core import Env, State, checked_action
 
 METADATA = {"render_modes": ["rgb_array"], "render_fps": 10}
 
@@ -179,10 +179,19 @@ def _reset_arguments(
     return variation, values, {name: jnp.asarray(value) for name, value in rest.items() if value is not None}
 
 
-def _checked_action(action: Any, space: gymnasium.Space) -> Array:
-    if np.shape(action) != space.shape:
-        raise ValueError(f"action has shape {np.shape(action)}, expected {space.shape} for {space}")
-    return jnp.asarray(action, jax.dtypes.canonicalize_dtype(space.dtype))
+def _checked_action(action: Any, space: gymnasium.Space) -> Any:
+    """Actions as arrays of the space's dtypes; whole numbers may stand for floating point ones."""
+
+    def cast(leaf: Any, part: gymnasium.Space) -> np.ndarray:
+        leaf = np.asarray(leaf)
+        assert part.dtype is not None
+        return leaf.astype(part.dtype) if np.can_cast(leaf.dtype, part.dtype, "same_kind") else leaf
+
+    if isinstance(space, gymnasium.spaces.Dict) and isinstance(action, Mapping):
+        action = {name: cast(leaf, space[name]) if name in space.spaces else leaf for name, leaf in action.items()}
+    elif not isinstance(space, gymnasium.spaces.Dict):
+        action = cast(action, space)
+    return checked_action(action, space)
 
 
 def _checked_render_mode(render_mode: str | None) -> str | None:

@@ -15,6 +15,8 @@ from envs_mjx.spaces import Box, Dict
 class PointEnv(Env):
     """Move x by the action; done at |x - goal| < 0.1."""
 
+    option_names = ("goal",)
+
     gain: float = 1.0
 
     @property
@@ -38,10 +40,8 @@ class PointEnv(Env):
     def default_variation(self):
         return ("start.x",)
 
-    def reset(self, key, *, variation=None, values=None, options=None):
-        names = self.default_variation if variation is None else variation
-        factors = self.variation_space.draw(key, names, values)
-        goal = jnp.asarray((options or {}).get("goal", jnp.zeros(1)), jnp.float32)
+    def _start(self, key, factors, options):
+        goal = jnp.asarray(options.get("goal", jnp.zeros(1)), jnp.float32)
         zero = jnp.asarray(0.0)
         no = jnp.asarray(False)
         state = State(
@@ -58,14 +58,16 @@ class PointEnv(Env):
         )
         return self._observed(state)
 
-    def step(self, state, action):
+    def _advance(self, state, action):
         physics = state.physics + self.gain * action
         distance = jnp.abs(physics - state.goal)[0]
         moved = state.replace(physics=physics, reward=-distance, terminated=distance < 0.1, step=state.step + 1)
         return self._observed(moved)
 
     def _observed(self, state):
-        return state.replace(obs={"x": state.physics}, info={"distance": jnp.abs(state.physics - state.goal)[0]})
+        return state.replace(
+            obs={"x": state.physics}, info=state.info | {"distance": jnp.abs(state.physics - state.goal)[0]}
+        )
 
     def render(self, state):
         shade = (255 * state.factors["shade"]).astype(jnp.uint8)

@@ -23,7 +23,6 @@ from envs_mjx.rigid2d import Geometry, PhysicsState
 
 _SUCCESS_DISTANCE = 20.0
 _SUCCESS_ANGLE = np.pi / 9
-_OPTIONS = ("state", "goal_state")
 
 
 @dataclass(frozen=True)
@@ -45,16 +44,18 @@ class PushT(Env):
         relative: Actions move the target relative to the agent, 100 px per unit; otherwise they are window px.
 
     Raises:
-        ValueError: `resolution` is not a positive integer, or a switch not a bool.
+        ValueError: `resolution` is not an integer of at least 8, or a switch not a bool.
     """
+
+    option_names = ("state", "goal_state")
 
     resolution: int = 224
     with_target: bool = True
     relative: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.resolution, bool) or not isinstance(self.resolution, int) or self.resolution < 1:
-            raise ValueError(f"resolution must be a positive integer, got {self.resolution!r}")
+        if isinstance(self.resolution, bool) or not isinstance(self.resolution, int) or self.resolution < 8:
+            raise ValueError(f"resolution must be an integer of at least 8, got {self.resolution!r}")
         for name in ("with_target", "relative"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
@@ -98,32 +99,17 @@ class PushT(Env):
         if other or "agent.shape" in self.variation_space.select(names):
             raise ValueError("agent.shape: only the circle (0) can be simulated yet; leave it out of the variation")
 
-    def reset(
-        self,
-        key: Key[Array, ""],
-        *,
-        variation: Sequence[str] | None = None,
-        values: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> State:
-        """Start an episode, see `Env.reset`.
+    def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
+        """`options` may hold `state` and `goal_state`, vectors of 7 as in the observation.
 
-        `options` may hold `state` and `goal_state`, vectors of 7 as in the observation. Without a goal state one is
-        drawn like a start. As in the reference the scene first visits the goal, for one physics step.
+        Without a goal state one is drawn like a start. As in the reference the scene first visits the goal, for one
+        physics step.
         """
-        options = dict(options or {})
-        for name in options:
-            if name not in _OPTIONS:
-                raise ValueError(f"unknown option {name!r} of PushT's reset; it understands {', '.join(_OPTIONS)}")
-        names = self.default_variation if variation is None else variation
-        self.check_reset(names, values)
-        draw_key, goal_key = jax.random.split(key)
-        factors = self.variation_space.draw(draw_key, names, values)
         dtype = factors["block.angle"].dtype
-        start = _start_vector(factors) if options.get("state") is None else _vector(options["state"], "state", dtype)
-        if options.get("goal_state") is None:
+        start = _start_vector(factors) if "state" not in options else _vector(options["state"], "state", dtype)
+        if "goal_state" not in options:
             goal_names = ("agent.start_position", "block.start_position", "block.angle")
-            drawn = self.variation_space.draw(goal_key, goal_names, {"agent.velocity": factors["agent.velocity"]})
+            drawn = self.variation_space.draw(key, goal_names, {"agent.velocity": factors["agent.velocity"]})
             goal = _start_vector(drawn)
         else:
             goal = _vector(options["goal_state"], "goal_state", dtype)
@@ -141,7 +127,7 @@ class PushT(Env):
         physics, contacts = jax.lax.fori_loop(0, 2, visit, (physics, zero))
         return self._observed(physics, goal, factors, key, zero, contacts)
 
-    def step(self, state: State, action: Float[Array, "2"]) -> State:
+    def _advance(self, state: State, action: Float[Array, "2"]) -> State:
         """Ten physics steps towards the target that the action sets."""
         _, scene = _scene(state.factors)
         physics, contacts = dynamics.control_step(state.physics, scene, action, self.relative)
@@ -184,7 +170,8 @@ class PushT(Env):
         value = _vector(value, "state", state.goal.dtype)
         physics = dynamics.place(state.physics, block, scene, value)
         contacts = physics.contacts.active.sum(dtype=jnp.int32)
-        return self._observed(physics, state.goal, state.factors, state.key, state.step, contacts)
+        moved = self._observed(physics, state.goal, state.factors, state.key, state.step, contacts)
+        return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
 
     def set_goal(self, state: State, goal: Float[Array, "7"]) -> State:
         """Replace the goal state; a vector of 7 as in the observation."""

@@ -12,7 +12,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.core import Env, State
@@ -29,7 +29,6 @@ from envs_mjx.tworoom.factors import (
 from envs_mjx.tworoom.render import render_frame
 
 _SUCCESS_DISTANCE = 16.0
-_OPTIONS = ("state", "target_state", "goal_state")
 _COLLISIONS = ("endpoint", "swept")
 
 
@@ -51,8 +50,6 @@ class TwoRoom(Env):
     Inside a room the dynamics are smooth, and gradients of rollouts are those of the formula; at walls they are
     one-sided, and the decision which wall stops a step has no gradient.
 
-    An action that is not finite leaves the agent where it is and sets `info["invalid_action"]`.
-
     Args:
         render_target: draw the target's dot (the factor `rendering.render_target` does too).
         collision: `endpoint`, the reference's test at the wall between the rooms; or `swept`, which follows the whole
@@ -61,6 +58,8 @@ class TwoRoom(Env):
     Raises:
         ValueError: an argument of another kind or value.
     """
+
+    option_names = ("state", "target_state", "goal_state")
 
     render_target: bool = False
     collision: str = "endpoint"
@@ -92,46 +91,27 @@ class TwoRoom(Env):
         """Agent position and target position."""
         return DEFAULT_VARIATIONS
 
-    def reset(
-        self,
-        key: Key[Array, ""],
-        *,
-        variation: Sequence[str] | None = None,
-        values: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> State:
-        """Start an episode, see `Env.reset`.
+    def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
+        """`options` may hold `state` (agent x, y) and `target_state` or `goal_state` (target x, y).
 
-        `options` may hold `state` (agent x, y) and `target_state` or `goal_state` (target x, y), which may lie where
-        the factors may not. Explicit factors that put the agent into the wall or leave no door that fits are
-        an error when they are concrete.
+        They may lie where the factors may not.
         """
-        options = {name: value for name, value in (options or {}).items() if value is not None}
-        for name in options:
-            if name not in _OPTIONS:
-                raise ValueError(f"unknown option {name!r} of TwoRoom's reset; it understands {', '.join(_OPTIONS)}")
         if "target_state" in options and "goal_state" in options:
             raise ValueError("target_state and goal_state are two names of one option; give one of them")
-        names = self.default_variation if variation is None else variation
-        factors = self.variation_space.draw(key, names, values)
-        _refuse_broken_constraints(factors, self.variation_space.as_factors(values or {}))
         target = options.get("target_state", options.get("goal_state"))
         agent = factors["agent.position"] if "state" not in options else _point(options["state"], "state")
         goal = factors["target.position"] if target is None else _point(target, "target_state")
-        return self._observed(agent, goal, factors, key, jnp.zeros((), jnp.int32), jnp.asarray(False))
+        return self._observed(agent, goal, factors, key, jnp.zeros((), jnp.int32))
 
-    def step(self, state: State, action: Array) -> State:
+    def _advance(self, state: State, action: Float[Array, "2"]) -> State:
         """One step at the agent's speed; stops at walls."""
-        if jnp.shape(action) != (2,) or not jnp.issubdtype(jnp.result_type(action), jnp.floating):
-            raise ValueError(
-                f"action must be 2 floating point numbers, got {jnp.result_type(action)} {list(jnp.shape(action))}"
-            )
-        action = jnp.asarray(action, state.physics.dtype)
-        invalid = ~jnp.isfinite(action).all()
-        action = jnp.where(invalid, 0.0, action)
+        action = action.astype(state.physics.dtype)
         moved = dynamics.move(state.physics, action, state.factors, self.collision == "swept")
-        moved = jnp.where(invalid, state.physics, moved)
-        return self._observed(moved, state.goal, state.factors, state.key, state.step + 1, invalid)
+        return self._observed(moved, state.goal, state.factors, state.key, state.step + 1)
+
+    def _check_factors(self, factors: Mapping[str, Array], given: Mapping[str, Array]) -> None:
+        """Refuse explicit factors that put the agent into the wall or leave no door that fits."""
+        _refuse_broken_constraints(factors, given)
 
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The reference's frame, 224 x 224."""
@@ -140,13 +120,14 @@ class TwoRoom(Env):
     def set_state(self, state: State, value: Float[Array, "2"]) -> State:
         """Put the agent at x, y, wherever that is."""
         agent = _point(value, "state")
-        return self._observed(agent, state.goal, state.factors, state.key, state.step, jnp.asarray(False))
+        moved = self._observed(agent, state.goal, state.factors, state.key, state.step)
+        return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
 
     def set_goal(self, state: State, goal: Float[Array, "2"]) -> State:
         """Put the target at x, y; the factor `target.position` stays (the reference changes it too)."""
         goal = _point(goal, "goal_state")
-        invalid = state.info["invalid_action"]
-        return self._observed(state.physics, goal, state.factors, state.key, state.step, invalid)
+        moved = self._observed(state.physics, goal, state.factors, state.key, state.step)
+        return moved.replace(info=state.info | moved.info)
 
     def goal_from(self, state: State) -> Float[Array, "2"]:
         """The goal that a state reaches: the agent's own position."""
@@ -180,7 +161,6 @@ class TwoRoom(Env):
         factors: dict[str, Array],
         key: Array,
         step: Array,
-        invalid: Bool[Array, ""],
     ) -> State:
         """The state with everything that follows from the positions."""
         used = (jnp.arange(MAX_DOORS) < factors["door.number"])[:, None]
@@ -197,7 +177,6 @@ class TwoRoom(Env):
                 "state": agent,
                 "goal_state": goal,
                 "distance_to_target": distance,
-                "invalid_action": invalid,
             },
             goal=goal,
             factors=factors,

@@ -205,7 +205,7 @@ def test_bad_arguments_are_refused():
         TwoRoom(collision="strict")
     with unchecked_types(), pytest.raises(ValueError, match="render_target must be true or false, got 1"):
         TwoRoom(render_target=1)
-    with pytest.raises(ValueError, match="unknown option 'goal' of TwoRoom's reset"):
+    with pytest.raises(ValueError, match="unknown option of TwoRoom.reset 'goal'"):
         ENV.reset(jax.random.key(0), options={"goal": np.zeros(2)})
     with pytest.raises(ValueError, match="two names of one option"):
         ENV.reset(jax.random.key(0), options={"goal_state": np.zeros(2), "target_state": np.zeros(2)})

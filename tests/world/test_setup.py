@@ -145,7 +145,7 @@ def test_another_action_block(checkpoint):
     [
         ({"env": "test/Gaol-v0"}, "unknown environment 'test/Gaol-v0'; did you mean 'test/Goal-v0'"),
         ({"env_options": {"gian": 1.0}}, "unknown argument of test/Goal-v0 'gian'; did you mean 'gain'"),
-        ({"env": "swm/PushT-v1", "env_options": {"resolution": "high"}}, "resolution must be a positive integer"),
+        ({"env": "swm/PushT-v1", "env_options": {"resolution": "high"}}, "resolution must be an integer of at least 8"),
         ({"model": "./nowhere"}, "nowhere: no such folder"),
         ({"model": "nowhere"}, "nowhere: no such folder"),
     ],
