@@ -1,6 +1,20 @@
 """Planning as pure functions: solvers, objectives and the driver."""
 
 from swmjax.planning.cem import CEMSolver, CEMState
+from swmjax.planning.metrics import (
+    DEFAULT_METRICS,
+    ActionNorm,
+    BestCost,
+    Cloud,
+    EliteCost,
+    EliteSpread,
+    GradNorm,
+    MeanCost,
+    MeanShift,
+    Metric,
+    NonFinite,
+    VarNorm,
+)
 from swmjax.planning.objectives import (
     GoalMSE,
     LatentModel,
@@ -11,39 +25,47 @@ from swmjax.planning.objectives import (
     shooting_cost,
 )
 from swmjax.planning.registry import SOLVERS, make_solver
+from swmjax.planning.scoring import Scorer
 from swmjax.planning.solve import solve, solve_batch
-from swmjax.planning.types import (
-    ConstraintFn,
-    CostFn,
-    Plan,
-    Problem,
-    Solver,
-    Status,
-    StepInfo,
-    block_space,
-    nominal_actions,
-)
+from swmjax.planning.spaces import action_size, block_space, from_one_hot, nominal_actions, one_hot
+from swmjax.planning.types import ConstraintFn, CostFn, Plan, Problem, Solver, Status, StepRecord
 
 __all__ = [
+    "ActionNorm",
+    "BestCost",
     "CEMSolver",
     "CEMState",
+    "Cloud",
     "ConstraintFn",
     "CostFn",
+    "DEFAULT_METRICS",
+    "EliteCost",
+    "EliteSpread",
     "GoalMSE",
+    "GradNorm",
     "LatentModel",
     "LatentProblem",
+    "MeanCost",
+    "MeanShift",
+    "Metric",
+    "NonFinite",
     "Objective",
     "Plan",
     "Problem",
     "SOLVERS",
+    "Scorer",
     "Solver",
     "Status",
-    "StepInfo",
+    "StepRecord",
+    "VarNorm",
+    "action_size",
     "block_space",
     "encode_problems",
+    "from_one_hot",
     "latent_cost",
     "make_solver",
     "nominal_actions",
+    "one_hot",
     "shooting_cost",
     "solve",
     "solve_batch",

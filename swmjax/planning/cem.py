@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import chex
 import jax
@@ -10,7 +10,18 @@ import jax.numpy as jnp
 from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Int, Key
 
-from swmjax.planning.types import CostFn, Plan, Status, StepInfo, nominal_actions
+from swmjax.planning.population import (
+    PopulationSolver,
+    action_bounds,
+    best,
+    clipped,
+    cost_dtype,
+    finite_or_last,
+    status_of,
+)
+from swmjax.planning.scoring import Scorer
+from swmjax.planning.spaces import nominal_actions
+from swmjax.planning.types import Plan, StepRecord
 from swmjax.planning.validation import check_choice, check_integer, check_nonnegative
 
 
@@ -36,13 +47,14 @@ class CEMState:
 
 
 @dataclass(frozen=True)
-class CEMSolver:
+class CEMSolver(PopulationSolver):
     """Cross-entropy method: sample, keep the elites, refit mean and standard deviation.
 
-    The first candidate of every population is the mean. The elites' standard deviation is Bessel-corrected; with a
-    single elite it is 0 (the reference gets NaN), so that one sampling step remains. Candidates whose cost is not
-    finite rank last and never enter the refit. The plan is the final mean, and its cost is the mean elite cost of the
-    last population, as in the reference: it was measured before the last refit.
+    The first candidate of every population is the mean. The plan is the final mean, and its cost is the mean elite
+    cost of the last population, as in the reference: it was measured before the last refit.
+
+    Differs from the reference: one elite gives a standard deviation of 0 instead of NaN; candidates whose cost is not
+    finite rank last and never enter the refit; `clip='bounds'` is an option.
 
     Args:
         num_samples: Candidates per step.
@@ -56,6 +68,8 @@ class CEMSolver:
 
     Source: Rubinstein and Kroese 2004; reference, `solver/cem.py`.
     """
+
+    kind: ClassVar[Literal["sampling"]] = "sampling"
 
     num_samples: int = 300
     n_steps: int = 30
@@ -90,10 +104,8 @@ class CEMSolver:
             step=jnp.zeros((), jnp.int32),
             mean=mean,
             std=jnp.full_like(mean, self.var_scale),
-            cost=jnp.full((), jnp.inf, jnp.promote_types(mean.dtype, jnp.float32)),
-            bounds=jnp.stack([jnp.asarray(space.low), jnp.asarray(space.high)]).astype(mean.dtype)
-            if self.clip == "bounds"
-            else None,
+            cost=jnp.full((), jnp.inf, cost_dtype(mean.dtype)),
+            bounds=action_bounds(space, mean.dtype) if self.clip == "bounds" else None,
         )
 
     def sample_noise(
@@ -112,61 +124,51 @@ class CEMSolver:
         """
         return jax.random.normal(jax.random.fold_in(key, step), shape, dtype)
 
-    def step(self, state: CEMState, cost_fn: CostFn) -> tuple[CEMState, StepInfo]:
-        """Sample a population, score it and refit the distribution to its elites.
+    def propose(self, state: CEMState) -> Float[Array, "N H A"]:
+        """The population of the next step.
+
+        Args:
+            state: The distribution.
+
+        Returns:
+            Candidates; the first is the mean.
+        """
+        mean = state.mean
+        noise = self.sample_noise(state.key, state.step, (self.num_samples, *mean.shape), mean.dtype)
+        return clipped((noise * state.std[None] + mean[None]).at[0].set(mean), state.bounds)
+
+    def update(
+        self, state: CEMState, candidates: Float[Array, "N H A"], costs: Float[Array, " N"]
+    ) -> tuple[CEMState, StepRecord]:
+        """Refit the distribution to the elites.
 
         Args:
             state: The distribution before.
-            cost_fn: Candidates [N, H, A] to costs [N].
+            candidates: What `propose` gave.
+            costs: Their costs.
 
         Returns:
             The refitted distribution and what was seen on the way.
         """
-        mean, dtype = state.mean, state.mean.dtype
-        noise = self.sample_noise(state.key, state.step, (self.num_samples, *mean.shape), dtype)
-        candidates = (noise * state.std[None] + mean[None]).at[0].set(mean)
-        if state.bounds is not None:
-            candidates = jnp.clip(candidates, state.bounds[0][None, None], state.bounds[1][None, None])
-
-        costs = cost_fn(candidates)
-        costs = jnp.where(jnp.isfinite(costs), costs, jnp.inf)
-        negated, index = jax.lax.top_k(-costs, self.topk)
-        elites, elite_costs = candidates[index], -negated
-
-        # Fewer finite candidates than elites: the refit takes those there are.
-        finite = jnp.isfinite(elite_costs)
-        count = jnp.sum(finite)
-        weight = finite.astype(dtype)[:, None, None]
-        total = jnp.maximum(count, 1).astype(dtype)
-        new_mean = jnp.sum(elites * weight, axis=0) / total
-        square = jnp.sum(jnp.square(elites - new_mean[None]) * weight, axis=0)
-        new_std = jnp.sqrt(square / jnp.maximum(count - 1, 1).astype(dtype))
-        elite_cost = jnp.mean(elite_costs, where=finite).astype(state.cost.dtype)
-
-        found = count > 0
-        state = dataclasses.replace(
+        costs = finite_or_last(costs)
+        elites = best(candidates, costs, self.topk)
+        after = dataclasses.replace(
             state,
             step=state.step + 1,
-            mean=jnp.where(found, new_mean, mean),
-            std=jnp.where(found, new_std, state.std),
-            cost=jnp.where(found, elite_cost, state.cost),
+            mean=jnp.where(elites.found, elites.mean, state.mean),
+            std=jnp.where(elites.found, elites.std, state.std),
+            cost=jnp.where(elites.found, elites.cost.astype(state.cost.dtype), state.cost),
         )
-        info = StepInfo(
-            best_cost=elite_costs[0].astype(state.cost.dtype),
-            elite_cost=jnp.where(found, elite_cost, jnp.inf),
-            spread=jnp.mean(state.std),
-            nonfinite=jnp.sum(~jnp.isfinite(costs)).astype(jnp.int32),
+        record = StepRecord(
+            candidates=candidates,
+            costs=costs,
+            elites=elites.index,
+            mean_before=state.mean,
+            mean=after.mean,
+            std=after.std,
         )
-        return state, info
+        return after, record
 
-    def finish(self, state: CEMState) -> Plan:
-        """The plan of a state: its mean.
-
-        Args:
-            state: The distribution after the last step.
-
-        Returns:
-            The plan, without a trace.
-        """
-        status = jnp.where(jnp.isfinite(state.cost), Status.OK, Status.NO_FINITE_COST).astype(jnp.int32)
-        return Plan(actions=state.mean, cost=state.cost, status=status)
+    def finish(self, state: CEMState, cost_fn: Scorer) -> Plan:
+        """The plan of a state: its mean."""
+        return Plan(actions=state.mean, cost=state.cost, status=status_of(state.cost))

@@ -7,7 +7,33 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from swmjax.planning.cem import CEMSolver
 
-SOLVERS: dict[str, type] = {"cem": CEMSolver}
+
+@dataclasses.dataclass(frozen=True)
+class SolverEntry:
+    """What the registry knows of a solver.
+
+    Attributes:
+        solver: Its class.
+        summary: One line.
+        source: Where the algorithm was published.
+    """
+
+    solver: type
+    summary: str
+    source: str
+
+    @property
+    def kind(self) -> str:
+        """What sort of solver it is, see `Solver`."""
+        return self.solver.kind  # type: ignore[attr-defined]
+
+
+SOLVERS: dict[str, SolverEntry] = {
+    "cem": SolverEntry(
+        CEMSolver, "refit a Gaussian over action sequences to the best samples", "Rubinstein and Kroese 2004"
+    ),
+}
+"""Every solver by the name that configurations and the command line use."""
 
 
 def make_solver(name: str, overrides: Mapping[str, Any] | None = None) -> Any:
@@ -25,7 +51,7 @@ def make_solver(name: str, overrides: Mapping[str, Any] | None = None) -> Any:
     """
     if name not in SOLVERS:
         raise ValueError(f"unknown solver {name!r}{_nearest(name, SOLVERS)}")
-    solver = SOLVERS[name]
+    solver = SOLVERS[name].solver
     types = get_type_hints(solver)
     fields = {field.name: types[field.name] for field in dataclasses.fields(solver)}
     values = {}

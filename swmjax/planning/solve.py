@@ -3,23 +3,36 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+import gymnasium
 import jax
 import jax.numpy as jnp
-from gymnasium.spaces import Box
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
-from swmjax.planning.types import CostFn, Plan, Problem, Solver
+from swmjax.planning.metrics import DEFAULT_METRICS, Metric, trace_row
+from swmjax.planning.scoring import CANDIDATES, PROBLEMS, Scorer
+from swmjax.planning.types import ConstraintFn, CostFn, Plan, Problem, Solver
 from swmjax.planning.validation import check_integer
+
+Listener = Callable[[Any, dict[str, Any]], None]
+"""Called on the host with the number of the step and the metrics of that step, as NumPy arrays."""
 
 
 def solve(
     solver: Solver,
     cost_fn: CostFn,
-    space: Box,
+    space: gymnasium.Space,
     key: Key[Array, ""],
     horizon: int,
-    warm_start: Float[Array, "W A"] | None = None,
+    warm_start: Any = None,
+    *,
+    constraint_fn: ConstraintFn | None = None,
+    metrics: tuple[Metric, ...] = DEFAULT_METRICS,
+    on_step: Listener | None = None,
+    candidate_chunk: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Plan:
     """Plan for one problem. Pure: call it under `jax.jit` together with whatever makes the cost function.
 
@@ -30,28 +43,56 @@ def solve(
         key: Typed key.
         horizon: H, planner steps.
         warm_start: The first W <= H actions to start from, in action units; zeros follow.
+        constraint_fn: Candidates to constraint values [N, C], at most 0 when satisfied; for constrained solvers.
+        metrics: What the trace keeps of every step.
+        on_step: Called on the host after each step, for a live plot or log; the order of the calls is not promised.
+        candidate_chunk: Candidates scored at once, to bound the memory; all if not given. The result is the same to
+            float tolerance. `auto_chunk` chooses it from the device's memory.
+        mesh: Devices; its axis `candidates` shares the scoring of one population among them. The plan is the same to
+            float tolerance.
 
     Returns:
         The plan with its trace.
 
     Raises:
-        ValueError: The space, the horizon or the warm start does not fit.
+        ValueError: The space, the horizon, the warm start or the shape of the costs does not fit, or constraints are
+            given to a solver that takes none.
     """
+    if candidate_chunk is not None:
+        check_integer("candidate_chunk", candidate_chunk, 1)
+    if constraint_fn is not None and solver.kind != "constrained":
+        raise ValueError(
+            f"{type(solver).__name__} takes no constraints; use LagrangianSolver, or add a penalty to the cost"
+        )
+    _check_mesh(mesh)
+    scorer = Scorer(cost_fn, constraint_fn, candidate_chunk, mesh)
+
+    def advance(state: Any, number: Array) -> tuple[Any, dict[str, Array]]:
+        state, record = solver.step(state, scorer)
+        row = trace_row(metrics, record)
+        if on_step is not None:
+            jax.debug.callback(on_step, number, row)
+        return state, row
+
     state = solver.init(key, space, horizon, warm_start)
-    state, trace = jax.lax.scan(lambda carry, _: solver.step(carry, cost_fn), state, length=solver.n_steps)
-    return dataclasses.replace(solver.finish(state), trace=trace)
+    state, trace = jax.lax.scan(advance, state, jnp.arange(solver.n_steps))
+    return dataclasses.replace(solver.finish(state, scorer), trace=trace)
 
 
 def solve_batch(
     solver: Solver,
-    cost_fn: Callable[[Problem, Float[Array, "N H A"]], Float[Array, " N"]],
+    cost_fn: Callable[[Problem, Any], Float[Array, " N"]],
     problems: Problem,
-    space: Box,
+    space: gymnasium.Space,
     key: Key[Array, ""],
     horizon: int,
-    warm_start: Float[Array, "B W A"] | None = None,
+    warm_start: Any = None,
     problem_ids: Int[Array, " B"] | None = None,
     batch_size: int | None = None,
+    *,
+    constraint_fn: Callable[[Problem, Any], Float[Array, "N C"]] | None = None,
+    mesh: Mesh | None = None,
+    **options: Any,
 ) -> Plan:
     """Plan for many problems as one program: matrix products merge problems and candidates.
 
@@ -67,6 +108,9 @@ def solve_batch(
         warm_start: The first W <= H actions of every problem.
         problem_ids: Non-negative identifiers; 0 to B - 1 if not given.
         batch_size: Problems solved side by side, the rest after them: bounds the memory; all at once if not given.
+        constraint_fn: One problem and its candidates to constraint values [N, C].
+        mesh: Devices; its axis `problems` shares the problems among them, `candidates` every population.
+        **options: `metrics`, `on_step` and `candidate_chunk` of `solve`.
 
     Returns:
         Plans, every field with a leading axis of B problems.
@@ -77,19 +121,44 @@ def solve_batch(
     leaves = jax.tree.leaves(problems)
     if not leaves or min(jnp.ndim(leaf) for leaf in leaves) == 0:
         raise ValueError("problems must be a pytree of arrays with a leading axis of problems")
-    sizes = {leaf.shape[0] for leaf in leaves}
-    sizes |= {array.shape[0] for array in (warm_start, problem_ids) if array is not None}
+    sizes = {leaf.shape[0] for leaf in (*leaves, *jax.tree.leaves(warm_start))}
+    sizes |= {problem_ids.shape[0]} if problem_ids is not None else set()
     if len(sizes) != 1:
         raise ValueError(f"problems, warm_start and problem_ids must agree in their leading axis, got {sorted(sizes)}")
     if problem_ids is None:
         problem_ids = jnp.arange(sizes.pop())
+    _check_mesh(mesh)
 
-    def solve_one(problem: Problem, problem_id: Array, warm_start: Array | None) -> Plan:
+    def solve_one(problem: Problem, problem_id: Array, warm_start: Any) -> Plan:
         one_key = jax.random.fold_in(key, problem_id)
-        return solve(solver, partial(cost_fn, problem), space, one_key, horizon, warm_start)
+        constraints = None if constraint_fn is None else partial(constraint_fn, problem)
+        return solve(
+            solver,
+            partial(cost_fn, problem),
+            space,
+            one_key,
+            horizon,
+            warm_start,
+            constraint_fn=constraints,
+            mesh=mesh,
+            **options,
+        )
 
     arguments = problems, problem_ids, warm_start
+    axis = None
+    if mesh is not None and PROBLEMS in mesh.axis_names:
+        if batch_size is not None:
+            raise ValueError("batch_size cannot be combined with a mesh that shares the problems among devices")
+        sharding = NamedSharding(mesh, PartitionSpec(PROBLEMS))
+        arguments = jax.lax.with_sharding_constraint(arguments, sharding)
+        axis = PROBLEMS
     if batch_size is None:
-        return jax.vmap(solve_one)(*arguments)
+        return jax.vmap(solve_one, spmd_axis_name=axis)(*arguments)
     check_integer("batch_size", batch_size, 1)
     return jax.lax.map(lambda one: solve_one(*one), arguments, batch_size=batch_size)
+
+
+def _check_mesh(mesh: Mesh | None) -> None:
+    known = (CANDIDATES, PROBLEMS)
+    if mesh is not None and not set(mesh.axis_names) <= set(known):
+        raise ValueError(f"the axes of the mesh must be called {' or '.join(known)}, got {mesh.axis_names}")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Int
 
-from swmjax.planning import Plan, Solver, block_space, solve_batch
+from swmjax.planning import Plan, Solver, action_size, block_space, solve_batch
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class PlanningPolicy:
             goal_states: Environment states that show the goals, batched.
         """
         space = block_space(self.task.space, self.config.action_block)
-        batch, (size,) = seeds.shape[0], space.shape
+        batch, size = seeds.shape[0], action_size(space)
         action_dim = size // self.config.action_block
         return PlanCarry(
             step=jnp.zeros((), jnp.int32),

@@ -7,29 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
-from planning.recorded_cem import RecordedCEM
+from planning.recorded import replay, run
+from planning.recorded_costs import quad, recorded_noise, wavy
 
-from swmjax.planning import CEMSolver, Status, solve
+from swmjax.planning import BestCost, CEMSolver, Scorer, Status, VarNorm, solve
 from swmjax.planning.validation import check_choice, check_integer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (4,), np.float32)
-
-
-def quad(target, actions):
-    return jnp.sum(jnp.square(actions - target[None]), axis=(1, 2))
-
-
-def wavy(target, actions):
-    return quad(target, actions) + 0.3 * jnp.sum(jnp.sin(5 * actions), axis=(1, 2))
-
-
-def recorded_noise(golden, batch_sizes, n_steps):
-    """The draws, which come batch by batch and then step by step, as [problems, n_steps, N, H, A]."""
-    draws = [golden[f"draw{index}"] for index in range(len(batch_sizes) * n_steps)]
-    batches = [np.stack(draws[i * n_steps : (i + 1) * n_steps], axis=1) for i in range(len(batch_sizes))]
-    assert [batch.shape[0] for batch in batches] == batch_sizes
-    return jnp.asarray(np.concatenate(batches))
 
 
 @pytest.mark.parametrize(
@@ -43,15 +28,14 @@ def test_recorded_noise_reproduces_the_reference(name, cost, batch_sizes):
 
     @jax.jit
     @jax.vmap
-    def run(noise, target, warm_start):
-        recorded = RecordedCEM.replay(solver, noise)
-        return recorded.run(lambda actions: cost(target, actions), SPACE, noise.shape[2], warm_start)
+    def recorded(noise, target, warm_start):
+        return run(replay(solver, noise), lambda actions: cost(target, actions), SPACE, noise.shape[2], warm_start)
 
-    state, plan, trace = run(noise, jnp.asarray(golden["in_target"]), warm_start)
+    states, plan, _ = recorded(noise, jnp.asarray(golden["in_target"]), warm_start)
     np.testing.assert_allclose(plan.actions, golden["out_actions"], atol=1e-5)
-    np.testing.assert_allclose(state.std, golden["out_var"], atol=1e-5)
+    np.testing.assert_allclose(states.std[:, -1], golden["out_var"], atol=1e-5)
     np.testing.assert_allclose(plan.cost, golden["out_costs"], rtol=1e-5)
-    np.testing.assert_array_equal(plan.cost, trace.elite_cost[:, -1])
+    np.testing.assert_array_equal(plan.cost, states.cost[:, -1])
 
 
 def candidates_of_one_step(solver, **kwargs):
@@ -62,7 +46,7 @@ def candidates_of_one_step(solver, **kwargs):
         seen.append(actions)
         return quad(jnp.full((6, 4), 0.2), actions)
 
-    return state, solver.step(state, cost)[0], seen[0]
+    return state, solver.step(state, Scorer(cost))[0], seen[0]
 
 
 def test_first_candidate_is_the_mean_and_nothing_is_clipped():
@@ -101,10 +85,11 @@ def test_a_single_elite_gives_zero_spread():
         SPACE,
         jax.random.key(0),
         horizon=6,
+        metrics=(VarNorm(), BestCost()),
     )
     assert plan.status == Status.OK
-    np.testing.assert_array_equal(plan.trace.spread, 0)
-    np.testing.assert_allclose(plan.trace.best_cost, plan.cost)
+    np.testing.assert_array_equal(plan.trace["var_norm"], 0)
+    np.testing.assert_allclose(plan.trace["best_cost"], plan.cost)
 
 
 def test_fewer_finite_candidates_than_elites():
@@ -115,10 +100,10 @@ def test_fewer_finite_candidates_than_elites():
 
     state = solver.init(jax.random.key(0), SPACE, 6)
     seen = []
-    after, info = solver.step(state, lambda a: (seen.append(a), cost(a))[1])
+    after, record = solver.step(state, Scorer(lambda a: (seen.append(a), cost(a))[1]))
     np.testing.assert_allclose(after.mean, seen[0][:2].mean(0), atol=1e-6)
     np.testing.assert_allclose(after.std, np.std(seen[0][:2], axis=0, ddof=1), atol=1e-6)
-    assert info.nonfinite == 8
+    assert jnp.isinf(record.costs).sum() == 8
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_planning_improves_on_the_warm_start(name):
     assert plan.actions.shape == (HORIZON, 4)
     assert plan.status == Status.OK
     assert cost(TARGET, plan.actions[None])[0] < 0.7 * cost(TARGET, jnp.zeros((1, HORIZON, 4)))[0]
-    assert plan.trace.best_cost.shape == (make(name).n_steps,)
+    assert plan.trace["best_cost"].shape == (make(name).n_steps,)
 
 
 def test_eager_jit_and_scan_agree(name):
@@ -127,7 +127,7 @@ def test_non_finite_costs_rank_last(name, bad):
     assert plan.status == Status.OK
     assert bool(jnp.all(jnp.isfinite(plan.actions)))
     assert cost(TARGET, plan.actions[None])[0] < cost(TARGET, jnp.zeros((1, HORIZON, 4)))[0]
-    np.testing.assert_array_equal(plan.trace.nonfinite, 8)
+    np.testing.assert_array_equal(plan.trace["non_finite"], 8)
 
 
 def test_nothing_finite_returns_the_warm_start(name):
@@ -156,7 +156,7 @@ def test_problems_of_a_batch_fail_alone(name):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"horizon": 0}, "horizon must be an integer of at least 1, got 0"),
+        ({"horizon": 0}, "horizon must be at least 1, got 0"),
         (
             {"warm_start": np.zeros((4, 4), np.float32)},
             r"warm_start must have the shape \[at most 3, 4\].*got \[4, 4\]",

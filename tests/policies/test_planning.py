@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from goal_env import unchecked_types
 
-from swmjax.planning import CEMSolver, Plan, StepInfo
-from swmjax.planning.types import nominal_actions
+from swmjax.planning import CEMSolver, Plan, StepRecord
+from swmjax.planning.spaces import nominal_actions
 from swmjax.policies import PlanConfig, PlanningPolicy, PlanningTask
 
 BOX = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -43,6 +43,8 @@ class NumberTask:
 class EchoSolver:
     """The plan is the warm start, plus the cost of the problem, plus the place of each entry."""
 
+    kind = "sampling"
+
     n_steps: int = 1
 
     def init(self, key, space, horizon, warm_start=None):
@@ -52,10 +54,9 @@ class EchoSolver:
     def step(self, state, cost_fn):
         nominal, _ = state
         cost = cost_fn(nominal[None])[0]
-        none = jnp.zeros((), jnp.int32)
-        return (nominal, cost), StepInfo(best_cost=cost, elite_cost=cost, spread=cost, nonfinite=none)
+        return (nominal, cost), StepRecord(candidates=nominal[None], costs=cost[None])
 
-    def finish(self, state):
+    def finish(self, state, cost_fn):
         nominal, cost = state
         place = jnp.arange(nominal.size, dtype=nominal.dtype).reshape(nominal.shape)
         return Plan(actions=nominal + cost + place, cost=cost, status=jnp.zeros((), jnp.int32))
@@ -68,7 +69,7 @@ class DiceSolver(EchoSolver):
     def init(self, key, space, horizon, warm_start=None):
         return jax.random.normal(key, (horizon, *space.shape)), jnp.zeros(())
 
-    def finish(self, state):
+    def finish(self, state, cost_fn):
         return Plan(actions=state[0], cost=state[1], status=jnp.zeros((), jnp.int32))
 
 
@@ -164,8 +165,7 @@ def test_plan_returns_whole_plans_in_the_units_of_the_task():
     plan = policy.plan(policy.init(jnp.asarray([1, 2]), jnp.asarray([0.2, 0.2])), states)
     assert plan.actions.shape == (2, 3, 4)
     np.testing.assert_allclose(plan.actions.sum(axis=(1, 2)), [2.0, 1.0], atol=0.2)
-    assert plan.trace is not None
-    assert plan.trace.best_cost.shape == (2, 6)
+    assert plan.trace["best_cost"].shape == (2, 6)
 
 
 def test_memory_keeps_its_structure():

@@ -31,7 +31,7 @@ class OtherSolver:
 
 @pytest.fixture
 def other_solver(monkeypatch):
-    monkeypatch.setitem(registry.SOLVERS, "other", OtherSolver)
+    monkeypatch.setitem(registry.SOLVERS, "other", registry.SolverEntry(OtherSolver, "one line", "a paper"))
 
 
 def preset(tmp_path, text):
