@@ -153,11 +153,12 @@ def _reset_batch(env: Env, keys: Array, variation: tuple[str, ...] | None, value
 
 @functools.partial(jax.jit, static_argnums=0)
 def _step_batch(env: Env, states: State, ended: Array, actions: Array) -> State:
-    def one(state: State, ended: Array, action: Array) -> State:
-        fresh = env.reset(jax.random.fold_in(state.key, state.step))
-        return jax.tree.map(lambda a, b: jnp.where(ended, a, b), fresh, env.step(state, action))
+    def restarted() -> State:
+        fresh = jax.vmap(lambda state: env.reset(jax.random.fold_in(state.key, state.step)))(states)
+        return jax.tree.map(lambda a, b: jax.vmap(jnp.where)(ended, a, b), fresh, stepped)
 
-    return jax.vmap(one)(states, ended, actions)
+    stepped = jax.vmap(env.step)(states, actions)
+    return jax.lax.cond(ended.any(), restarted, lambda: stepped)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -1,0 +1,197 @@
+"""One smoke matrix over every registered environment."""
+
+import functools
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import envs_mjx
+from envs_mjx.core import checked_action
+
+IDS = [id for id in envs_mjx.registered_ids() if id.startswith("swm/")]
+STEPS = 3
+
+pytestmark = pytest.mark.parametrize("id", IDS)
+
+
+@functools.cache
+def programs(id):
+    """The environment and its compiled functions, shared by the tests of an id."""
+    env = envs_mjx.make(id)
+    return env, jax.jit(env.reset), jax.jit(env.step), jax.jit(env.render)
+
+
+@functools.cache
+def actions_of(id):
+    """A few actions, of the device's types, with a leading axis of steps."""
+    space = envs_mjx.make(id).action_space
+    space.seed(3)
+    return jax.tree.map(
+        lambda *rows: jnp.stack([jnp.asarray(row) for row in rows]), *[space.sample() for _ in range(STEPS)]
+    )
+
+
+def row(tree, index):
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def numbers(state):
+    """The state without its key, as NumPy arrays."""
+    return jax.tree.map(
+        np.asarray, {name: getattr(state, name) for name in ("obs", "reward", "terminated", "info", "step")}
+    )
+
+
+def assert_close(left, right):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-3), numbers(left), numbers(right))
+
+
+def assert_same(left, right):
+    jax.tree.map(np.testing.assert_array_equal, numbers(left), numbers(right))
+
+
+def test_is_frozen_and_hashable(id):
+    env = envs_mjx.make(id)
+    assert (env, hash(env)) == (envs_mjx.make(id), hash(envs_mjx.make(id)))
+    with pytest.raises(AttributeError):
+        env.option_names = ()
+
+
+def test_eager_jit_vmap_and_scan_agree(id):
+    env, reset, step, _ = programs(id)
+    actions = actions_of(id)
+    start = reset(jax.random.key(1))
+    walked = [start]
+    for index in range(STEPS):
+        walked.append(step(walked[-1], row(actions, index)))
+    assert step._cache_size() == 1
+
+    assert_close(env.step(start, row(actions, 0)), walked[1])
+
+    @jax.jit
+    def scanned(states, actions):
+        return jax.lax.scan(
+            lambda states, action: (jax.vmap(env.step, (0, None))(states, action),) * 2, states, actions
+        )[1]
+
+    # Three copies in a batch, as scan, vmap and jit at once.
+    batch = scanned(jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), start), actions)
+    for index in range(STEPS):
+        for copy in range(3):
+            assert_close(jax.tree.map(lambda leaf, i=index, c=copy: leaf[i, c], batch), walked[index + 1])
+
+
+def test_structure_and_types_never_change(id):
+    _, reset, step, _ = programs(id)
+    start = reset(jax.random.key(1))
+    after = step(start, row(actions_of(id), 0))
+    assert jax.tree.structure(start) == jax.tree.structure(after)
+    assert [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(start)] == [
+        (leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(after)
+    ]
+
+
+def test_reset_is_a_function_of_its_key(id):
+    _, reset, _, _ = programs(id)
+    first, again, other = (reset(jax.random.key(seed)) for seed in (5, 5, 6))
+    assert_same(first, again)
+    assert (first.step, first.reward, first.info["invalid_action"]) == (0, 0, False)
+    drawn = {name: np.asarray(value) for name, value in first.factors.items()}
+    assert any(not np.array_equal(value, other.factors[name]) for name, value in drawn.items()) or not np.array_equal(
+        jax.flatten_util.ravel_pytree(first.obs)[0], jax.flatten_util.ravel_pytree(other.obs)[0]
+    )
+
+
+def test_spaces_contain_what_comes_out(id):
+    env, reset, step, render = programs(id)
+    state = reset(jax.random.key(2))
+    for index in range(STEPS):
+        state = step(state, row(actions_of(id), index))
+        for leaf in jax.tree.leaves((state.obs, state.reward, state.info)):
+            assert np.isfinite(leaf).all()
+        seen = jax.tree.map(
+            lambda part, value: np.asarray(value, part.dtype), dict(env.observation_space.spaces), dict(state.obs)
+        )
+        # Boxes of single precision are compared in it: a bound may be a rounding away from the value.
+        assert env.observation_space.contains(seen), seen
+    frame = render(state)
+    assert (frame.ndim, frame.shape[-1], frame.dtype) == (3, 3, jnp.uint8)
+    for name, value in state.factors.items():
+        factor = env.variation_space.factor(name)
+        assert factor.contains(np.asarray(value, factor.dtype)), name
+    action = env.weak_action(jax.random.key(0), state)
+    checked = checked_action(action, env.action_space)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(checked))
+
+
+def test_every_factor_can_be_drawn_at_once(id):
+    env, _, step, _ = programs(id)
+    keys = jax.random.split(jax.random.key(9), 3)
+    states = jax.jit(jax.vmap(lambda key: env.reset(key, variation=("all",))))(keys)
+    after = jax.vmap(step, (0, None))(states, row(actions_of(id), 0))
+    for leaf in jax.tree.leaves((after.obs, after.reward)):
+        assert np.isfinite(leaf).all()
+    space = env.variation_space
+    for index in range(3):
+        # Constraints look at the values of other factors.
+        for name, value in states.factors.items():
+            space.factor(name).value = np.asarray(value[index], space.factor(name).dtype)
+        for name in states.factors:
+            assert space.factor(name).contains(space.factor(name).value), (name, space.factor(name).value)
+
+
+def test_bad_actions_are_refused_or_flagged(id):
+    env, reset, step, _ = programs(id)
+    state = reset(jax.random.key(1))
+    action = row(actions_of(id), 0)
+    with pytest.raises(ValueError, match="action"):
+        env.step(state, jnp.zeros((7, 7)))
+    if isinstance(env.action_space, gymnasium.spaces.Dict):
+        bad = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), action)
+    elif jnp.issubdtype(action.dtype, jnp.floating):
+        bad = jnp.full_like(action, jnp.nan)
+        with pytest.raises(ValueError, match="floating point"):
+            env.step(state, action.astype(int))
+    else:
+        bad = jnp.full_like(action, 10_000)
+        with pytest.raises(ValueError, match="integer"):
+            env.step(state, action.astype(float))
+    after = step(state, bad)
+    assert after.info["invalid_action"]
+    assert (after.reward, after.step) == (0, 1)
+    jax.tree.map(np.testing.assert_array_equal, after.physics, state.physics)
+    assert not step(after, action).info["invalid_action"]
+
+
+def test_goals_of_states_are_reached_there(id):
+    env, reset, step, _ = programs(id)
+    state = step(reset(jax.random.key(4)), row(actions_of(id), 1))
+    there = env.set_goal(state, env.goal_from(state))
+    assert env.distance(there) == pytest.approx(0, abs=1e-4)
+    assert env.planning_cost(there) == pytest.approx(0, abs=1e-6)
+    assert env.planning_cost(state) >= 0
+
+
+def test_unknown_names_offer_the_nearest(id):
+    env, *_ = programs(id)
+    name = env.variation_space.names()[0] if env.variation_space.names() else None
+    for arguments in ({"options": {"stat": 0}}, {"variation": (f"{name}x",)}, {"values": {f"{name}x": 0}}):
+        with pytest.raises(ValueError, match="unknown"):
+            env.reset(jax.random.key(0), **arguments)
+
+
+def test_gymnasium_takes_it(id):
+    single = gymnasium.make(id, render_mode="rgb_array")
+    check_env(single.unwrapped, skip_render_check=True)
+    vector = gymnasium.make_vec(id, num_envs=3)
+    observation, _ = vector.reset(seed=1)
+    assert jax.tree.leaves(observation)[0].shape[0] == 3
+    vector.action_space.seed(0)
+    for _ in range(2):
+        observation, reward, terminated, truncated, _ = vector.step(vector.action_space.sample())
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(observation))
+    assert reward.shape == terminated.shape == truncated.shape == (3,)
