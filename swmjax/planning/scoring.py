@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 CANDIDATES, PROBLEMS = "candidates", "problems"
@@ -21,7 +21,7 @@ class Scorer:
         cost_fn: Candidates [N, H, A] to costs [N].
         constraint_fn: Candidates to constraint values [N, C], or None.
         chunk: Candidates scored at once, the rest after them; all if None.
-        mesh: Devices that share the candidates, along its axis `candidates` if it has one.
+        mesh: Devices that share the candidates, along its axis `candidates` if it has one; see `planning_mesh`.
     """
 
     cost_fn: Callable[[Any], Float[Array, " N"]]
@@ -35,15 +35,18 @@ class Scorer:
         Raises:
             ValueError: The cost function returns something else than N floating point numbers.
         """
-        count = jax.tree.leaves(candidates)[0].shape[0]
-        costs = self._sliced(self.cost_fn, candidates)
-        shape, dtype = jnp.shape(costs), jnp.result_type(costs)
-        if shape != (count,) or not jnp.issubdtype(dtype, jnp.floating):
-            raise ValueError(
-                f"the cost function must return {count} floating point costs for {count} candidates, "
-                f"got {dtype} of shape {list(shape)}"
-            )
-        return costs
+
+        def checked(part: Any) -> Array:
+            costs, count = self.cost_fn(part), _count(part)
+            shape, dtype = jnp.shape(costs), jnp.result_type(costs)
+            if shape != (count,) or not jnp.issubdtype(dtype, jnp.floating):
+                raise ValueError(
+                    f"the cost function must return {count} floating point costs for {count} candidates, "
+                    f"got {dtype} of shape {list(shape)}"
+                )
+            return costs
+
+        return self._sliced(checked, candidates)
 
     def constraints(self, candidates: Any) -> Float[Array, "N C"]:
         """Constraint values of candidates, satisfied when at most 0.
@@ -51,35 +54,64 @@ class Scorer:
         Raises:
             ValueError: The constraint function returns something else than N rows of floating point numbers.
         """
-        assert self.constraint_fn is not None
-        count = jax.tree.leaves(candidates)[0].shape[0]
-        values = self._sliced(self.constraint_fn, candidates)
-        shape, dtype = jnp.shape(values), jnp.result_type(values)
-        if len(shape) != 2 or shape[0] != count or not jnp.issubdtype(dtype, jnp.floating):
-            raise ValueError(
-                f"the constraint function must return floating point values of shape [{count}, C] for {count} "
-                f"candidates, got {dtype} of shape {list(shape)}"
-            )
-        return values
+
+        def checked(part: Any) -> Array:
+            assert self.constraint_fn is not None
+            values, count = self.constraint_fn(part), _count(part)
+            shape, dtype = jnp.shape(values), jnp.result_type(values)
+            if len(shape) != 2 or shape[0] != count or not jnp.issubdtype(dtype, jnp.floating):
+                raise ValueError(
+                    f"the constraint function must return floating point values of shape [{count}, C] for {count} "
+                    f"candidates, got {dtype} of shape {list(shape)}"
+                )
+            return values
+
+        return self._sliced(checked, candidates)
 
     def _sliced(self, function: Callable[[Any], Array], candidates: Any) -> Array:
-        count = jax.tree.leaves(candidates)[0].shape[0]
-        if self.chunk is None or self.chunk >= count:
-            return function(self._shared(candidates))
-        rows = -(-count // self.chunk)
+        count = _count(candidates)
+        devices = 1 if self.mesh is None else self.mesh.shape.get(CANDIDATES, 1)
+        size = count if self.chunk is None else min(self.chunk, count)
+        size = -(-size // devices) * devices
+        rows = -(-count // size)
 
-        def slices(leaf: Array) -> Array:
-            # The last slice is filled up with the first candidate, so that one program serves all slices.
-            filled = jnp.concatenate([leaf, jnp.repeat(leaf[:1], rows * self.chunk - count, axis=0)])
-            return filled.reshape(rows, self.chunk, *leaf.shape[1:])
+        def filled(leaf: Array) -> Array:
+            # With copies of the first candidate, so that one program serves all slices and all devices.
+            return jnp.concatenate([leaf, jnp.repeat(leaf[:1], rows * size - count, axis=0)])
 
+        if rows * size != count:
+            candidates = jax.tree.map(filled, candidates)
+        if rows == 1:
+            return function(self._shared(candidates))[:count]
         # A gradient recomputes each slice instead of keeping what all of them remember.
         score = jax.checkpoint(lambda part: function(self._shared(part)))
-        scored = jax.lax.map(score, jax.tree.map(slices, candidates))
-        return scored.reshape(rows * self.chunk, *scored.shape[2:])[:count]
+        slices = jax.tree.map(lambda leaf: leaf.reshape(rows, size, *leaf.shape[1:]), candidates)
+        scored = jax.lax.map(score, slices)
+        return scored.reshape(rows * size, *scored.shape[2:])[:count]
 
     def _shared(self, candidates: Any) -> Any:
         if self.mesh is None or CANDIDATES not in self.mesh.axis_names:
             return candidates
         sharding = NamedSharding(self.mesh, PartitionSpec(CANDIDATES))
         return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, sharding), candidates)
+
+
+def planning_mesh(mesh: Mesh | None) -> Mesh | None:
+    """A mesh whose axes the compiler may share work along.
+
+    Args:
+        mesh: Devices, with axes called `candidates`, `problems` or both.
+
+    Raises:
+        ValueError: Another name.
+    """
+    if mesh is None:
+        return None
+    if not set(mesh.axis_names) <= {CANDIDATES, PROBLEMS}:
+        names = ", ".join(map(repr, mesh.axis_names))
+        raise ValueError(f"the axes of the mesh must be called {CANDIDATES} or {PROBLEMS}, got {names}")
+    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
+
+
+def _count(candidates: Any) -> int:
+    return jax.tree.leaves(candidates)[0].shape[0]

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from swmjax.planning.metrics import DEFAULT_METRICS, Metric, trace_row
-from swmjax.planning.scoring import CANDIDATES, PROBLEMS, Scorer
+from swmjax.planning.scoring import PROBLEMS, Scorer, planning_mesh
 from swmjax.planning.types import ConstraintFn, CostFn, Plan, Problem, Solver
 from swmjax.planning.validation import check_integer
 
@@ -64,8 +64,7 @@ def solve(
         raise ValueError(
             f"{type(solver).__name__} takes no constraints; use LagrangianSolver, or add a penalty to the cost"
         )
-    _check_mesh(mesh)
-    scorer = Scorer(cost_fn, constraint_fn, candidate_chunk, mesh)
+    scorer = Scorer(cost_fn, constraint_fn, candidate_chunk, planning_mesh(mesh))
 
     def advance(state: Any, number: Array) -> tuple[Any, dict[str, Array]]:
         state, record = solver.step(state, scorer)
@@ -127,7 +126,7 @@ def solve_batch(
         raise ValueError(f"problems, warm_start and problem_ids must agree in their leading axis, got {sorted(sizes)}")
     if problem_ids is None:
         problem_ids = jnp.arange(sizes.pop())
-    _check_mesh(mesh)
+    mesh = planning_mesh(mesh)
 
     def solve_one(problem: Problem, problem_id: Array, warm_start: Any) -> Plan:
         one_key = jax.random.fold_in(key, problem_id)
@@ -149,6 +148,11 @@ def solve_batch(
     if mesh is not None and PROBLEMS in mesh.axis_names:
         if batch_size is not None:
             raise ValueError("batch_size cannot be combined with a mesh that shares the problems among devices")
+        if problem_ids.shape[0] % mesh.shape[PROBLEMS]:
+            raise ValueError(
+                f"the number of problems must be a multiple of the {mesh.shape[PROBLEMS]} devices that share them, "
+                f"got {problem_ids.shape[0]}"
+            )
         sharding = NamedSharding(mesh, PartitionSpec(PROBLEMS))
         arguments = jax.lax.with_sharding_constraint(arguments, sharding)
         axis = PROBLEMS
@@ -156,9 +160,3 @@ def solve_batch(
         return jax.vmap(solve_one, spmd_axis_name=axis)(*arguments)
     check_integer("batch_size", batch_size, 1)
     return jax.lax.map(lambda one: solve_one(*one), arguments, batch_size=batch_size)
-
-
-def _check_mesh(mesh: Mesh | None) -> None:
-    known = (CANDIDATES, PROBLEMS)
-    if mesh is not None and not set(mesh.axis_names) <= set(known):
-        raise ValueError(f"the axes of the mesh must be called {' or '.join(known)}, got {mesh.axis_names}")
