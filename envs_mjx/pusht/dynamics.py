@@ -1,15 +1,28 @@
-"""PushT's physics: a kinematic disc under PD control pushes a quasi-static block inside four walls.
+"""PushT's physics: an agent under PD control pushes a quasi-static block inside four walls.
+
+A round agent is kinematic: it follows its control through walls. An agent of any other shape is a body like the block.
+These are two worlds over the same bodies; every row of a batch lives in one of them, and the steps in the other are
+not taken. Each has its own memory (remembered contacts, the engine's tree) in the state, whose structure is the same
+for all rows.
 
 Source: reference, envs/pusht/env.py (`_setup`, `_set_state`, `step`).
 """
 
+import dataclasses
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from envs_mjx import rigid2d
 from envs_mjx.pusht import shapes
+from envs_mjx.rigid2d.ordering import LeafTree
 
 AGENT, BLOCK = 0, 1
 WINDOW = 512
@@ -19,9 +32,12 @@ SUBSTEPS = 10
 _STIFFNESS, _DAMPING = 100.0, 20.0
 WALLS = np.array([[[5, 506], [5, 5]], [[5, 5], [506, 5]], [[506, 5], [506, 506]], [[5, 506], [506, 506]]], float)
 WALL_RADIUS = 2.0
+# The engine's number of the first moving shape, and the sizes of its table of them before and from five entries on.
+_FIRST_ID, _TABLE, _LARGE_TABLE = len(WALLS), 5, 13
 
 _PARTS = range(shapes.MAX_PARTS)
-WORLD = rigid2d.World(
+_BOTH_PARTS = range(2 * shapes.MAX_PARTS)
+_DISC = rigid2d.World(
     dynamic=(BLOCK,),
     circles=(AGENT,),
     polygons=(BLOCK,) * shapes.MAX_PARTS,
@@ -32,110 +48,269 @@ WORLD = rigid2d.World(
     update_order=(1, 2, 3, 0),
     damping=0.0,
 )
-"""The agent is driven, the block yields, and a dynamic body keeps no velocity of its own between steps."""
+_POLYGON = dataclasses.replace(
+    _DISC,
+    dynamic=(AGENT, BLOCK),
+    circles=(),
+    polygons=(AGENT,) * shapes.MAX_PARTS + (BLOCK,) * shapes.MAX_PARTS,
+    circle_polygon=(),
+    segment_polygon=tuple((wall, part) for part in _BOTH_PARTS for wall in range(len(WALLS))),
+    polygon_polygon=tuple((one, shapes.MAX_PARTS + other) for one in _PARTS for other in _PARTS),
+    update_order=tuple(_BOTH_PARTS),
+)
 
 
-def geometry(block: shapes.Shape, agent_scale: Float[Array, ""]) -> rigid2d.Geometry:
-    """Shapes and inertias of a scene, in px."""
-    dtype = block.vertices.dtype
-    vertices = block.vertices - block.center_of_gravity[None, None, :]
-    return rigid2d.Geometry(
-        inverse_mass=jnp.array([0.0, 1.0], dtype),
-        inverse_inertia=jnp.stack([jnp.zeros((), dtype), 1.0 / block.inertia]),
-        circle_center=jnp.zeros((1, 2), dtype),
-        circle_radius=(shapes.CIRCLE_RADIUS * agent_scale)[None],
-        polygon_vertices=vertices,
-        polygon_normals=rigid2d.polygon_normals(vertices),
-        polygon_mask=block.mask,
-        segment_ends=jnp.asarray(WALLS, dtype),
-        segment_radius=jnp.full((len(WALLS),), WALL_RADIUS, dtype),
-    )
+class Memory(NamedTuple):
+    """What the engine remembers of one world between steps."""
+
+    cache: rigid2d.ContactCache
+    tree: LeafTree
 
 
-def build(
-    block: shapes.Shape,
-    scene: rigid2d.Geometry,
-    agent_position: Float[Array, "2"],
-    block_position: Float[Array, "2"],
-    block_angle: Float[Array, ""],
-) -> rigid2d.PhysicsState:
-    """The scene just after it was built, nothing moving."""
-    dtype = scene.inverse_mass.dtype
-    bodies = rigid2d.Bodies(
-        position=jnp.stack([agent_position, block_position + _rotate(block_angle, block.center_of_gravity)]),
-        angle=jnp.stack([jnp.zeros((), dtype), block_angle]),
-        velocity=jnp.zeros((2, 2), dtype),
-        angular_velocity=jnp.zeros((2,), dtype),
-        bias_velocity=jnp.zeros((2, 2), dtype),
-        bias_angular_velocity=jnp.zeros((2,), dtype),
-    )
-    return rigid2d.rest(WORLD, scene, bodies)
+@chex.dataclass(frozen=True)
+class Physics:
+    """Bodies (agent, block) and the memory of both worlds, of which a row uses one."""
+
+    bodies: rigid2d.Bodies
+    disc: Memory
+    polygon: Memory
 
 
-def place(
-    physics: rigid2d.PhysicsState, block: shapes.Shape, scene: rigid2d.Geometry, state: Float[Array, "7"]
-) -> rigid2d.PhysicsState:
-    """Move the bodies to a state vector and take one physics step, as the reference does.
+class Scene(NamedTuple):
+    """What the factors of variation fix for an episode.
 
-    The block keeps its velocities and position correction, and remembered contacts stay.
-
-    Args:
-        physics: The scene before.
-        block: The block's shape.
-        scene: The scene's geometry.
-        state: Agent x, y; block x, y (its origin); block angle; agent velocity x, y (px, rad, px/s).
+    Attributes:
+        agent: Shape of the agent; nothing exists of it if it is round.
+        block: Shape of the block.
+        agent_is_disc: Whether the agent is round.
+        disc: Geometry of the world with a round agent.
+        polygon: Geometry of the world with a polygonal agent.
     """
-    bodies = physics.bodies
-    moved = bodies.replace(
-        position=jnp.stack([state[:2], state[2:4] + _rotate(state[4], block.center_of_gravity)]),
-        angle=jnp.stack([bodies.angle[AGENT], state[4]]),
-        velocity=jnp.stack([state[5:7], bodies.velocity[BLOCK]]),
-    )
-    return rigid2d.step(WORLD, scene, physics.replace(bodies=moved), TIME_STEP)
+
+    agent: shapes.Shape
+    block: shapes.Shape
+    agent_is_disc: Bool[Array, ""]
+    disc: rigid2d.Geometry
+    polygon: rigid2d.Geometry
+
+    def shape(self, body: int) -> shapes.Shape:
+        """Shape of a body."""
+        return (self.agent, self.block)[body]
 
 
-def control_step(
-    physics: rigid2d.PhysicsState, scene: rigid2d.Geometry, action: Float[Array, "2"], relative: bool
-) -> tuple[rigid2d.PhysicsState, Int[Array, ""]]:
-    """One control step: ten physics steps towards a target that is fixed at the start.
+@dataclass(frozen=True)
+class Rules:
+    """What the constructor of the environment fixes.
 
-    The reference computes the target and the agent's velocity in float32 whatever the rest runs in; so does this.
-
-    Returns:
-        The scene after, and the number of contact points summed over the physics steps.
+    Attributes:
+        damping: Fraction of its velocity that a dynamic body keeps in one second; the default forgets it at once.
+        block_cog: Centre of gravity of the block relative to its origin, px; its shape's own when None.
+        differentiable: Take every step of both worlds in loops of static length, which reverse mode needs.
     """
-    dtype = physics.bodies.position.dtype
-    action = action.astype(jnp.float32).astype(dtype)
-    start = _single(physics.bodies.position[AGENT])
-    target = _single(start + _single(action * ACTION_SCALE)) if relative else action
 
-    return rigid2d.march(WORLD, scene, physics, TIME_STEP, SUBSTEPS, _pull, target)
+    damping: float = 0.0
+    block_cog: tuple[float, float] | None = None
+    differentiable: bool = False
+
+    @functools.cached_property
+    def worlds(self) -> tuple[rigid2d.World, rigid2d.World]:
+        """The world with a round agent and the one with a polygonal agent."""
+        disc, polygon = (
+            dataclasses.replace(world, damping=self.damping, differentiable=self.differentiable)
+            for world in (_DISC, _POLYGON)
+        )
+        return disc, polygon
+
+    def scene(self, factors: Mapping[str, Array]) -> Scene:
+        """Shapes and inertias in px."""
+        dtype = factors["block.angle"].dtype
+        agent, block = _shapes(factors)
+        if self.block_cog is not None:
+            block = block._replace(center_of_gravity=jnp.asarray(self.block_cog, dtype))
+        is_disc = factors["agent.shape"] == shapes.CIRCLE
+        parts = [shape.vertices - shape.center_of_gravity[None, None, :] for shape in (agent, block)]
+        still, unit = jnp.zeros((), dtype), jnp.ones((), dtype)
+        walls = {
+            "segment_ends": jnp.asarray(WALLS, dtype),
+            "segment_radius": jnp.full((len(WALLS),), WALL_RADIUS, dtype),
+        }
+        disc = rigid2d.Geometry(
+            inverse_mass=jnp.stack([still, unit]),
+            inverse_inertia=jnp.stack([still, 1.0 / block.inertia]),
+            circle_center=jnp.zeros((1, 2), dtype),
+            circle_radius=(shapes.CIRCLE_RADIUS * factors["agent.scale"].astype(dtype))[None],
+            polygon_vertices=parts[1],
+            polygon_normals=rigid2d.polygon_normals(parts[1]),
+            polygon_mask=block.mask,
+            **walls,
+        )
+        both = jnp.concatenate(parts)
+        polygon = rigid2d.Geometry(
+            inverse_mass=jnp.stack([unit, unit]),
+            inverse_inertia=jnp.stack([1.0 / agent.inertia, 1.0 / block.inertia]),
+            circle_center=jnp.zeros((0, 2), dtype),
+            circle_radius=jnp.zeros((0,), dtype),
+            polygon_vertices=both,
+            polygon_normals=rigid2d.polygon_normals(both),
+            polygon_mask=jnp.concatenate([agent.mask, block.mask]),
+            update_order=_update_order(agent.mask, block.mask),
+            **walls,
+        )
+        return Scene(agent, block, is_disc, disc, polygon)
+
+    def build(self, scene: Scene, factors: Mapping[str, Array]) -> Physics:
+        """The scene just after it was built from the initial factors, nothing moving."""
+        dtype = scene.disc.inverse_mass.dtype
+        angle = jnp.stack([jnp.where(scene.agent_is_disc, 0.0, factors["agent.angle"]), factors["block.angle"]])
+        position = []
+        for body, (name, shape) in enumerate(zip(("agent", "block"), _shapes(factors), strict=True)):
+            # The reference turns a body after it has placed it, and bodies turn about their own centre of gravity.
+            center = shape.center_of_gravity
+            corner = factors[f"{name}.start_position"] + center - _rotate(angle[body], center)
+            position.append(corner + _rotate(angle[body], scene.shape(body).center_of_gravity))
+        bodies = rigid2d.Bodies(
+            position=jnp.stack(position),
+            angle=angle,
+            velocity=jnp.zeros((2, 2), dtype),
+            angular_velocity=jnp.zeros((2,), dtype),
+            bias_velocity=jnp.zeros((2, 2), dtype),
+            bias_angular_velocity=jnp.zeros((2,), dtype),
+        )
+        disc, polygon = (
+            rigid2d.rest(world, geometry, bodies)
+            for world, geometry in zip(self.worlds, (scene.disc, scene.polygon), strict=True)
+        )
+        return Physics(bodies=bodies, disc=Memory(disc.cache, disc.tree), polygon=Memory(polygon.cache, polygon.tree))
+
+    def place(self, physics: Physics, scene: Scene, state: Float[Array, "7"]) -> tuple[Physics, Int[Array, ""]]:
+        """Move the bodies to a state vector and take one physics step, as the reference does.
+
+        The block keeps its velocities and position correction, and remembered contacts stay. The agent keeps its angle.
+
+        Args:
+            physics: The scene before.
+            scene: Shapes and inertias.
+            state: Agent x, y; block x, y (its origin); block angle; agent velocity x, y (px, rad, px/s).
+
+        Returns:
+            The scene after, and its number of contact points.
+        """
+        bodies = physics.bodies
+        angle = jnp.stack([bodies.angle[AGENT], state[4]])
+        position = [
+            state[:2] + _rotate(angle[AGENT], scene.agent.center_of_gravity),
+            state[2:4] + _rotate(angle[BLOCK], scene.block.center_of_gravity),
+        ]
+        moved = bodies.replace(
+            position=jnp.stack(position),
+            angle=angle,
+            velocity=jnp.stack([state[5:7], bodies.velocity[BLOCK]]),
+        )
+        return self._march(physics.replace(bodies=moved), scene, 1, _let_go, None)
+
+    def control_step(
+        self, physics: Physics, scene: Scene, action: Float[Array, "2"], relative: bool
+    ) -> tuple[Physics, Int[Array, ""]]:
+        """One control step: ten physics steps towards a target that is fixed at the start.
+
+        The reference computes the target and the agent's velocity in float32 whatever the rest runs in; so does this.
+
+        Returns:
+            The scene after, and the number of contact points summed over the physics steps.
+        """
+        action = action.astype(jnp.float32).astype(physics.bodies.position.dtype)
+        start = _single(origin(physics.bodies, AGENT, scene.agent))
+        target = _single(start + _single(action * ACTION_SCALE)) if relative else action
+        return self._march(physics, scene, SUBSTEPS, _pull, target)
+
+    def contacts(self, physics: Physics, scene: Scene) -> rigid2d.Contacts:
+        """The contacts that the last physics step solved, those of a round agent's world first."""
+        found = []
+        for world, geometry, memory, mine in self._both(physics, scene):
+            state = rigid2d.PhysicsState(bodies=physics.bodies, cache=memory.cache, tree=memory.tree)
+            of_world = rigid2d.contacts(world, geometry, state)
+            found.append(of_world.replace(active=of_world.active & mine))
+        return jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
+
+    def _march(self, physics, scene, steps, drive, target):
+        """Some physics steps in the world that the row lives in."""
+        after = []
+        for world, geometry, memory, mine in self._both(physics, scene):
+            state = rigid2d.PhysicsState(bodies=physics.bodies, cache=memory.cache, tree=memory.tree)
+            # The control of a disc does not look at what contacts move.
+            kinematic = world is self.worlds[0]
+            control = (target, jnp.zeros((2,)) if kinematic else scene.agent.center_of_gravity)
+            after.append(
+                rigid2d.march(world, geometry, state, TIME_STEP, steps, drive, control, wanted=mine, coasting=kinematic)
+            )
+        (disc, disc_points), (polygon, polygon_points) = after
+        bodies, points = jax.tree.map(
+            lambda a, b: jnp.where(scene.agent_is_disc, a, b),
+            (disc.bodies, disc_points),
+            (polygon.bodies, polygon_points),
+        )
+        memories = {"disc": Memory(disc.cache, disc.tree), "polygon": Memory(polygon.cache, polygon.tree)}
+        return Physics(bodies=bodies, **memories), points
+
+    def _both(self, physics, scene):
+        """World, geometry, memory, and whether the row lives there."""
+        return zip(
+            self.worlds,
+            (scene.disc, scene.polygon),
+            (physics.disc, physics.polygon),
+            (scene.agent_is_disc, ~scene.agent_is_disc),
+            strict=True,
+        )
 
 
-def _pull(bodies: rigid2d.Bodies, target: Float[Array, "2"]) -> rigid2d.Bodies:
-    """PD control of the agent's velocity towards the target."""
+def origin(bodies: rigid2d.Bodies, body: int, shape: shapes.Shape) -> Float[Array, "2"]:
+    """Position of a body's origin in px (its centre of gravity lies elsewhere)."""
+    return bodies.position[body] - _rotate(bodies.angle[body], shape.center_of_gravity)
+
+
+def state_vector(bodies: rigid2d.Bodies, scene: Scene) -> Float[Array, "7"]:
+    """Agent x, y; block x, y; block angle in [0, 2 pi); agent velocity x, y."""
+    angle = jnp.mod(bodies.angle[BLOCK], 2 * jnp.pi)
+    # An angle just below zero wraps to the full turn, which float32 rounds to above the observation's bound.
+    full_turn = np.asarray(2 * np.pi, angle.dtype)
+    below = full_turn if float(full_turn) <= 2 * np.pi else np.nextafter(full_turn, np.asarray(0, angle.dtype))
+    angle = jnp.minimum(angle, below)
+    places = [origin(bodies, AGENT, scene.agent), origin(bodies, BLOCK, scene.block)]
+    return jnp.concatenate([*places, angle[None], bodies.velocity[AGENT]])
+
+
+def _pull(bodies: rigid2d.Bodies, control: tuple[Float[Array, "2"], Float[Array, "2"]]) -> rigid2d.Bodies:
+    """PD control of the agent's velocity towards the target; `control` also has the agent's centre of gravity."""
+    target, center = control
+    place = bodies.position[AGENT] - _rotate(bodies.angle[AGENT], center)
     velocity = bodies.velocity[AGENT]
-    pull = _single(_STIFFNESS * _single(target - _single(bodies.position[AGENT])))
+    pull = _single(_STIFFNESS * _single(target - _single(place)))
     acceleration = _single(pull + _single(_DAMPING * -velocity))
     gain = _single(acceleration * np.float32(TIME_STEP).astype(float))
     driven = _single(_single(velocity) + gain)
     return bodies.replace(velocity=jnp.stack([driven, bodies.velocity[BLOCK]]))
 
 
-def block_origin(physics: rigid2d.PhysicsState, block: shapes.Shape) -> Float[Array, "2"]:
-    """Position of the block's origin in px (its centre of gravity lies elsewhere)."""
-    return physics.bodies.position[BLOCK] - _rotate(physics.bodies.angle[BLOCK], block.center_of_gravity)
+def _let_go(bodies, control):
+    return bodies
 
 
-def state_vector(physics: rigid2d.PhysicsState, block: shapes.Shape) -> Float[Array, "7"]:
-    """Agent x, y; block x, y; block angle in [0, 2 pi); agent velocity x, y."""
-    bodies = physics.bodies
-    angle = jnp.mod(bodies.angle[BLOCK], 2 * jnp.pi)
-    # An angle just below zero wraps to the full turn, which float32 rounds to above the observation's bound.
-    full_turn = np.asarray(2 * np.pi, angle.dtype)
-    below = full_turn if float(full_turn) <= 2 * np.pi else np.nextafter(full_turn, np.asarray(0, angle.dtype))
-    angle = jnp.minimum(angle, below)
-    return jnp.concatenate([bodies.position[AGENT], block_origin(physics, block), angle[None], bodies.velocity[AGENT]])
+def _shapes(factors):
+    """Shapes of agent and block as the reference builds them."""
+    dtype = factors["block.angle"].dtype
+    return [
+        shapes.shape(factors[f"{name}.shape"], factors[f"{name}.scale"].astype(dtype)) for name in ("agent", "block")
+    ]
+
+
+def _update_order(agent_mask, block_mask):
+    """Order in which the engine updates the parts: by their numbers, agent first, modulo the size of its table."""
+    agents, count = agent_mask.sum(dtype=jnp.int32), agent_mask.sum(dtype=jnp.int32) + block_mask.sum(dtype=jnp.int32)
+    table = jnp.where(count < _TABLE, _TABLE, _LARGE_TABLE)
+    parts = jnp.arange(shapes.MAX_PARTS, dtype=jnp.int32)
+    place = (_FIRST_ID + jnp.concatenate([parts, agents + parts])) % table
+    # An absent part never moves, so that its place, which may be another's, does not matter.
+    return jnp.argsort(place, stable=True).astype(jnp.int32)
 
 
 def _rotate(angle, vector):

@@ -3,7 +3,7 @@
 Source: reference, envs/pusht/env.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,6 @@ from envs_mjx.core import Env, State
 from envs_mjx.pusht import dynamics, expert, shapes
 from envs_mjx.pusht.factors import DEFAULT_VARIATIONS, pusht_variation_space
 from envs_mjx.pusht.render import PushTScene, render_scene
-from envs_mjx.rigid2d import Geometry, PhysicsState
 
 _SUCCESS_DISTANCE = 20.0
 _SUCCESS_ANGLE = np.pi / 9
@@ -89,15 +88,9 @@ class PushT(Env):
         """Agent position, block position and block angle."""
         return DEFAULT_VARIATIONS
 
-    def check_reset(self, variation: Sequence[str] | None, values: Mapping[str, Any] | None) -> None:
-        """Refuse agents that are no circle, see `Env.check_reset`."""
-        names = self.default_variation if variation is None else variation
-        # Also under jit the value of a constant is known.
-        with jax.ensure_compile_time_eval():
-            shape = self.variation_space.as_factors(values or {}).get("agent.shape", 0)
-        other = not isinstance(shape, jax.core.Tracer) and int(shape) != 0
-        if other or "agent.shape" in self.variation_space.select(names):
-            raise ValueError("agent.shape: only the circle (0) can be simulated yet; leave it out of the variation")
+    @cached_property
+    def _rules(self) -> dynamics.Rules:
+        return dynamics.Rules()
 
     def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
         """`options` may hold `state` and `goal_state`, vectors of 7 as in the observation.
@@ -113,14 +106,13 @@ class PushT(Env):
             goal = _start_vector(drawn)
         else:
             goal = _vector(options["goal_state"], "goal_state", dtype)
-        block, scene = _scene(factors)
-        built = _start_vector(factors)
-        physics = dynamics.build(block, scene, built[:2], built[2:4], built[4])
+        scene = self._rules.scene(factors)
+        physics = self._rules.build(scene, factors)
 
         def visit(i, carry):
             physics, contacts = carry
-            physics = dynamics.place(physics, block, scene, jnp.where(i == 0, goal, start))
-            return physics, contacts + physics.contacts.active.sum(dtype=jnp.int32)
+            physics, found = self._rules.place(physics, scene, jnp.where(i == 0, goal, start))
+            return physics, contacts + found
 
         # One loop instead of two calls: the physics is compiled once.
         zero = jnp.zeros((), jnp.int32)
@@ -129,47 +121,46 @@ class PushT(Env):
 
     def _advance(self, state: State, action: Float[Array, "2"]) -> State:
         """Ten physics steps towards the target that the action sets."""
-        _, scene = _scene(state.factors)
-        physics, contacts = dynamics.control_step(state.physics, scene, action, self.relative)
+        scene = self._rules.scene(state.factors)
+        physics, contacts = self._rules.control_step(state.physics, scene, action, self.relative)
         after = self._observed(physics, state.goal, state.factors, state.key, state.step + 1, contacts)
         return after.replace(reward=-jnp.sqrt(((state.goal - after.obs["state"]) ** 2).sum()))
 
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The reference's frame of the scene."""
-        factors = state.factors
-        block, _ = _scene(factors)
-        bodies, contacts = state.physics.bodies, state.physics.contacts
-        origin = dynamics.block_origin(state.physics, block)
-        scene = PushTScene(
+        factors, bodies = state.factors, state.physics.bodies
+        scene = self._rules.scene(factors)
+        agent, block = scene.agent, scene.block
+        contacts = self._rules.contacts(state.physics, scene)
+        agent_origin, block_origin = (dynamics.origin(bodies, i, scene.shape(i)) for i in range(2))
+        shown = PushTScene(
             background=factors["background.color"],
             goal_parts=_moved(block.vertices, factors["goal.position"], factors["goal.angle"]),
             goal_color=factors["goal.color"],
             show_goal=(factors["rendering.render_goal"] == 1) & self.with_target,
-            block_parts=_moved(block.vertices, origin, bodies.angle[dynamics.BLOCK]),
+            block_parts=_moved(block.vertices, block_origin, bodies.angle[dynamics.BLOCK]),
             part_mask=block.mask,
             block_color=factors["block.color"],
-            agent_is_circle=jnp.asarray(True),
-            agent_center=bodies.position[dynamics.AGENT],
-            agent_radius=shapes.CIRCLE_RADIUS * factors["agent.scale"].astype(origin.dtype),
-            agent_parts=jnp.zeros((0, 4, 2), origin.dtype),
-            agent_part_mask=jnp.zeros((0,), bool),
+            agent_is_circle=scene.agent_is_disc,
+            agent_center=agent_origin,
+            agent_radius=shapes.CIRCLE_RADIUS * factors["agent.scale"].astype(agent_origin.dtype),
+            agent_parts=_moved(agent.vertices, agent_origin, bodies.angle[dynamics.AGENT]),
+            agent_part_mask=agent.mask,
             agent_color=factors["agent.color"],
             contacts_a=contacts.point_a,
             contacts_b=contacts.point_b,
             contacts_n=contacts.normal,
             contact_mask=contacts.active,
         )
-        return render_scene(scene, self.resolution)
+        return render_scene(shown, self.resolution)
 
     def set_state(self, state: State, value: Float[Array, "7"]) -> State:
         """Put agent and block where a recorded state vector has them, and take one physics step.
 
         The block's angle in a record is wrapped; its velocities and remembered contacts stay, as in the reference.
         """
-        block, scene = _scene(state.factors)
         value = _vector(value, "state", state.goal.dtype)
-        physics = dynamics.place(state.physics, block, scene, value)
-        contacts = physics.contacts.active.sum(dtype=jnp.int32)
+        physics, contacts = self._rules.place(state.physics, self._rules.scene(state.factors), value)
         moved = self._observed(physics, state.goal, state.factors, state.key, state.step, contacts)
         return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
 
@@ -199,7 +190,7 @@ class PushT(Env):
 
     def _turn(self, state: State) -> Float[Array, ""]:
         """Angle in rad between the block and its goal, up to the block's symmetry."""
-        period = _scene(state.factors)[0].symmetry
+        period = self._rules.scene(state.factors).block.symmetry
         turn = jnp.mod(jnp.abs(state.goal[4] - state.obs["state"][4]), period)
         return jnp.minimum(turn, period - turn)
 
@@ -208,7 +199,7 @@ class PushT(Env):
 
     def _observed(
         self,
-        physics: PhysicsState,
+        physics: dynamics.Physics,
         goal: Array,
         factors: dict[str, Array],
         key: Array,
@@ -216,8 +207,7 @@ class PushT(Env):
         contacts: Array,
     ) -> State:
         """The state with everything that follows from its physics; the reward is still 0."""
-        block, _ = _scene(factors)
-        vector = dynamics.state_vector(physics, block)
+        vector = dynamics.state_vector(physics.bodies, self._rules.scene(factors))
         pose = jnp.concatenate([vector[2:4], physics.bodies.angle[dynamics.BLOCK][None]])
         goal_pose = jnp.concatenate([factors["goal.position"], factors["goal.angle"][None]]).astype(vector.dtype)
         state = State(
@@ -241,12 +231,6 @@ class PushT(Env):
             step=step,
         )
         return state.replace(terminated=self._success(state))
-
-
-def _scene(factors: Mapping[str, Array]) -> tuple[shapes.Shape, Geometry]:
-    dtype = factors["block.angle"].dtype
-    block = shapes.shape(factors["block.shape"], factors["block.scale"].astype(dtype))
-    return block, dynamics.geometry(block, factors["agent.scale"].astype(dtype))
 
 
 def _start_vector(factors: Mapping[str, Array]) -> Float[Array, "7"]:

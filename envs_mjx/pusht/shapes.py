@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 NAMES = ("o", "L", "T", "Z", "square", "I", "small_tee", "+")
 MAX_PARTS = 3
+CIRCLE = NAMES.index("o")
 CIRCLE_RADIUS = 0.375
 """Radius of the circular agent in units of its scale."""
 
@@ -29,7 +30,8 @@ _RECTANGLES: dict[str, tuple[tuple[float, float, float, float], ...]] = {
     "small_tee": ((-1.5, 1.5, 0, 1), (-0.5, 0.5, 1, 2)),
     "+": ((-1.5, 1.5, -0.5, 0.5), (-0.5, 0.5, 0.5, 1.5), (-0.5, 0.5, -1.5, -0.5)),
 }
-_INERTIA = {"o": 0.0, "L": 10 / 3, "T": 10 / 3, "Z": 11 / 6, "square": 2 / 3, "I": 17 / 12, "small_tee": 3.5, "+": 2.5}
+# A kinematic circle has no use for an inertia; one keeps quotients finite.
+_INERTIA = {"o": 1.0, "L": 10 / 3, "T": 10 / 3, "Z": 11 / 6, "square": 2 / 3, "I": 17 / 12, "small_tee": 3.5, "+": 2.5}
 _SYMMETRY = {"square": np.pi / 2, "+": np.pi / 2, "I": np.pi, "Z": np.pi}
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from envs_mjx.rigid2d import narrow, ordering
+from envs_mjx.rigid2d import ordering
 from envs_mjx.rigid2d.indexing import pick
 from envs_mjx.rigid2d.types import Bodies, Geometry, PhysicsState, World
 
@@ -91,7 +91,6 @@ def coast(
     coasted = PhysicsState(
         bodies=_join(state.bodies, bodies),
         cache=state.cache.replace(age=age),
-        contacts=narrow.no_contacts(world.num_slots, state.bodies.position.dtype),
         tree=None if nodes is None else ordering.pack(nodes),
     )
     return coasted, quiet

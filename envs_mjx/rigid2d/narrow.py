@@ -49,17 +49,6 @@ def place(world: World, geometry: Geometry, bodies: Bodies) -> Placed:
     )
 
 
-def no_contacts(slots: int, dtype) -> Contacts:
-    """Empty contact slots."""
-    return Contacts(
-        active=jnp.zeros((slots,), bool),
-        normal=jnp.zeros((slots, 2), dtype),
-        point_a=jnp.zeros((slots, 2), dtype),
-        point_b=jnp.zeros((slots, 2), dtype),
-        feature=jnp.full((slots,), -1, jnp.int32),
-    )
-
-
 def find_contacts(world: World, geometry: Geometry, placed: Placed) -> Contacts:
     """Contacts of every pair, in the order of the world's pairs."""
     circles, mask = len(world.circles), geometry.polygon_mask

@@ -137,14 +137,16 @@ def plant(boxes: Float[Array, "leaves 4"], present: Bool[Array, " leaves"]) -> L
     return pack(jax.lax.fori_loop(0, leaves, add, empty))
 
 
-def advance(nodes: Nodes, boxes: Any, velocity: Any, update_order: tuple[int, ...]) -> tuple[Nodes, list[Any]]:
+def advance(
+    nodes: Nodes, boxes: Any, velocity: Any, update_order: tuple[int, ...] | Int[Array, " leaves"]
+) -> tuple[Nodes, list[Any]]:
     """Move the leaves that left their enlarged boxes.
 
     Args:
         nodes: The tree before.
         boxes: Tight box (left, bottom, right, top) of every leaf now.
         velocity: Velocity (x, y) of each leaf's body (px/s).
-        update_order: Leaves in the order in which the reference updates them; the others may not move.
+        update_order: Leaves in the order in which the reference updates them; those left out of a tuple may not move.
 
     Returns:
         The tree, and for every leaf whether it moved.
@@ -172,7 +174,8 @@ def advance(nodes: Nodes, boxes: Any, velocity: Any, update_order: tuple[int, ..
             nodes = jax.lax.fori_loop(0, len(update_order), turn, nodes)
         return _note_pairs(nodes, moved)
 
-    anyone = any_in_batch(_any([moved[leaf] for leaf in update_order]))
+    movable = update_order if isinstance(update_order, tuple) else range(leaves)
+    anyone = any_in_batch(_any([moved[leaf] for leaf in movable]))
     nodes = jax.lax.cond(anyone, update, lambda n: n, nodes)
     return nodes._replace(clock=nodes.clock + 1), moved
 

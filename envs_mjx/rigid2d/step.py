@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from envs_mjx.rigid2d import narrow, ordering
 from envs_mjx.rigid2d.batching import max_in_batch, where_needed
@@ -39,7 +39,6 @@ def rest(world: World, geometry: Geometry, bodies: Bodies) -> PhysicsState:
             impulse=jnp.zeros((slots,), dtype),
             age=jnp.full((pairs,), world.collision_persistence, jnp.int32),
         ),
-        contacts=narrow.no_contacts(slots, dtype),
         tree=tree,
     )
 
@@ -50,13 +49,25 @@ def step(world: World, geometry: Geometry, state: PhysicsState, dt: float) -> Ph
     Args:
         world: Fixed structure of the scene.
         geometry: Shapes and inertias.
-        state: Bodies, remembered contacts, and the contacts of the last step.
+        state: Bodies and remembered contacts.
         dt: Duration in s, the same at every step (cached impulses are not rescaled).
 
     Returns:
-        The state after the step; its `contacts` are those that this step solved.
+        The state after the step.
     """
     return march(world, geometry, state, dt, 1)[0]
+
+
+def contacts(world: World, geometry: Geometry, state: PhysicsState) -> Contacts:
+    """The contacts that the last step solved; solving them has changed no position yet.
+
+    Args:
+        world: Fixed structure of the scene.
+        geometry: Shapes and inertias.
+        state: As a step returned it.
+    """
+    found = narrow.find_contacts(world, geometry, narrow.place(world, geometry, state.bodies))
+    return found.replace(active=state.cache.active(world), feature=state.cache.feature)
 
 
 def march(
@@ -67,18 +78,22 @@ def march(
     steps: int,
     drive: Drive = lambda bodies, control: bodies,
     control: Any = None,
+    wanted: Bool[Array, ""] | None = None,
+    coasting: bool = True,
 ) -> tuple[PhysicsState, Int[Array, ""]]:
     """Several steps in a row. In a batch, the scenes in which nothing touches during all of them cost little.
 
     Args:
         world: Fixed structure of the scene.
         geometry: Shapes and inertias.
-        state: Bodies, remembered contacts, and the contacts of the last step.
+        state: Bodies and remembered contacts.
         dt: Duration of a step in s.
         steps: Number of steps, at least 1.
-        drive: Sets velocities before every step, `drive(bodies, control)`. It may look at and change only the bodies
-            that contacts do not move, and holds no traced values of its own.
+        drive: Sets velocities before every step, `drive(bodies, control)`. It holds no traced values of its own.
         control: Second argument of `drive`.
+        wanted: Whether the result of this scene is looked at; if not it is wrong, and costs little in a batch.
+        coasting: Look for scenes in which nothing touches; `drive` may then look at and change only the bodies that
+            contacts do not move. Without, every wanted scene takes the steps one by one.
 
     Returns:
         The state after the last step, and the number of contact points summed over the steps.
@@ -89,17 +104,22 @@ def march(
 
         def body(_, carry):
             state, points = carry
-            state = _step(world, geometry, state.replace(bodies=drive(state.bodies, control)), dt)
-            return state, points + state.contacts.active.sum(dtype=jnp.int32)
+            state, found = _step(world, geometry, state.replace(bodies=drive(state.bodies, control)), dt)
+            return state, points + found.active.sum(dtype=jnp.int32)
 
         return _repeat(steps, body, (state, jnp.zeros((), jnp.int32)))
 
     operand = (geometry, state, control)
     if world.differentiable:
         return advance(operand)
-    coasted, undisturbed = coast(world, geometry, state, dt, steps, lambda bodies: drive(bodies, control))
-    effort = state.contacts.active.sum(dtype=jnp.int32)
-    return where_needed(~undisturbed, effort, advance, operand, (coasted, jnp.zeros((), jnp.int32)))
+    needed, coasted = jnp.asarray(True), state
+    if coasting:
+        coasted, undisturbed = coast(world, geometry, state, dt, steps, lambda bodies: drive(bodies, control))
+        needed = ~undisturbed
+    if wanted is not None:
+        needed = needed & wanted
+    effort = state.cache.active(world).sum(dtype=jnp.int32)
+    return where_needed(needed, effort, advance, operand, (coasted, jnp.zeros((), jnp.int32)))
 
 
 def integrate(bodies: Bodies, dt: float) -> Bodies:
@@ -116,21 +136,22 @@ def _repeat(steps, body, carry):
     return body(0, carry) if steps == 1 else jax.lax.fori_loop(0, steps, body, carry)
 
 
-def _step(world: World, geometry: Geometry, state: PhysicsState, dt: float) -> PhysicsState:
-    """One step whatever happens in it."""
+def _step(world: World, geometry: Geometry, state: PhysicsState, dt: float) -> tuple[PhysicsState, Contacts]:
+    """One step whatever happens in it, and the contacts that it solved."""
     bodies = integrate(state.bodies, dt)
     placed = narrow.place(world, geometry, bodies)
-    contacts = narrow.find_contacts(world, geometry, placed)
-    impulse, warm, age = _recall(world, state.cache, contacts)
-    tree, rank = _visit_order(world, state.tree, placed, bodies, contacts, age)
-    bodies, impulse = solve(world, geometry, bodies, contacts, impulse, warm, rank, dt)
+    found = narrow.find_contacts(world, geometry, placed)
+    impulse, warm, age = _recall(world, state.cache, found)
+    order = world.update_order if geometry.update_order is None else geometry.update_order
+    tree, rank = _visit_order(world, order, state.tree, placed, bodies, found, age)
+    bodies, impulse = solve(world, geometry, bodies, found, impulse, warm, rank, dt)
     renewed = pick(age, world.slot_pair) == 0
     cache = ContactCache(
-        feature=jnp.where(renewed, contacts.feature, state.cache.feature),
+        feature=jnp.where(renewed, found.feature, state.cache.feature),
         impulse=jnp.where(renewed, impulse, state.cache.impulse),
         age=age,
     )
-    return PhysicsState(bodies=bodies, cache=cache, contacts=contacts, tree=tree)
+    return PhysicsState(bodies=bodies, cache=cache, tree=tree), found
 
 
 def _present(world, geometry):
@@ -156,7 +177,9 @@ def _recall(world: World, cache: ContactCache, contacts: Contacts):
     return impulse, warm, jnp.where(touching, 0, jnp.minimum(cache.age + 1, world.collision_persistence))
 
 
-def _visit_order(world, tree, placed, bodies, contacts, age) -> tuple[ordering.LeafTree | None, Int[Array, " slots"]]:
+def _visit_order(
+    world, update_order, tree, placed, bodies, contacts, age
+) -> tuple[ordering.LeafTree | None, Int[Array, " slots"]]:
     """The tree of this step, and the rank of every active slot in the solver's order."""
     in_order = jnp.cumsum(contacts.active, dtype=jnp.int32) - 1
     if not world.ordered:
@@ -164,7 +187,7 @@ def _visit_order(world, tree, placed, bodies, contacts, age) -> tuple[ordering.L
     ranks = ordering.static_ranks(world.static_boxes)
     velocity = [(bodies.velocity[owner, 0], bodies.velocity[owner, 1]) for owner in world.circles + world.polygons]
     boxes = [tuple(placed.boxes[i, k] for k in range(4)) for i in range(placed.boxes.shape[0])]
-    nodes, moved = ordering.advance(ordering.unpack(tree), boxes, velocity, world.update_order)
+    nodes, moved = ordering.advance(ordering.unpack(tree), boxes, velocity, update_order)
     tree = ordering.pack(nodes)
 
     single = len(world.circle_polygon)

@@ -6,6 +6,7 @@ import chex
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from envs_mjx.rigid2d.indexing import pick
 from envs_mjx.rigid2d.ordering import LeafTree
 
 STATIC = -1
@@ -26,7 +27,8 @@ class World:
         polygon_polygon: Pairs (polygon, polygon) that may touch.
         static_boxes: Box (left, bottom, right, top in px) of every segment, in the order they join the scene. Given,
             the solver visits pairs in the reference's order, see `ordering`; without it, in the order listed here.
-        update_order: Order in which the reference updates the moving shapes (circles, then polygons).
+        update_order: Order in which the reference updates the moving shapes (circles, then polygons); a geometry may
+            bring its own.
         differentiable: Give every loop a static bound, which reverse-mode differentiation needs; slower.
         iterations: Sequential-impulse iterations a step.
         damping: Fraction of its velocity that a dynamic body keeps in one second, in [0, 1].
@@ -81,6 +83,8 @@ class Geometry:
 
     Polygons list their vertices so that `vertices[i] - vertices[i - 1]` turned by -90 degrees points outward.
     `polygon_normals` come from `collide.polygon_normals`. A pair with a masked polygon never touches.
+    `update_order` stands in for the world's where it differs from scene to scene: all moving shapes, the masked ones
+    anywhere.
     """
 
     inverse_mass: Float[Array, " bodies"]
@@ -92,6 +96,7 @@ class Geometry:
     polygon_mask: Bool[Array, " polygons"]
     segment_ends: Float[Array, "segments 2 2"]
     segment_radius: Float[Array, " segments"]
+    update_order: Int[Array, " leaves"] | None = None
 
 
 @chex.dataclass(frozen=True)
@@ -123,10 +128,14 @@ class ContactCache:
     impulse: Float[Array, " slots"]
     age: Int[Array, " pairs"]
 
+    def active(self, world: World) -> Bool[Array, " slots"]:
+        """Which slots held a contact in the last step."""
+        return (self.feature >= 0) & (pick(self.age, world.slot_pair) == 0)
+
 
 @chex.dataclass(frozen=True)
 class Contacts:
-    """Contact points of one step, in world coordinates.
+    """Contact points in world coordinates.
 
     Attributes:
         active: Whether the slot holds a contact.
@@ -149,5 +158,4 @@ class PhysicsState:
 
     bodies: Bodies
     cache: ContactCache
-    contacts: Contacts
     tree: LeafTree | None

@@ -76,7 +76,7 @@ def play(world, scene, dtype):
         state = push(world, geometry, state, velocity)
         bodies = state.bodies
         pose = jnp.concatenate([bodies.position[1:], bodies.angle[1:, None]], axis=1)
-        return state, (pose, state.contacts.active.sum())
+        return state, (pose, state.cache.active(world).sum())
 
     start = rigid2d.rest(world, geometry, scene_bodies(scene, dtype))
     return jax.lax.scan(step, start, jnp.asarray(scene["velocity"]))[1]

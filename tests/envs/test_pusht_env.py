@@ -138,30 +138,6 @@ def test_bad_reset_arguments():
         envs_mjx.make(ID, resolutoin=96)
 
 
-@pytest.mark.parametrize("names", [("agent.shape",), ("agent",), ("all",)])
-def test_other_agents_are_refused(names):
-    with pytest.raises(ValueError, match="agent.shape"):
-        reset_shape(variation=names)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"agent.shape": 3},
-        {"agent": {"shape": 3}},
-        {"agent.shape": [3]},
-    ],
-)
-def test_other_agents_given_as_values_are_refused(values):
-    with pytest.raises(ValueError, match="agent.shape"):
-        reset_shape(values=values)
-
-
-def test_other_agents_are_refused_through_gymnasium():
-    with pytest.raises(ValueError, match="agent.shape"):
-        gymnasium.make(ID).reset(seed=0, options={"variation_values": {"agent.shape": 3}})
-
-
 def test_explicit_start_and_goal(far):
     np.testing.assert_allclose(far.obs["state"], FAR, rtol=1e-6)
     np.testing.assert_array_equal(far.goal, FAR)

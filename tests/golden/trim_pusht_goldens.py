@@ -1,4 +1,4 @@
-"""Shorten the reference's recordings `pusht_t.npz` and `pusht_shapes.npz` for the tests.
+"""Shorten the reference's recordings of PushT without frames for the tests.
 
 Run with `python tests/golden/trim_pusht_goldens.py FOLDER_OF_THE_RECORDINGS`. All keys stay but the empty ones; states
 and angles are rounded to 2**-16 (1.5e-5 px) and rewards to 2**-10, so that they compress; starts, goals and the states
@@ -15,7 +15,7 @@ ROUNDED = {"state": 2.0**16, "block_angle": 2.0**16, "reward": 2.0**10}
 
 def main(source: Path) -> None:
     """Write the shortened files next to this script."""
-    for name in ("pusht_t.npz", "pusht_shapes.npz"):
+    for name in ("pusht_t.npz", "pusht_shapes.npz", "pusht_dynamic_agents.npz"):
         recorded = np.load(source / name)
         kept = {key: recorded[key] for key in recorded.files if recorded[key].size}
         for key, scale in ROUNDED.items():
