@@ -1,6 +1,7 @@
 """Planning as pure functions: solvers, objectives and the driver."""
 
 from swmjax.planning.cem import CEMSolver, CEMState
+from swmjax.planning.memory import auto_chunk
 from swmjax.planning.metrics import (
     DEFAULT_METRICS,
     ActionNorm,
@@ -59,6 +60,7 @@ __all__ = [
     "StepRecord",
     "VarNorm",
     "action_size",
+    "auto_chunk",
     "block_space",
     "encode_problems",
     "from_one_hot",

@@ -60,6 +60,11 @@ class EliteCost(Metric):
     def __post_init__(self) -> None:
         check_choice("EliteCost.statistic", self.statistic, ("mean", "min", "max"))
 
+    @property
+    def name(self) -> str:
+        """`elite_cost`, or with the statistic behind it."""
+        return "elite_cost" if self.statistic == "mean" else f"elite_cost_{self.statistic}"
+
     def __call__(self, record: StepRecord) -> Float[Array, ""]:
         costs = record.costs if record.elites is None else record.costs[record.elites]
         if self.statistic == "mean":
@@ -129,7 +134,7 @@ class ActionNorm(Metric):
 
 @dataclass(frozen=True)
 class Cloud(Metric):
-    """The first actions of some candidates, for `plot`: where the solver looks.
+    """The first action of some candidates, for `Plan.plot`: where the solver looks.
 
     Args:
         count: Candidates to keep.

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import chex
@@ -74,6 +75,12 @@ class Plan:
     status: Int[Array, "*batch"]
     trace: dict[str, Array] = dataclasses.field(default_factory=dict)
     carry: Any = None
+
+    def plot(self, file: str | Path | None = None) -> Any:
+        """Draw how the solve converged, see `swmjax.planning.plotting.plot_plan`."""
+        from swmjax.planning.plotting import plot_plan
+
+        return plot_plan(self, file)
 
 
 S = TypeVar("S")

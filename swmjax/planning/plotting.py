@@ -1,0 +1,67 @@
+"""Pictures of plans."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from swmjax.planning.types import Plan
+
+
+def plot_plan(plan: Plan, file: str | Path | None = None) -> Any:
+    """Draw the metrics of one plan over the solver's steps and, if the trace has a `cloud`, where the solver looked.
+
+    Args:
+        plan: The plan of one problem, with its trace.
+        file: Where to save the picture, in the format that its name ends with; nowhere if not given.
+
+    Returns:
+        The Matplotlib figure.
+
+    Raises:
+        ValueError: Matplotlib is not installed, the trace is empty, or it is that of a batch of plans.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ValueError("plots need Matplotlib; install it with pip install 'swmjax[plot]'") from None
+    trace = {name: np.asarray(value) for name, value in jax.device_get(plan.trace).items()}
+    curves = {name: value for name, value in trace.items() if name != "cloud"}
+    if not curves:
+        raise ValueError("the plan has no trace to draw; solve with metrics=(BestCost(),) or more")
+    if np.ndim(plan.cost) != 0:
+        raise ValueError(
+            f"plot draws one plan, got a batch of shape {list(np.shape(plan.cost))}; take one with "
+            "jax.tree.map(lambda leaf: leaf[0], plan)"
+        )
+    costs = {name: value for name, value in curves.items() if name.endswith("cost")}
+    others = {name: value for name, value in curves.items() if name not in costs}
+    panels = [*([costs] if costs else []), *({name: value} for name, value in others.items())]
+    width = len(panels) + ("cloud" in trace)
+    figure = Figure(figsize=(3.6 * width, 3.2), layout="constrained")
+    axes = figure.subplots(1, width, squeeze=False)[0]
+    for axis, panel in zip(axes, panels, strict=False):
+        for name, value in panel.items():
+            axis.plot(np.arange(1, len(value) + 1), value, label=name.replace("_", " "))
+        axis.set_xlabel("solver step")
+        if len(panel) > 1:
+            axis.legend(frameon=False)
+        else:
+            axis.set_ylabel(next(iter(panel)).replace("_", " "))
+    if "cloud" in trace:
+        _draw_cloud(axes[-1], trace["cloud"])
+    if file is not None:
+        figure.savefig(file)
+    return figure
+
+
+def _draw_cloud(axis: Any, cloud: np.ndarray) -> None:
+    """First two entries of the first actions, coloured from the first solver step to the last."""
+    steps, count, size = cloud.shape
+    x = cloud[..., 0].reshape(-1)
+    y = cloud[..., 1].reshape(-1) if size > 1 else np.repeat(np.arange(1, steps + 1), count)
+    drawn = axis.scatter(x, y, c=np.repeat(np.arange(1, steps + 1), count), s=6, cmap="viridis", linewidths=0)
+    axis.set_xlabel("first action, entry 1")
+    axis.set_ylabel("first action, entry 2" if size > 1 else "solver step")
+    axis.figure.colorbar(drawn, ax=axis, label="solver step")
