@@ -13,12 +13,11 @@ from flax import nnx
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.key_maps import match_tensors, tensor_specs
 from swmjax.checkpoints.store import read_config, resolve_checkpoint
-from swmjax.checkpoints.targets import build_config
+from swmjax.checkpoints.targets import build_config, family_of
 from swmjax.checkpoints.torch_archive import read_state_dict
-from swmjax.models.lewm import LeWM
 
 
-def load_pretrained(name: str | Path, *, dtype: Any = jnp.float32, root: Path | None = None) -> LeWM:
+def load_pretrained(name: str | Path, *, dtype: Any = jnp.float32, root: Path | None = None) -> Any:
     """Load a world model from a folder with `config.json` and torch weights.
 
     Args:
@@ -27,7 +26,7 @@ def load_pretrained(name: str | Path, *, dtype: Any = jnp.float32, root: Path | 
         root: the folder of checkpoints; None for `$STABLEWM_HOME/checkpoints`.
 
     Returns:
-        The model in evaluation mode; its arrays are copies, independent of the file.
+        The model that the configuration describes, in evaluation mode; its arrays are copies, independent of the file.
 
     Raises:
         CheckpointError: the checkpoint cannot be used; one line per problem, each begins with the file.
@@ -46,12 +45,13 @@ def load_pretrained(name: str | Path, *, dtype: Any = jnp.float32, root: Path | 
         config = build_config(raw)
     except CheckpointError as error:
         raise CheckpointError(_prefixed(files.config, error)) from None
+    family = family_of(config)
     # Abstract: the random weights that the file replaces are never drawn.
-    graph, state = nnx.split(nnx.eval_shape(lambda: LeWM(config, rngs=nnx.Rngs(0))))
+    graph, state = nnx.split(nnx.eval_shape(lambda: family.model(config, rngs=nnx.Rngs(0))))
     variables = dict(nnx.to_flat_state(state))
     tensors = read_state_dict(files.weights)
     try:
-        arrays = match_tensors(tensors, tensor_specs(variables))
+        arrays = match_tensors(tensors, tensor_specs(variables), family.rules(config))
     except CheckpointError as error:
         raise CheckpointError(_prefixed(files.weights, error)) from None
     values = jax.device_put({path: np.array(array, wanted, order="C") for path, array in arrays.items()})

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from swmjax.checkpoints.errors import CheckpointError
-from swmjax.checkpoints.key_maps import canonical_name, match_tensors, name_of_transformers_4, tensor_specs
+from swmjax.checkpoints.key_maps import KeyRules, match_tensors, tensor_specs
+
+RULES = KeyRules(vits=("encoder",))
 
 
 def parameters(**shapes: tuple[int, ...]) -> dict[tuple[str, ...], Any]:
@@ -33,18 +35,19 @@ def rising(*shape: int) -> np.ndarray:
     ],
 )
 def test_vit_names_of_both_versions(name: str, canonical: str) -> None:
-    assert canonical_name(name) == canonical
-    assert canonical_name(canonical) == canonical
-    assert canonical_name(canonical.replace("encoder.layers", "encoder.encoder.layers")) == canonical
-    assert name_of_transformers_4(canonical) == name
+    assert RULES.canonical(name) == canonical
+    assert RULES.canonical(canonical) == canonical
+    assert RULES.canonical(canonical.replace("encoder.layers", "encoder.encoder.layers")) == canonical
+    assert RULES.spelled(canonical, 4) == name
+    assert RULES.spelled(canonical, 5) == canonical
 
 
 def test_wrappers_are_dropped_and_counters_skipped() -> None:
     for name in ("model.projector.net.0.bias", "module.model.projector.net.0.bias", "_orig_mod.projector.net.0.bias"):
-        assert canonical_name(name) == "projector.net.0.bias"
-    assert canonical_name("encoder._orig_mod.layernorm.bias") == "encoder.layernorm.bias"
-    assert canonical_name("projector.net.1.num_batches_tracked") is None
-    assert canonical_name("predictor.transformer.layers.0.mlp.net.1.bias") == (
+        assert RULES.canonical(name) == "projector.net.0.bias"
+    assert RULES.canonical("encoder._orig_mod.layernorm.bias") == "encoder.layernorm.bias"
+    assert RULES.canonical("projector.net.1.num_batches_tracked") is None
+    assert RULES.canonical("predictor.transformer.layers.0.mlp.net.1.bias") == (
         "predictor.transformer.layers.0.mlp.net.1.bias"
     )
 
@@ -71,7 +74,7 @@ def test_layouts() -> None:
         "norm.num_batches_tracked": np.array(7),
         "cls_token": rising(1, 1, 3),
     }
-    matched = match_tensors(tensors, specs)
+    matched = match_tensors(tensors, specs, RULES)
     np.testing.assert_array_equal(matched["dense", "kernel"], rising(2, 3).T)
     np.testing.assert_array_equal(matched["patch_embed", "kernel"], rising(2, 3).T)
     np.testing.assert_array_equal(matched["projection", "kernel"][1, 2], rising(2, 3, 5, 4)[:, :, 1, 2].T)
@@ -88,7 +91,7 @@ def test_every_problem_has_its_line() -> None:
         "extra\n": rising(5),
     }
     with pytest.raises(CheckpointError) as caught:
-        match_tensors(tensors, specs)
+        match_tensors(tensors, specs, RULES)
     assert str(caught.value).splitlines() == [
         "a.weight: expected shape (2, 3), found (3, 2)",
         "b.bias: expected a floating-point tensor of shape (4,), found int64",
@@ -101,11 +104,11 @@ def test_every_problem_has_its_line() -> None:
 def test_a_missing_name_is_spelled_as_the_file_does() -> None:
     specs = tensor_specs(parameters(encoder__layers__0__mlp__fc1__bias=(2,), encoder__layers__0__mlp__fc2__bias=(2,)))
     with pytest.raises(CheckpointError, match=r"^encoder\.encoder\.layer\.0\.intermediate\.dense\.bias: is missing"):
-        match_tensors({"encoder.encoder.layer.0.output.dense.bias": rising(2)}, specs)
+        match_tensors({"encoder.encoder.layer.0.output.dense.bias": rising(2)}, specs, RULES)
     with pytest.raises(CheckpointError, match=r"^encoder\.layers\.0\.mlp\.fc1\.bias: is missing"):
-        match_tensors({"encoder.layers.0.mlp.fc2.bias": rising(2)}, specs)
+        match_tensors({"encoder.layers.0.mlp.fc2.bias": rising(2)}, specs, RULES)
 
 
 def test_a_long_list_is_cut() -> None:
     with pytest.raises(CheckpointError, match="and 300 more problems of this kind"):
-        match_tensors({f"x{i}": rising(1) for i in range(500)}, {})
+        match_tensors({f"x{i}": rising(1) for i in range(500)}, {}, RULES)

@@ -1,32 +1,20 @@
-"""Names and layouts of torch tensors, matched with the parameters of an NNX model."""
+"""Torch tensors matched with the parameters of an NNX model."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from swmjax.checkpoints.errors import CheckpointError, shown
+from swmjax.checkpoints.key_maps.rules import KeyRules
 
 MAX_LINES = 200
 """Problems listed in one error; a wrong configuration can make one of every tensor."""
 
 _Path = tuple[str | int, ...]
-_WRAPPERS = re.compile(r"^(?:(?:module|model|_orig_mod)\.)+|(?<=\.)_orig_mod\.")
-_VIT_LAYER = re.compile(r"^encoder\.(?:encoder\.)?layers?\.(\d+)\.(.+)\.(weight|bias)$")
-_VIT_LAYER_OF_4 = re.compile(r"^encoder\.encoder\.layer\.")
-_VIT_MODULES_OF_4 = {
-    "attention.attention.query": "attention.q_proj",
-    "attention.attention.key": "attention.k_proj",
-    "attention.attention.value": "attention.v_proj",
-    "attention.output.dense": "attention.o_proj",
-    "intermediate.dense": "mlp.fc1",
-    "output.dense": "mlp.fc2",
-}
-_VIT_MODULES_OF_5 = {new: old for old, new in _VIT_MODULES_OF_4.items()}
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 
 
@@ -39,35 +27,6 @@ class TensorSpec:
     convert: Callable[[np.ndarray], np.ndarray]
 
 
-def canonical_name(name: str) -> str | None:
-    """The one name that swmjax knows a torch tensor by.
-
-    Args:
-        name: a key of a state dict. `module.`, `model.` and `_orig_mod.` (wrappers of training) are dropped; the
-            keys of a ViT may be those of transformers 4 or 5.
-
-    Returns:
-        The name with the keys of transformers 5, or None for a tensor that inference does not use.
-
-    Source: reference, `wm/lewm/module.py`; transformers, `models/vit`.
-    """
-    name = _WRAPPERS.sub("", name)
-    if name.endswith(".num_batches_tracked"):
-        return None
-    if layer := _VIT_LAYER.match(name):
-        index, module, leaf = layer.groups()
-        return f"encoder.layers.{index}.{_VIT_MODULES_OF_4.get(module, module)}.{leaf}"
-    return name
-
-
-def name_of_transformers_4(name: str) -> str:
-    """The name of a ViT tensor in a file written with transformers 4; any other name unchanged."""
-    if layer := _VIT_LAYER.match(name):
-        index, module, leaf = layer.groups()
-        return f"encoder.encoder.layer.{index}.{_VIT_MODULES_OF_5.get(module, module)}.{leaf}"
-    return name
-
-
 def tensor_specs(parameters: Mapping[Any, Any]) -> dict[str, TensorSpec]:
     """The torch tensors that fill a model whose attributes are named as the reference's.
 
@@ -75,7 +34,7 @@ def tensor_specs(parameters: Mapping[Any, Any]) -> dict[str, TensorSpec]:
         parameters: everything with a `shape`, by its path in the model.
 
     Returns:
-        Specs by canonical torch name. Dense kernels are (out, in) in torch, images OIHW, and the embedder's
+        Specs by canonical torch name. Dense kernels are (out, in) in torch, images OIHW, and an embedder's
         convolution of width 1 is (out, in, 1).
     """
     specs = {}
@@ -110,12 +69,15 @@ def _from_width_1(array: np.ndarray) -> np.ndarray:
     return array[:, :, 0].T
 
 
-def match_tensors(tensors: Mapping[str, np.ndarray], specs: Mapping[str, TensorSpec]) -> dict[_Path, np.ndarray]:
+def match_tensors(
+    tensors: Mapping[str, np.ndarray], specs: Mapping[str, TensorSpec], rules: KeyRules
+) -> dict[_Path, np.ndarray]:
     """Pair the tensors of a file with the parameters of a model, strictly in both directions.
 
     Args:
         tensors: a torch state dict.
         specs: what the model needs, from `tensor_specs`.
+        rules: how files of the model's family name their tensors.
 
     Returns:
         For every parameter its value in the model's layout, as a view where that is possible.
@@ -127,7 +89,7 @@ def match_tensors(tensors: Mapping[str, np.ndarray], specs: Mapping[str, TensorS
     matched: dict[_Path, np.ndarray] = {}
     wrong, extra = [], []
     for original, array in tensors.items():
-        name = canonical_name(original)
+        name = rules.canonical(original)
         if name is None:
             continue
         shown_name = shown(original, 200)[1:-1]
@@ -145,9 +107,9 @@ def match_tensors(tensors: Mapping[str, np.ndarray], specs: Mapping[str, TensorS
         else:
             matched[spec.path] = spec.convert(array)
         originals.setdefault(name, original)
-    in_4 = any(_VIT_LAYER_OF_4.match(_WRAPPERS.sub("", name)) for name in tensors)
+    version: Literal[4, 5] = 4 if any(rules.version_of(name) == 4 for name in tensors) else 5
     missing = [
-        f"{name_of_transformers_4(name) if in_4 else name}: is missing; expected shape {spec.shape}"
+        f"{rules.spelled(name, version)}: is missing; expected shape {spec.shape}"
         for name, spec in specs.items()
         if name not in originals
     ]
