@@ -6,7 +6,7 @@ from swmjax.world.evaluation import Interrupted, evaluate
 from swmjax.world.problems import Problems, read_problems
 from swmjax.world.run_folder import RunFolder, create_run_folder, explicit_run_folder
 from swmjax.world.setup import Setup, set_up
-from swmjax.world.statistics import Latency, wilson_interval
+from swmjax.world.statistics import Latency, paired_interval, wilson_interval
 
 __all__ = [
     "EvalConfig",
@@ -22,6 +22,7 @@ __all__ = [
     "evaluate",
     "explicit_run_folder",
     "load_settings",
+    "paired_interval",
     "read_problems",
     "run_episodes",
     "set_up",

@@ -70,3 +70,50 @@ class Latency:
                 raise ValueError(f"latency {i} is {value} s, it must be finite and not negative")
         median, p95 = np.percentile(np.asarray(seconds, float), [50, 95]).tolist()
         return cls(median=median, p95=p95, n=len(seconds))
+
+
+def paired_interval(
+    successes: Sequence[Sequence[bool]], reference: Sequence[bool], confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Difference of two success rates on the same problems, and its interval over problems.
+
+    Pairing takes out how hard each problem is, which is most of the variance.
+
+    Args:
+        successes: One row a seed, one column a problem.
+        reference: What to compare with, one entry a problem.
+        confidence: How often such an interval holds the true difference, between 0 and 1 exclusive.
+
+    Returns:
+        Mean difference, lower and upper bound, each from -1 to 1; by Student's t over the problems' mean differences.
+
+    Raises:
+        ValueError: The numbers of problems differ, there are fewer than 2, or the confidence is out of range.
+    """
+    rows = np.asarray(successes, float)
+    other = np.asarray(reference, float)
+    if rows.ndim != 2 or rows.shape[0] < 1 or other.shape != (rows.shape[1],) or other.size < 2:
+        raise ValueError(
+            f"successes must be [seeds, problems] and reference [problems] with at least 2 problems, "
+            f"got {list(rows.shape)} and {list(other.shape)}"
+        )
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence is {confidence}, it must be between 0 and 1 exclusive")
+    differences = rows.mean(0) - other
+    mean = float(differences.mean())
+    error = float(differences.std(ddof=1)) / math.sqrt(other.size)
+    reach = _student_quantile((1.0 + confidence) / 2.0, other.size - 1) * error
+    return mean, max(mean - reach, -1.0), min(mean + reach, 1.0)
+
+
+def _student_quantile(probability: float, degrees: int) -> float:
+    """Quantile above the median of Student's t, by bisection on the regularised incomplete beta function."""
+    # jax.scipy works in single precision, which bounds the result to about six digits.
+    from jax.scipy.special import betainc
+
+    low, high = 0.0, 1e3
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        tail = 0.5 * float(betainc(degrees / 2.0, 0.5, degrees / (degrees + middle * middle)))
+        low, high = (middle, high) if tail > 1.0 - probability else (low, middle)
+    return (low + high) / 2.0

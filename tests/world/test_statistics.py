@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swmjax.world.statistics import Latency, wilson_interval
+from swmjax.world.statistics import Latency, paired_interval, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,20 @@ def test_latency_is_median_and_interpolated_p95():
 def test_impossible_latencies_are_refused(seconds, message):
     with pytest.raises(ValueError, match=message):
         Latency.of(seconds)
+
+
+def test_a_paired_interval_is_that_of_the_differences():
+    # Differences 0.5, 0, 0, -0.5, 1: mean 0.2, standard error 0.25495, t(0.975, 4) = 2.77645.
+    successes = [[True, True, False, False, True], [False, True, False, False, True]]
+    mean, low, high = paired_interval(successes, [False, True, False, True, False])
+    differences = np.mean(successes, axis=0) - [0, 1, 0, 1, 0]
+    error = differences.std(ddof=1) / np.sqrt(5)
+    assert mean == pytest.approx(differences.mean())
+    assert (low, high) == pytest.approx((mean - 2.776445 * error, min(mean + 2.776445 * error, 1.0)), rel=1e-4)
+    assert paired_interval([[True, False]], [True, False]) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("successes", "reference"), [([[True]], [True]), ([[True, False]], [True]), ([], [])])
+def test_a_paired_interval_needs_pairs(successes, reference):
+    with pytest.raises(ValueError, match="at least 2 problems"):
+        paired_interval(successes, reference)
