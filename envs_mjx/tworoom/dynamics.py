@@ -12,7 +12,8 @@ import chex
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from envs_mjx.tworoom.factors import BORDER, MAX_DOORS, SIZE, WALL_CENTER
+from envs_mjx.arena import BORDER, SIZE
+from envs_mjx.tworoom.factors import MAX_DOORS, WALL_CENTER
 
 _DOOR_MARGIN = 1.75
 _PUSH_BACK = 0.5

@@ -15,12 +15,12 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
+from envs_mjx.arena import SIZE, SUCCESS_DISTANCE, length, point
 from envs_mjx.core import Env, State
 from envs_mjx.tworoom import dynamics, expert
 from envs_mjx.tworoom.factors import (
     DEFAULT_VARIATIONS,
     MAX_DOORS,
-    SIZE,
     WALL_CENTER,
     clear_of_wall,
     fitting_doors,
@@ -28,7 +28,6 @@ from envs_mjx.tworoom.factors import (
 )
 from envs_mjx.tworoom.render import render_frame
 
-_SUCCESS_DISTANCE = 16.0
 _COLLISIONS = ("endpoint", "swept")
 
 
@@ -99,8 +98,8 @@ class TwoRoom(Env):
         if "target_state" in options and "goal_state" in options:
             raise ValueError("target_state and goal_state are two names of one option; give one of them")
         target = options.get("target_state", options.get("goal_state"))
-        agent = factors["agent.position"] if "state" not in options else _point(options["state"], "state")
-        goal = factors["target.position"] if target is None else _point(target, "target_state")
+        agent = factors["agent.position"] if "state" not in options else point(options["state"], "state")
+        goal = factors["target.position"] if target is None else point(target, "target_state")
         return self._observed(agent, goal, factors, key, jnp.zeros((), jnp.int32))
 
     def _advance(self, state: State, action: Float[Array, "2"]) -> State:
@@ -119,13 +118,13 @@ class TwoRoom(Env):
 
     def set_state(self, state: State, value: Float[Array, "2"]) -> State:
         """Put the agent at x, y, wherever that is."""
-        agent = _point(value, "state")
+        agent = point(value, "state")
         moved = self._observed(agent, state.goal, state.factors, state.key, state.step)
         return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
 
     def set_goal(self, state: State, goal: Float[Array, "2"]) -> State:
         """Put the target at x, y; the factor `target.position` stays (the reference changes it too)."""
-        goal = _point(goal, "goal_state")
+        goal = point(goal, "goal_state")
         moved = self._observed(state.physics, goal, state.factors, state.key, state.step)
         return moved.replace(info=state.info | moved.info)
 
@@ -135,7 +134,7 @@ class TwoRoom(Env):
 
     def distance(self, state: State) -> Float[Array, ""]:
         """Straight distance in px of the agent from the target, the test of success."""
-        return _length(state.physics - state.goal)
+        return length(state.physics - state.goal)
 
     def planning_cost(self, state: State) -> Float[Array, ""]:
         """Squared length of the way to the target, through the best door if it is in the other room, in units of 16 px.
@@ -144,11 +143,11 @@ class TwoRoom(Env):
         """
         agent, target, factors = state.physics, state.goal, state.factors
         doors = expert.door_centers(factors)
-        detours = _length(doors - agent[None, :]) + _length(doors - target[None, :])
+        detours = length(doors - agent[None, :]) + length(doors - target[None, :])
         detour = jnp.where(jnp.arange(MAX_DOORS) < factors["door.number"], detours, jnp.inf).min()
         straight = ((agent - target) ** 2).sum()
         squared = jnp.where(expert.other_room(agent, target, factors), detour**2, straight)
-        return squared / _SUCCESS_DISTANCE**2
+        return squared / SUCCESS_DISTANCE**2
 
     def weak_action(self, key: Key[Array, ""], state: State) -> Float[Array, "2"]:
         """An action of the policy that datasets are collected with, see `weak_action`."""
@@ -165,12 +164,12 @@ class TwoRoom(Env):
         """The state with everything that follows from the positions."""
         used = (jnp.arange(MAX_DOORS) < factors["door.number"])[:, None]
         doors = jnp.where(used, expert.door_centers(factors), 0.0)
-        distance = _length(agent - goal)
+        distance = length(agent - goal)
         return State(
             physics=agent,
             obs={"observation": jnp.concatenate([agent, goal, doors.reshape(-1)])},
             reward=jnp.zeros((), agent.dtype),
-            terminated=distance < _SUCCESS_DISTANCE,
+            terminated=distance < SUCCESS_DISTANCE,
             truncated=jnp.asarray(False),
             info={
                 "proprio": agent,
@@ -203,18 +202,3 @@ def _refuse_broken_constraints(factors: Mapping[str, Array], given: Mapping[str,
             f"door.size {np.asarray(factors['door.size']).tolist()}: none of the first door.number sizes is at least "
             f"1.1 times agent.radius ({float(factors['agent.radius'][0]):g} px)"
         )
-
-
-def _point(value: Any, name: str) -> Float[Array, "2"]:
-    """x, y as float32, in which the reference computes whatever the rest runs in."""
-    value = jnp.asarray(value, jnp.float32)
-    if value.shape != (2,):
-        raise ValueError(f"{name} must have 2 entries (x, y), got the shape {value.shape}")
-    return value
-
-
-def _length(vectors: Float[Array, "*batch 2"]) -> Float[Array, "*batch"]:
-    """Euclidean length with a gradient of 0 at 0, where the formula's is NaN."""
-    squares = (vectors**2).sum(-1)
-    positive = squares > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)

@@ -11,12 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
+from envs_mjx.arena import BORDER, SIZE
 from envs_mjx.spaces import Box, Dict, Discrete, MultiDiscrete, RGBBox
 
-SIZE = 224
-"""Side of the arena and of its picture, px."""
-BORDER = 14
-"""Distance of the outer walls' inner faces from the picture's edge, px."""
 WALL_CENTER = 112
 """Where the wall between the rooms lies along its axis, px."""
 MAX_DOORS = 3

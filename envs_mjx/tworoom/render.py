@@ -1,21 +1,13 @@
-"""Pixels of TwoRoom: flat walls and doors, and soft dots that the reference blends in float32 and truncates.
-
-Truncation makes the last bits visible: where a dot's colour adds up to 254.99998, the pixel is 254. So the arithmetic
-keeps the reference's order, and two of XLA's liberties are held back: a product and a sum in one rounding, and a
-multiplication by the reciprocal of a divisor that all pixels share. What stays is the last bit of `exp`, which differs
-between mathematical libraries: about 10 pixels of a frame are off by 1 level.
-"""
+"""Pixels of TwoRoom: flat walls and doors, and the soft dots of `envs_mjx.arena`."""
 
 from collections.abc import Mapping
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt8
 
-from envs_mjx.tworoom.factors import BORDER, MAX_DOORS, SIZE, WALL_CENTER
+from envs_mjx.arena import SIZE, border_mask, paint_layers, soft_dots
+from envs_mjx.tworoom.factors import MAX_DOORS, WALL_CENTER
 
-_LINE = 4
-_HUGE = 1e30
 _DOTS = ("target", "agent")
 
 
@@ -42,15 +34,7 @@ def render_frame(
     centers = jnp.stack([target, agent])
     radii, colors = (jnp.stack([factors[f"{name}.{of}"] for name in _DOTS]) for of in ("radius", "color"))
     shown = jnp.stack([marked, jnp.ones_like(marked)])
-
-    # In loops, because what they return lies in memory; XLA would compute everything anew for every colour.
-    dots = jax.lax.map(lambda dot: _dot(*dot), (centers, radii[:, 0]))
-
-    def paint(image: Array, layer: tuple[Array, Array, Array]) -> tuple[Array, None]:
-        dot, color, shown = layer
-        return jnp.where(shown, _blend(image, dot, color), image), None
-
-    return jax.lax.scan(paint, image, (dots, colors, shown))[0]
+    return paint_layers(image, soft_dots(centers, radii[:, 0]), colors, shown)
 
 
 def _masks(factors: Mapping[str, Array]) -> tuple[Bool[Array, "224 224"], Bool[Array, "224 224"]]:
@@ -64,34 +48,4 @@ def _masks(factors: Mapping[str, Array]) -> tuple[Bool[Array, "224 224"], Bool[A
     vertical = factors["wall.axis"] == 1
     central = jnp.where(vertical, stripe[None, :], stripe[:, None])
     open_ = jnp.where(vertical, span[:, None], span[None, :])
-    line = ((pixel >= BORDER - _LINE) & (pixel < BORDER)) | ((pixel >= SIZE - BORDER) & (pixel < SIZE - BORDER + _LINE))
-    border = line[None, :] | line[:, None]
-    return (central & ~open_) | border, central & open_
-
-
-def _dot(center: Float[Array, "2"], radius: Float[Array, ""]) -> Float[Array, "224 224"]:
-    """Opacity of a Gaussian dot whose standard deviation is its radius, 1 at its brightest pixel."""
-    pixel = jnp.arange(SIZE, dtype=center.dtype)
-    dx, dy = pixel - center[0][None], pixel - center[1][None]
-    squares = _rounded(dx * dx)[None, :] + _rounded(dy * dy)[:, None]
-    dot = jnp.exp(_quotient(-squares, 2.0 * radius * radius))
-    brightest = dot.max()
-    return jnp.where(brightest > 0, _quotient(dot, brightest), dot)
-
-
-def _blend(
-    image: UInt8[Array, "224 224 3"], opacity: Float[Array, "224 224"], color: UInt8[Array, "3"]
-) -> UInt8[Array, "224 224 3"]:
-    opacity = jnp.clip(opacity, 0.0, 1.0)[..., None]
-    below, above = image.astype(opacity.dtype), color.astype(opacity.dtype)[None, None]
-    return (_rounded(below * (1.0 - opacity)) + _rounded(above * opacity)).astype(jnp.uint8)
-
-
-def _rounded(product: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The same product; a minimum between product and sum keeps XLA from rounding them as one operation."""
-    return jnp.minimum(product, _HUGE)
-
-
-def _quotient(values: Float[Array, "224 224"], divisor: Float[Array, ""]) -> Float[Array, "224 224"]:
-    """Values over a positive divisor; one that looks different at every pixel is not turned into a reciprocal."""
-    return values / jnp.maximum(divisor, -jnp.abs(values))
+    return (central & ~open_) | border_mask(), central & open_

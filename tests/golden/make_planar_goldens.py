@@ -1,0 +1,69 @@
+"""Record small environments of the reference: `piecewise.npz`, `point_maze.npz` and `image_positioning.npz`.
+
+Run with a Python that has the released reference (stable-worldmodel 0.1.1, torch, pygame, Pillow) and matplotlib 3.10:
+`SDL_VIDEODRIVER=dummy python tests/golden/make_planar_goldens.py`.
+"""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import gymnasium
+import numpy as np
+from stable_worldmodel.envs.piecewise.expert_policy import ExpertPolicy
+from stable_worldmodel.envs.piecewise.piecewise_env import PiecewiseEnv
+
+FOLDER = Path(__file__).parent
+
+
+def values_of(space: gymnasium.Space) -> dict[str, np.ndarray]:
+    """Current factors by dotted name."""
+    values = {}
+    for name in space.names():
+        node = space
+        for part in name.split("."):
+            node = node[part]
+        values[name] = np.asarray(node.value)
+    return values
+
+
+def stacked(episodes: list[dict]) -> dict[str, np.ndarray]:
+    return {name: np.stack([episode[name] for episode in episodes]) for name in episodes[0]}
+
+
+def piecewise(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """8 episodes of 40 steps on a 3 x 3 grid, half of them by the expert, with the first and last frames of all."""
+    env = PiecewiseEnv(grid_n=3)
+    episodes = []
+    for episode in range(8):
+        env.reset(seed=episode, options={"variation": ["all"]})
+        shown = {
+            f"rendering.{name}": int(episode >> bit & 1)
+            for bit, name in enumerate(("render_target", "render_zones", "render_bias_field"))
+        }
+        if episode == 6:
+            # No bias draws a dot; a small one, an arrow without a shaft.
+            shown |= {"zones.bias_1": np.zeros(2, np.float32), "zones.bias_2": np.float32([0.7, -0.4])}
+        env.variation_space.set_value(shown)
+        factors = values_of(env.variation_space)
+        frames, info = [env.render()], env._get_info()
+        expert = ExpertPolicy()
+        expert.set_env(env)
+        states, actions, ended = [info["state"].copy()], [], []
+        for _ in range(40):
+            action = rng.uniform(-1.2, 1.2, 2).astype(np.float32) if episode % 2 else expert.get_action(info)
+            _, _, terminated, _, info = env.step(action)
+            states.append(info["state"].copy())
+            actions.append(action)
+            ended.append(terminated)
+        frames.append(env.render())
+        recorded = {"state": states, "action": actions, "terminated": ended, "frames": frames}
+        recorded["goal_state"] = info["goal_state"]
+        episodes.append(recorded | {f"factor/{name}": value for name, value in factors.items()})
+    return stacked(episodes)
+
+
+if __name__ == "__main__":
+    np.savez_compressed(FOLDER / "piecewise.npz", **piecewise(np.random.default_rng(0)))
