@@ -3,6 +3,7 @@
 from swmjax.models.layers import EmbedderConfig, MLPConfig
 from swmjax.models.lewm import LeWM, LeWMConfig
 from swmjax.models.oracle import OracleModel
+from swmjax.models.pldm import PLDM, PLDMConfig
 from swmjax.models.predictor import PredictorConfig
 from swmjax.models.protocol import WorldModel
 from swmjax.models.vit import ViT, ViTConfig
@@ -13,6 +14,8 @@ __all__ = [
     "LeWMConfig",
     "MLPConfig",
     "OracleModel",
+    "PLDM",
+    "PLDMConfig",
     "PredictorConfig",
     "ViT",
     "ViTConfig",

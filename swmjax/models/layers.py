@@ -92,17 +92,44 @@ class MLPConfig:
             raise ValueError(f"MLPConfig.norm must be 'batch', 'layer' or None, got {self.norm!r}")
 
 
+class BatchNorm(nnx.BatchNorm):
+    """Batch norm as torch computes it: the running variance is that of the sample (divided by n - 1).
+
+    Uses running statistics until `train()` of the module that has it; then those of the batch, over all axes but the
+    last, and every call updates the running ones.
+    """
+
+    def __init__(self, features: int, *, rngs: nnx.Rngs):
+        super().__init__(features, use_running_average=True, momentum=0.9, epsilon=1e-5, rngs=rngs)
+
+    def __call__(  # type: ignore[override]
+        self, x: Float[Array, "*batch D"]
+    ) -> Float[Array, "*batch D"]:
+        if self.use_running_average:
+            return super().__call__(x)
+        count = x.size // x.shape[-1]
+        if count < 2:
+            raise ValueError(f"batch statistics need at least 2 rows, got an input of shape {x.shape}")
+        axes = tuple(range(x.ndim - 1))
+        mean = jnp.mean(x, axis=axes, keepdims=True)
+        var = jnp.mean(jnp.square(x - mean), axis=axes, keepdims=True)
+        for running, now in ((self.mean, mean), (self.var, var * (count / (count - 1)))):
+            old = running[...]
+            running[...] = jax.lax.stop_gradient(self.momentum * old + (1 - self.momentum) * now.reshape(old.shape))
+        lead = (1,) * (x.ndim - 1)
+        scale, bias = self.scale[...].reshape(*lead, -1), self.bias[...].reshape(*lead, -1)
+        return (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * scale) + bias
+
+
 class MLP(nnx.Module):
-    """Projector between latents. Batch norm uses its running statistics (evaluation mode).
+    """Projector between latents.
 
     Source: reference, `wm/lewm/module.py`.
     """
 
     def __init__(self, config: MLPConfig, *, rngs: nnx.Rngs):
         norms = {
-            "batch": lambda: nnx.BatchNorm(
-                config.hidden_dim, use_running_average=True, momentum=0.9, epsilon=1e-5, rngs=rngs
-            ),
+            "batch": lambda: BatchNorm(config.hidden_dim, rngs=rngs),
             "layer": lambda: layer_norm(config.hidden_dim, rngs=rngs),
             None: Identity,
         }
@@ -161,3 +188,27 @@ class Embedder(nnx.Module):
         for layer in self.embed:
             x = layer(x)
         return x
+
+
+@dataclass(frozen=True)
+class LinearEmbedderConfig:
+    """Sizes of the embedder of a vector source: `in_chans` entries (frameskip included for actions) to `emb_dim`."""
+
+    in_chans: int
+    emb_dim: int
+
+    def __post_init__(self) -> None:
+        check_positive("LinearEmbedderConfig", in_chans=self.in_chans, emb_dim=self.emb_dim)
+
+
+class LinearEmbedder(nnx.Module):
+    """A linear map of each vector (the reference's convolution over time has width 1).
+
+    Source: reference, `wm/prejepa/module.py`.
+    """
+
+    def __init__(self, config: LinearEmbedderConfig, *, rngs: nnx.Rngs):
+        self.patch_embed = linear(config.in_chans, config.emb_dim, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "*batch I"]) -> Float[Array, "*batch E"]:
+        return self.patch_embed(x)

@@ -34,13 +34,16 @@ class LeWMConfig:
         }
         for name, (found, wanted) in chain.items():
             if found is not None and found != wanted:
-                raise ValueError(f"LeWMConfig: {name} must be {wanted} to fit the part before it, got {found}")
+                raise ValueError(
+                    f"{type(self).__name__}: {name} must be {wanted} to fit the part before it, got {found}"
+                )
 
 
 class LeWM(nnx.Module):
     """Latent world model with a ViT encoder and an action-conditioned causal predictor.
 
-    Attribute names follow the reference's state dict. Always in evaluation mode: batch norm uses running statistics.
+    Attribute names follow the reference's state dict. Batch norm uses running statistics; after `train()` `encode` and
+    `predict` use those of the batch and update the running ones.
 
     Source: reference, `wm/lewm/lewm.py`.
     """

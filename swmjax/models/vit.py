@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from swmjax.models.attention import attend
 from swmjax.models.layers import Gelu, check_positive
+from swmjax.models.positions import resize_positions
 
 
 @dataclass(frozen=True)
@@ -51,32 +51,8 @@ class ViTConfig:
         return self.image_size // self.patch_size
 
 
-def bicubic_matrix(size: int, new_size: int) -> np.ndarray:
-    """The matrix that resizes one axis as torch does: bicubic, a = -0.75, half-pixel centres, no antialias.
-
-    Args:
-        size: Length of the axis before.
-        new_size: Length of the axis after.
-
-    Returns:
-        float64 array [new_size, size]; every row sums to 1.
-
-    Source: Keys 1981; torch.nn.functional.interpolate(mode="bicubic", align_corners=False).
-    """
-    a = -0.75
-    source = (np.arange(new_size) + 0.5) * (size / new_size) - 0.5
-    first = np.floor(source).astype(int)
-    matrix = np.zeros((new_size, size))
-    for tap in range(-1, 3):
-        distance = np.abs(source - (first + tap))
-        near = (a + 2) * distance**3 - (a + 3) * distance**2 + 1
-        far = a * (distance**3 - 5 * distance**2 + 8 * distance - 4)
-        weight = np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
-        np.add.at(matrix, (np.arange(new_size), np.clip(first + tap, 0, size - 1)), weight)
-    return matrix
-
-
-def _dense(in_features: int, out_features: int, rngs: nnx.Rngs) -> nnx.Linear:
+def dense(in_features: int, out_features: int, rngs: nnx.Rngs) -> nnx.Linear:
+    """A dense layer with the initial weights of transformers: normal, standard deviation 0.02."""
     return nnx.Linear(in_features, out_features, kernel_init=nnx.initializers.normal(0.02), rngs=rngs)
 
 
@@ -100,6 +76,11 @@ class PatchEmbeddings(nnx.Module):
         )
 
     def __call__(self, pixels: Float[Array, "M C H W"]) -> Float[Array, "M Gh Gw D"]:
+        channels, patch = self.projection.in_features, self.projection.kernel_size[0]
+        if pixels.shape[1] != channels or min(pixels.shape[2:]) < patch:
+            raise ValueError(
+                f"frames must have {channels} channels and sides of at least {patch} px, got shape {pixels.shape}"
+            )
         return self.projection(jnp.transpose(pixels, (0, 2, 3, 1)))
 
 
@@ -118,18 +99,7 @@ class Embeddings(nnx.Module):
 
     def positions(self, rows: int, columns: int) -> Float[Array, "1 P D"]:
         """Position embeddings for a frame of rows x columns patches, the class token's first."""
-        stored = self.position_embeddings[...]
-        grid = self.config.grid
-        if (rows, columns) == (grid, grid):
-            return stored
-        patches = stored[:, 1:].reshape(grid, grid, -1)
-        resized = jnp.einsum(
-            "yr,xc,rcd->yxd",
-            jnp.asarray(bicubic_matrix(grid, rows), stored.dtype),
-            jnp.asarray(bicubic_matrix(grid, columns), stored.dtype),
-            patches,
-        )
-        return jnp.concatenate([stored[:, :1], resized.reshape(1, rows * columns, -1)], axis=1)
+        return resize_positions(self.position_embeddings[...], self.config.grid, rows, columns)
 
     def __call__(self, pixels: Float[Array, "M C H W"]) -> Float[Array, "M P D"]:
         patches = self.patch_embeddings(pixels)
@@ -145,18 +115,17 @@ class SelfAttention(nnx.Module):
     def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs):
         self.heads = config.num_attention_heads
         width = config.hidden_size
-        self.q_proj = _dense(width, width, rngs)
-        self.k_proj = _dense(width, width, rngs)
-        self.v_proj = _dense(width, width, rngs)
-        self.o_proj = _dense(width, width, rngs)
+        self.q_proj = dense(width, width, rngs)
+        self.k_proj = dense(width, width, rngs)
+        self.v_proj = dense(width, width, rngs)
+        self.o_proj = dense(width, width, rngs)
 
     def __call__(self, queries: Float[Array, "M Q D"], context: Float[Array, "M P D"]) -> Float[Array, "M Q D"]:
         def split(x: Array) -> Array:
             return x.reshape(*x.shape[:2], self.heads, -1)
 
         q, k, v = split(self.q_proj(queries)), split(self.k_proj(context)), split(self.v_proj(context))
-        scores = jnp.einsum("mqhd,mphd->mhqp", q, k) * q.shape[-1] ** -0.5
-        mixed = jnp.einsum("mhqp,mphd->mqhd", jax.nn.softmax(scores, axis=-1), v)
+        mixed = attend(q, k, v)
         return self.o_proj(mixed.reshape(queries.shape))
 
 
@@ -164,9 +133,9 @@ class FeedForward(nnx.Module):
     """Linear, GELU, Linear."""
 
     def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs):
-        self.fc1 = _dense(config.hidden_size, config.intermediate_size, rngs)
+        self.fc1 = dense(config.hidden_size, config.intermediate_size, rngs)
         self.gelu = Gelu()
-        self.fc2 = _dense(config.intermediate_size, config.hidden_size, rngs)
+        self.fc2 = dense(config.intermediate_size, config.hidden_size, rngs)
 
     def __call__(self, x: Float[Array, "M P D"]) -> Float[Array, "M P D"]:
         return self.fc2(self.gelu(self.fc1(x)))

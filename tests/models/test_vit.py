@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from swmjax.models import ViT, ViTConfig
-from swmjax.models.vit import bicubic_matrix
+from swmjax.models.positions import bicubic_matrix
 
 
 def test_bicubic_weights_of_37_to_16():

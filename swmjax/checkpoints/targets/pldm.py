@@ -1,0 +1,26 @@
+"""PLDM in checkpoints."""
+
+from __future__ import annotations
+
+from swmjax.checkpoints.key_maps import KeyRules
+from swmjax.checkpoints.targets.family import Family
+from swmjax.checkpoints.targets.lewm import parts
+from swmjax.checkpoints.targets.node import Node
+from swmjax.models.pldm import PLDM, PLDMConfig
+
+
+def _pldm(node: Node) -> PLDMConfig:
+    module = "stable_worldmodel.wm.pldm.module"
+    return PLDMConfig(**parts(node, (module,), (f"{module}.Predictor",)))
+
+
+FAMILY = Family(
+    targets={
+        "stable_worldmodel.wm.pldm.pldm.PLDM": _pldm,
+        "stable_worldmodel.wm.pldm.PLDM": _pldm,
+        "stable_worldmodel.wm.PLDM": _pldm,
+    },
+    config=PLDMConfig,
+    model=PLDM,
+    rules=lambda _: KeyRules(vits=("encoder",)),
+)
