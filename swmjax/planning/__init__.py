@@ -16,6 +16,7 @@ from swmjax.planning.metrics import (
     NonFinite,
     VarNorm,
 )
+from swmjax.planning.mpc import PlanCarry, PlanConfig
 from swmjax.planning.objectives import (
     GoalMSE,
     LatentModel,
@@ -52,6 +53,8 @@ __all__ = [
     "NonFinite",
     "Objective",
     "Plan",
+    "PlanCarry",
+    "PlanConfig",
     "Problem",
     "SOLVERS",
     "Scorer",

@@ -83,7 +83,7 @@ def solve_batch(
     cost_fn: Callable[[Problem, Any], Float[Array, " N"]],
     problems: Problem,
     space: gymnasium.Space,
-    key: Key[Array, ""],
+    key: Key[Array, "*B"],
     horizon: int,
     warm_start: Any = None,
     problem_ids: Int[Array, " B"] | None = None,
@@ -102,10 +102,10 @@ def solve_batch(
         cost_fn: One problem and its candidates [N, H, A] to costs [N].
         problems: A pytree whose leaves have a leading axis of B problems.
         space: Action space of one planner step.
-        key: Typed key, shared by the batch.
+        key: Typed key, shared by the batch; or one key a problem, which is then used as it is.
         horizon: H, planner steps.
         warm_start: The first W <= H actions of every problem.
-        problem_ids: Non-negative identifiers; 0 to B - 1 if not given.
+        problem_ids: Non-negative identifiers; 0 to B - 1 if not given. Not with one key a problem.
         batch_size: Problems solved side by side, the rest after them: bounds the memory; all at once if not given.
         constraint_fn: One problem and its candidates to constraint values [N, C].
         mesh: Devices; its axis `problems` shares the problems among them, `candidates` every population.
@@ -122,14 +122,18 @@ def solve_batch(
         raise ValueError("problems must be a pytree of arrays with a leading axis of problems")
     sizes = {leaf.shape[0] for leaf in (*leaves, *jax.tree.leaves(warm_start))}
     sizes |= {problem_ids.shape[0]} if problem_ids is not None else set()
+    sizes |= set(key.shape)
     if len(sizes) != 1:
-        raise ValueError(f"problems, warm_start and problem_ids must agree in their leading axis, got {sorted(sizes)}")
-    if problem_ids is None:
-        problem_ids = jnp.arange(sizes.pop())
+        raise ValueError(
+            f"problems, warm_start, keys and problem_ids must agree in their leading axis, got {sorted(sizes)}"
+        )
+    (count,) = sizes
+    if key.ndim and problem_ids is not None:
+        raise ValueError("problem_ids cannot be combined with one key a problem")
+    keys = key if key.ndim else jax.vmap(partial(jax.random.fold_in, key))(_numbers(problem_ids, count))
     mesh = planning_mesh(mesh)
 
-    def solve_one(problem: Problem, problem_id: Array, warm_start: Any) -> Plan:
-        one_key = jax.random.fold_in(key, problem_id)
+    def solve_one(problem: Problem, one_key: Array, warm_start: Any) -> Plan:
         constraints = None if constraint_fn is None else partial(constraint_fn, problem)
         return solve(
             solver,
@@ -143,15 +147,15 @@ def solve_batch(
             **options,
         )
 
-    arguments = problems, problem_ids, warm_start
+    arguments = problems, keys, warm_start
     axis = None
     if mesh is not None and PROBLEMS in mesh.axis_names:
         if batch_size is not None:
             raise ValueError("batch_size cannot be combined with a mesh that shares the problems among devices")
-        if problem_ids.shape[0] % mesh.shape[PROBLEMS]:
+        if count % mesh.shape[PROBLEMS]:
             raise ValueError(
                 f"the number of problems must be a multiple of the {mesh.shape[PROBLEMS]} devices that share them, "
-                f"got {problem_ids.shape[0]}"
+                f"got {count}"
             )
         sharding = NamedSharding(mesh, PartitionSpec(PROBLEMS))
         arguments = jax.lax.with_sharding_constraint(arguments, sharding)
@@ -160,3 +164,7 @@ def solve_batch(
         return jax.vmap(solve_one, spmd_axis_name=axis)(*arguments)
     check_integer("batch_size", batch_size, 1)
     return jax.lax.map(lambda one: solve_one(*one), arguments, batch_size=batch_size)
+
+
+def _numbers(problem_ids: Int[Array, " B"] | None, count: int) -> Int[Array, " B"]:
+    return jnp.arange(count) if problem_ids is None else problem_ids

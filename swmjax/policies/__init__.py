@@ -1,6 +1,7 @@
 """Policies: pure functions from states to actions, with a carry for what they remember."""
 
-from swmjax.policies.planning import PlanCarry, PlanConfig, PlanningPolicy, PlanningTask
+from swmjax.planning import PlanCarry, PlanConfig
+from swmjax.policies.planning import PlanningPolicy, PlanningTask
 from swmjax.policies.shooting import ActionScaler, LatentShooting, OracleShooting
 
 __all__ = [

@@ -1,65 +1,25 @@
-"""Receding-horizon planning: plan, execute the first part of the plan, plan again from where that led."""
+"""Model-predictive control with any solver, for a batch of episodes."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import chex
+import gymnasium
 import jax
 import jax.numpy as jnp
-from gymnasium.spaces import Box
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from swmjax.planning import Plan, Solver, action_size, block_space, solve_batch
-
-
-@dataclass(frozen=True)
-class PlanConfig:
-    """How plans are made and used; horizons count planner steps of `action_block` environment steps.
-
-    Args:
-        horizon: Planner steps per plan.
-        receding_horizon: Planner steps that are executed before the next plan, at most `horizon`.
-        action_block: Environment actions per planner step.
-        warm_start: Start each plan from the rest of the one before.
-
-    Raises:
-        ValueError: A number is not a positive integer, or `receding_horizon` is above `horizon`.
-
-    Source: reference, `policy.py` (`PlanConfig`).
-    """
-
-    horizon: int = 5
-    receding_horizon: int = 5
-    action_block: int = 5
-    warm_start: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("horizon", "receding_horizon", "action_block"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"plan.{name} must be a positive integer, got {value!r}")
-        if self.receding_horizon > self.horizon:
-            raise ValueError(
-                f"plan.receding_horizon ({self.receding_horizon}) must not be above plan.horizon ({self.horizon})"
-            )
-        if not isinstance(self.warm_start, bool):
-            raise ValueError(f"plan.warm_start must be true or false, got {self.warm_start!r}")
-
-    @property
-    def steps_per_plan(self) -> int:
-        """Environment steps between two plans."""
-        return self.receding_horizon * self.action_block
+from swmjax.planning import Plan, PlanCarry, PlanConfig, Solver, block_space, mpc, solve_batch
 
 
 @runtime_checkable
 class PlanningTask(Protocol):
     """What a policy plans with: how environment states become problems, and what candidates cost.
 
-    `goals` and `problems` work on a batch of B; `cost` on one problem and its candidates.
+    `goals`, `observe` and `problems` work on a batch of B; `cost` on one problem and its candidates.
     """
 
     @property
-    def space(self) -> Box:
+    def space(self) -> gymnasium.Space:
         """Space of one planner action before blocking, in the units that the solver works in."""
 
     @property
@@ -69,38 +29,28 @@ class PlanningTask(Protocol):
     def goals(self, states: Any) -> Any:
         """What to remember of B goal states for the whole episode."""
 
-    def problems(self, states: Any, goals: Any) -> Any:
-        """Planning problems of B current states; a pytree with a leading axis of B."""
+    def observe(self, states: Any) -> Any:
+        """What problems are made of: a pytree with a leading axis of B."""
+
+    def problems(self, observations: Any, actions: Shaped[Array, "B Th A"], goals: Any) -> Any:
+        """Planning problems, a pytree with a leading axis of B.
+
+        Args:
+            observations: Th + 1 observations of each row, with leaves [B, Th + 1, ...], the current one last.
+            actions: The planner actions between them.
+            goals: What `goals` gave.
+        """
 
     def cost(self, problem: Any, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
         """Costs of N candidates of one problem."""
 
-    def to_env(self, actions: Float[Array, "*batch a"]) -> Float[Array, "*batch a"]:
+    def to_env(self, actions: Shaped[Array, "*batch a"]) -> Shaped[Array, "*batch a"]:
         """Environment actions of planned ones."""
-
-
-@chex.dataclass(frozen=True)
-class PlanCarry:
-    """What the policy remembers between steps, for B episodes in lockstep.
-
-    Attributes:
-        step: Environment steps so far.
-        queue: Planned environment actions since the last plan.
-        rest: The planner steps of the last plan that will not be executed.
-        seeds: Number of each episode; its plans draw from it alone.
-        goals: What the task remembers of the goals.
-    """
-
-    step: Int[Array, ""]
-    queue: Float[Array, "B S a"]
-    rest: Float[Array, "B R A"]
-    seeds: Int[Array, " B"]
-    goals: Any
 
 
 @dataclass(frozen=True)
 class PlanningPolicy:
-    """Model-predictive control with any solver and any task, for a batch of episodes that run in lockstep.
+    """Model-predictive control with any solver and any task.
 
     Args:
         solver: Solver of the planning problems.
@@ -119,62 +69,66 @@ class PlanningPolicy:
             seeds: Non-negative number of each episode.
             goal_states: Environment states that show the goals, batched.
         """
-        space = block_space(self.task.space, self.config.action_block)
-        batch, size = seeds.shape[0], action_size(space)
-        action_dim = size // self.config.action_block
-        return PlanCarry(
-            step=jnp.zeros((), jnp.int32),
-            queue=jnp.zeros((batch, self.config.steps_per_plan, action_dim), jnp.float32),
-            rest=jnp.zeros((batch, self.config.horizon - self.config.receding_horizon, size), jnp.float32),
-            seeds=seeds,
-            goals=self.task.goals(goal_states),
-        )
+        observations = None
+        if self.config.history_len > 1:
+            observations = jax.eval_shape(self.task.observe, goal_states)
+        return mpc.start(self.config, self.task.space, seeds, observations, self.task.goals(goal_states))
 
-    def plan(self, carry: PlanCarry, states: Any) -> Plan:
+    def plan(self, carry: PlanCarry, states: Any, length: int = 1) -> Plan:
         """Plan for every episode.
 
         Args:
-            carry: Memory.
+            carry: Memory; a history that already holds the current observation.
             states: Current environment states, batched.
+            length: Observations that plans start from, 1 to `history_len`.
 
         Returns:
             Plans in the task's units.
         """
         space = block_space(self.task.space, self.config.action_block)
-        number = carry.step // self.config.steps_per_plan
-        key = jax.random.fold_in(jax.random.key(0), number)
-        warm = carry.rest if self.config.warm_start and carry.rest.shape[1] else None
-        problems = self.task.problems(states, carry.goals)
+
+        def one_key(number: Array, seed: Array) -> Array:
+            return jax.random.fold_in(jax.random.fold_in(jax.random.key(0), number), seed)
+
+        if carry.history is None:
+            observations = jax.tree.map(lambda leaf: leaf[:, None], self.task.observe(states))
+            actions = jnp.zeros((carry.seeds.shape[0], 0, carry.rest.shape[-1]), carry.rest.dtype)
+        else:
+            observations, actions = mpc.context(self.config, carry.history, length)
         return solve_batch(
             self.solver,
             self.task.cost,
-            problems,
+            self.task.problems(observations, actions, carry.goals),
             space,
-            key,
+            jax.vmap(one_key)(carry.plans, carry.seeds),
             self.config.horizon,
-            warm,
-            carry.seeds,
-            self.task.problems_at_once,
+            carry.rest if self.config.warm_start and carry.rest.shape[1] else None,
+            batch_size=self.task.problems_at_once,
         )
 
-    def act(self, carry: PlanCarry, states: Any) -> tuple[Float[Array, "B a"], PlanCarry]:
-        """The next environment action of every episode; plans when the last plan is used up.
+    def act(
+        self, carry: PlanCarry, states: Any, alive: Bool[Array, " B"] | None = None
+    ) -> tuple[Shaped[Array, "B a"], PlanCarry]:
+        """The next environment action of every episode; plans where the last plan is used up.
 
         Args:
             carry: Memory.
             states: Current environment states, batched.
+            alive: Episodes that go on; the others never plan. All if not given.
 
         Returns:
             Actions, and the memory after.
         """
-        position = carry.step % self.config.steps_per_plan
+        if carry.history is not None:
+            carry = mpc.remember(self.config, carry, self.task.observe(states))
+        actions, carry = mpc.act(self.config, carry, lambda length: self.plan(carry, states, length), alive)
+        return self.task.to_env(actions), carry
 
-        def replan() -> tuple[Array, Array]:
-            actions = self.plan(carry, states).actions
-            now, rest = actions[:, : self.config.receding_horizon], actions[:, self.config.receding_horizon :]
-            queue = self.task.to_env(now.reshape(carry.queue.shape))
-            return queue.astype(carry.queue.dtype), rest.astype(carry.rest.dtype)
+    def flush(self, carry: PlanCarry, rows: Bool[Array, " B"]) -> PlanCarry:
+        """Forget plan and history of episodes that were reset.
 
-        queue, rest = jax.lax.cond(position == 0, replan, lambda: (carry.queue, carry.rest))
-        action = jax.lax.dynamic_index_in_dim(queue, position, axis=1, keepdims=False)
-        return action, carry.replace(step=carry.step + 1, queue=queue, rest=rest)
+        Args:
+            carry: Memory.
+            rows: Which episodes.
+        """
+        return mpc.flush(self.config, carry, rows)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium.spaces import Box
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Shaped, UInt8
 
 from swmjax.models import OracleModel
 from swmjax.planning import GoalMSE, LatentModel, LatentProblem, Objective, latent_cost
@@ -38,9 +38,13 @@ class OracleShooting:
     def goals(self, states: Any) -> None:
         """Nothing: every state knows its goal."""
 
-    def problems(self, states: Any, goals: None) -> Any:
+    def observe(self, states: Any) -> Any:
         """The states themselves."""
         return states
+
+    def problems(self, observations: Any, actions: Shaped[Array, "B Th A"], goals: None) -> Any:
+        """The current states: physics needs no history."""
+        return jax.tree.map(lambda leaf: leaf[:, -1], observations)
 
     def cost(self, problem: Any, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
         """Cost of the state that each candidate leads to."""
@@ -97,7 +101,6 @@ class LatentShooting:
         frames: Frames [B, H, W, 3] of a batch of states, in the size that the model takes.
         env_space: The environment's action space.
         scaler: Action statistics of the model's training data.
-        action_block: Environment actions per planner step.
         problems_at_once: Frames encoded and problems solved side by side. With 1 the result of a problem is the same
             to the bit whatever the batch; more are faster on an accelerator, and equal to float tolerance, since the
             rounding of a matrix product depends on its size.
@@ -108,7 +111,6 @@ class LatentShooting:
     frames: Callable[[Any], UInt8[Array, "B H W 3"]]
     env_space: Box
     scaler: ActionScaler
-    action_block: int
     problems_at_once: int | None = 1
     objective: Objective = field(default_factory=GoalMSE)
 
@@ -119,14 +121,17 @@ class LatentShooting:
 
     def goals(self, states: Any) -> Any:
         """Latents [B, 1, D] of the goal frames, encoded once an episode."""
-        return self._encoded(states)
+        return self._encoded(self.frames(states)[:, None])
 
-    def problems(self, states: Any, goals: Any) -> LatentProblem:
-        """Latents of the current frames beside those of the goals."""
-        latents = self._encoded(states)
-        action_size = self.env_space.shape[0] * self.action_block
-        history = jnp.zeros((latents.shape[0], 0, action_size), latents.dtype)
-        return LatentProblem(latents=latents, action_history=history, goal=goals)
+    def observe(self, states: Any) -> UInt8[Array, "B H W 3"]:
+        """Frames of the states."""
+        return self.frames(states)
+
+    def problems(
+        self, observations: UInt8[Array, "B T H W 3"], actions: Float[Array, "B Th A"], goals: Any
+    ) -> LatentProblem:
+        """Latents of the past and current frames beside those of the goals."""
+        return LatentProblem(latents=self._encoded(observations), action_history=actions, goal=goals)
 
     def cost(self, problem: LatentProblem, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
         """Cost of each candidate's last predicted latent."""
@@ -136,15 +141,15 @@ class LatentShooting:
         """Undo the standardisation."""
         return self.scaler.to_env(actions)
 
-    def _encoded(self, states: Any) -> Any:
-        frames = normalised(self.frames(states))
+    def _encoded(self, frames: UInt8[Array, "B T H W 3"]) -> Any:
+        frames = normalised(frames)
         if self.problems_at_once is None:
             return self.model.encode(frames)
         return jax.lax.map(lambda one: self.model.encode(one[None])[0], frames, batch_size=self.problems_at_once)
 
 
-def normalised(frames: UInt8[Array, "B H W 3"]) -> Float[Array, "B 1 3 H W"]:
-    """ImageNet-normalised frames with an axis of one time step, channels first."""
+def normalised(frames: UInt8[Array, "B T H W 3"]) -> Float[Array, "B T 3 H W"]:
+    """ImageNet-normalised frames, channels first."""
     scaled = frames.astype(jnp.float32) / 255.0
-    mean, std = (jnp.asarray(v)[None, None, None, :] for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return jnp.moveaxis((scaled - mean) / std, -1, 1)[:, None]
+    mean, std = (jnp.asarray(v)[None, None, None, None, :] for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return jnp.moveaxis((scaled - mean) / std, -1, 2)

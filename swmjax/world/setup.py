@@ -74,8 +74,7 @@ def set_up(config: EvalConfig) -> Setup:
         return jax.vmap(lambda state: resize_antialiased(env.render(state), size, size))(states)
 
     def policy(weights: Any) -> PlanningPolicy:
-        block, at_once = config.plan.action_block, config.problems_at_once
-        task = LatentShooting(nnx.merge(graph, weights), frames, space, scaler, block, at_once)
+        task = LatentShooting(nnx.merge(graph, weights), frames, space, scaler, config.problems_at_once)
         return PlanningPolicy(solver, task, config.plan)
 
     return Setup(env=env, weights=weights, policy=policy, notes=(note,) if note else (), problems=problems)

@@ -28,9 +28,12 @@ class NumberTask:
     def goals(self, states):
         return 10.0 * states
 
-    def problems(self, states, goals):
-        jax.debug.callback(lambda state: self.seen.append(float(state)), states[0])
-        return states - goals
+    def observe(self, states):
+        return states
+
+    def problems(self, observations, actions, goals):
+        jax.debug.callback(lambda state: self.seen.append(float(state)), observations[0, -1])
+        return observations[:, -1] - goals
 
     def cost(self, problem, actions):
         return problem + 0.0 * actions[:, 0, 0]
@@ -114,7 +117,7 @@ def test_queue_and_warm_start(horizon, receding, block, warm_start):
             rest = plan[:, receding:]
         np.testing.assert_array_equal(actions[step], queue[:, step % between])
         np.testing.assert_array_equal(carries[step].rest, rest)
-        assert int(carries[step].step) == step + 1
+        np.testing.assert_array_equal(carries[step].plans, step // between + 1)
 
 
 def test_plans_draw_from_seed_and_plan_number_alone():
@@ -136,8 +139,8 @@ def test_plans_draw_from_seed_and_plan_number_alone():
 class ReachTask(NumberTask):
     """Candidates should add up to what is missing."""
 
-    def problems(self, states, goals):
-        return goals - states
+    def problems(self, observations, actions, goals):
+        return goals - observations[:, -1]
 
     def cost(self, problem, actions):
         return jnp.square(actions.sum(axis=(1, 2)) - problem)
@@ -187,6 +190,8 @@ def test_memory_keeps_its_structure():
         ({"action_block": "5"}, "plan.action_block must be a positive integer, got '5'"),
         ({"receding_horizon": -1}, "plan.receding_horizon must be a positive integer, got -1"),
         ({"horizon": 3, "receding_horizon": 4}, r"plan.receding_horizon \(4\) must not be above plan.horizon \(3\)"),
+        ({"history_len": 0}, "plan.history_len must be a positive integer, got 0"),
+        ({"history_max_len": -1}, "plan.history_max_len must be a positive integer, got -1"),
         ({"warm_start": 1}, "plan.warm_start must be true or false, got 1"),
     ],
 )

@@ -69,7 +69,7 @@ def test_statistics_of_another_action_space():
 
 def test_normalised_frames_by_hand():
     frames = np.random.default_rng(0).integers(0, 256, (2, 3, 5, 3), np.uint8)
-    found = normalised(jnp.asarray(frames))
+    found = normalised(jnp.asarray(frames)[:, None])
     assert (found.shape, found.dtype) == ((2, 1, 3, 3, 5), jnp.float32)
     for channel, (mean, std) in enumerate(((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))):
         expected = (frames[..., channel] / 255.0 - mean) / std
@@ -100,16 +100,16 @@ def frames(states: Any) -> jax.Array:
 @pytest.mark.parametrize(("at_once", "encoded"), [(1, 1), (None, 2)])
 def test_latent_shooting_encodes_and_scores(at_once, encoded):
     model = MeanModel()
-    task = LatentShooting(model, frames, BOX, SCALER, 2, at_once, GoalMSE())
+    task = LatentShooting(model, frames, BOX, SCALER, at_once, GoalMSE())
     assert isinstance(task, PlanningTask)
     np.testing.assert_allclose(task.space.low, SCALER.space(BOX).low)
     states, goal_states = jnp.asarray([10.0, 20.0]), jnp.asarray([30.0, 40.0])
     goals = task.goals(goal_states)
-    problems = task.problems(states, goals)
+    problems = task.problems(task.observe(states)[:, None], jnp.zeros((2, 0, 4)), goals)
     assert set(model.encoded) == {(encoded, 1, 3, 2, 4)}
     assert problems.action_history.shape == (2, 0, 4)
     np.testing.assert_array_equal(problems.goal, goals)
-    np.testing.assert_allclose(problems.latents, normalised(frames(states)).mean(axis=(3, 4)), rtol=1e-6)
+    np.testing.assert_allclose(problems.latents, normalised(frames(states)[:, None]).mean(axis=(3, 4)), rtol=1e-6)
 
     one = jax.tree.map(lambda leaf: leaf[1], problems)
     actions = jnp.asarray(np.random.default_rng(1).normal(size=(5, 3, 4)), jnp.float32)
@@ -125,7 +125,9 @@ def test_oracle_shooting_steps_the_environment():
     state = env.set_goal(env.reset(jax.random.key(0)), jnp.asarray([2.0]))
     states = jax.tree.map(lambda leaf: leaf[None], state)
     assert task.goals(states) is None
-    assert task.problems(states, None) is states
+    history = jax.tree.map(lambda leaf: jnp.stack([leaf * 0, leaf], axis=1), {"x": states.physics})
+    np.testing.assert_array_equal(task.problems(history, jnp.zeros((1, 1, 1)), None)["x"], states.physics)
+    assert task.observe(states) is states
     actions = jnp.asarray([[[1.0, -1.0], [0.5, 0.5]], [[0.0, 0.0], [0.0, 1.0]]])
     expected = np.square(float(state.physics[0]) + 0.5 * np.array([1.0, 1.0]) - 2.0)
     np.testing.assert_allclose(task.cost(state, actions), expected, rtol=1e-6)
