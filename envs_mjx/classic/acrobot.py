@@ -15,11 +15,15 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from envs_mjx.classic import gfx
 from envs_mjx.classic.base import ControlEnv, ControlPhysics, Physical
+from envs_mjx.classic.disc import draw_disc
 
 _STEP = 0.2
 _GRAVITY = 9.8
 _MAX_SPEEDS = (4 * math.pi, 9 * math.pi)
 _LINK, _JOINT = (0, 204, 204), (204, 204, 0)
+# Sizes in px at the factors' bounds: the longest link beside the shortest, and the joint between the shortest ones.
+_LINK_EXTENT = 192
+_MAX_JOINT = 20
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,29 @@ class AcrobotControl(ControlEnv):
         return ControlPhysics(vector=vector, memory=physics.memory), reward
 
     def _draw(self, physics: ControlPhysics, factors: Physical) -> UInt32[Array, "500 500"]:
-        raise NotImplementedError
+        angle1, angle2 = physics.vector[0], physics.vector[1]
+        length1, length2 = factors["link_length_1"], factors["link_length_2"]
+        scale = 500 / ((length1 + length2 + 0.2) * 2)
+        middle = jnp.full((), 250.0, scale.dtype)
+
+        picture = gfx.blank(500, 500)
+        y, left, right = gfx.to_pixels(jnp.stack([scale, -2.2 * scale, 2.2 * scale]) + middle)
+        row, column = jnp.arange(500)[:, None], jnp.arange(500)[None, :]
+        line = (row == y) & (column >= left) & (column <= right)
+        picture = jnp.where(line, gfx.packed(gfx.BLACK), picture)
+
+        elbow = jnp.stack([length1 * jnp.sin(angle1), -length1 * jnp.cos(angle1)]) * scale
+        radius = gfx.to_pixels(0.1 * scale)
+        for joint, angle, length in (
+            (jnp.zeros_like(elbow), angle1, length1),
+            (elbow, angle1 + angle2, length2),
+        ):
+            joint = joint + middle
+            link = gfx.rectangle(0.0, length * scale, 0.1 * scale, -0.1 * scale, scale.dtype)
+            link = gfx.rotated(link, angle - math.pi / 2) + joint[None]
+            picture = gfx.draw_polygon(picture, link, _LINK, (_LINK_EXTENT, _LINK_EXTENT))
+            picture = draw_disc(picture, gfx.to_pixels(joint), radius, _JOINT, _MAX_JOINT)
+        return picture
 
 
 def _rates(vector: Float[Array, "4"], torque: Float[Array, ""], factors: Physical) -> Float[Array, "4"]:

@@ -12,9 +12,14 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from envs_mjx.classic import gfx
 from envs_mjx.classic.base import ControlEnv, ControlPhysics, Physical
+from envs_mjx.classic.disc import draw_disc
 
 _MAX_POSITION = 2.4
 _MAX_ANGLE = 12 * 2 * math.pi / 360
+_POLE, _AXLE = (202, 152, 101), (129, 132, 203)
+# Sizes in px.
+_CART_WIDTH, _CART_HEIGHT, _CART_Y = 50, 30, 100
+_POLE_WIDTH = 10
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,8 @@ class CartPoleControl(ControlEnv):
     visual = (
         ("bg", 0.6, 1.0, gfx.WHITE),
         ("cart", 0.0, 0.4, gfx.BLACK),
-        ("pole", 0.0, 1.0, (202, 152, 101)),
-        ("axle", 0.0, 1.0, (129, 132, 203)),
+        ("pole", 0.0, 1.0, _POLE),
+        ("axle", 0.0, 1.0, _AXLE),
     )
     swap_order = ("bg", "cart", "pole", "axle")
 
@@ -84,4 +89,17 @@ class CartPoleControl(ControlEnv):
         return ControlPhysics(vector=vector, memory=memory), reward
 
     def _draw(self, physics: ControlPhysics, factors: Physical) -> UInt32[Array, "400 600"]:
-        raise NotImplementedError
+        scale = 600 / (2 * _MAX_POSITION)
+        x = physics.vector[0] * scale + 300
+        axle = jnp.stack([x, jnp.full((), _CART_Y + _CART_HEIGHT / 4, x.dtype)])
+        picture = gfx.blank(400, 600)
+        cart = gfx.rectangle(-_CART_WIDTH / 2, _CART_WIDTH / 2, _CART_HEIGHT / 2, -_CART_HEIGHT / 2, x.dtype)
+        cart = cart + jnp.stack([x, jnp.full((), _CART_Y, x.dtype)])[None]
+        picture = gfx.draw_polygon(picture, cart, gfx.BLACK, (32, 52))
+        half = _POLE_WIDTH / 2
+        pole = gfx.rectangle(-half, half, scale * 2 * factors["length"] - half, -half, x.dtype)
+        pole = gfx.rotated(pole, -physics.vector[2]) + axle[None]
+        # The longest pole of the factors, standing or lying, and a little more.
+        picture = gfx.draw_polygon(picture, pole, _POLE, (192, 192))
+        picture = draw_disc(picture, gfx.to_pixels(axle), int(half), _AXLE, int(half))
+        return picture.at[_CART_Y].set(gfx.packed(gfx.BLACK))

@@ -3,6 +3,7 @@
 Source: reference: envs/gymnasium_control/mountain_car.py; Gymnasium: classic_control/mountain_car.py.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,9 +15,15 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from envs_mjx.classic import gfx
 from envs_mjx.classic.base import ControlEnv, ControlPhysics, Physical
+from envs_mjx.classic.disc import draw_disc
+from envs_mjx.classic.track import height, track_picture
 
 MIN_POSITION, MAX_POSITION = -1.2, 0.6
 MAX_SPEED = 0.07
+_WHEEL, _FLAG = (128, 128, 128), (204, 204, 0)
+# Sizes in px, and px per unit of length.
+_CAR_WIDTH, _CAR_HEIGHT, _CLEARANCE, _WHEEL_RADIUS = 40, 20, 10, 8
+_SCALE = 600 / (MAX_POSITION - MIN_POSITION)
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,22 @@ class MountainCarBase(ControlEnv):
         return jnp.stack([position, jnp.zeros((), dtype)])
 
     def _draw(self, physics: ControlPhysics, factors: Physical) -> UInt32[Array, "400 600"]:
-        raise NotImplementedError
+        position = physics.vector[0]
+        tilt = jnp.cos(3 * position)
+        middle = jnp.stack([(position - MIN_POSITION) * _SCALE, _CLEARANCE + height(position, jnp) * _SCALE])
+
+        picture = jnp.asarray(track_picture(MIN_POSITION, MAX_POSITION, _SCALE))
+        car = gfx.rectangle(-_CAR_WIDTH / 2, _CAR_WIDTH / 2, _CAR_HEIGHT, 0.0, tilt.dtype)
+        picture = gfx.draw_polygon(picture, gfx.rotated(car, tilt) + middle[None], gfx.BLACK, (48, 48))
+        wheels = gfx.rotated([(_CAR_WIDTH / 4, 0.0), (-_CAR_WIDTH / 4, 0.0)], tilt) + middle[None]
+        for wheel in gfx.to_pixels(wheels):
+            picture = draw_disc(picture, wheel, _WHEEL_RADIUS, _WHEEL, _WHEEL_RADIUS)
+
+        x, foot = int((self.goal_position - MIN_POSITION) * _SCALE), int(height(self.goal_position, math) * _SCALE)
+        top = foot + 50
+        picture = picture.at[foot : top + 1, x].set(gfx.packed(gfx.BLACK))
+        flag = jnp.asarray([(x, top), (x, top - 10), (x + 25, top - 5)], tilt.dtype)
+        return gfx.draw_polygon(picture, flag, _FLAG, (16, 32))
 
 
 @dataclass(frozen=True)

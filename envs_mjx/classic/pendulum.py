@@ -15,7 +15,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt32
 
 from envs_mjx.classic import gfx
+from envs_mjx.classic.arrow import draw_arrow
 from envs_mjx.classic.base import ControlEnv, ControlPhysics, Physical
+from envs_mjx.classic.disc import draw_disc
 
 _MAX_SPEED = 8.0
 _MAX_TORQUE = 2.0
@@ -106,4 +108,14 @@ class PendulumControl(ControlEnv):
         return ControlPhysics(vector=vector, memory=torque.astype(dtype)), -cost
 
     def _draw(self, physics: ControlPhysics, factors: Physical) -> UInt32[Array, "500 500"]:
-        raise NotImplementedError
+        angle = physics.vector[0] + math.pi / 2
+        scale = 500 / 4.4
+        half, hub = int(0.1 * scale), int(0.05 * scale)
+        middle = jnp.full((2,), 250, jnp.int32)
+        rod = gfx.rectangle(0.0, scale, 0.1 * scale, -0.1 * scale, angle.dtype)
+        end = gfx.rotated([(scale, 0.0)], angle)[0] + 250
+        picture = gfx.draw_polygon(gfx.blank(500, 500), gfx.rotated(rod, angle) + 250, _ROD, (144, 144))
+        picture = draw_disc(picture, middle, half, _ROD, half)
+        picture = draw_disc(picture, gfx.to_pixels(end), half, _ROD, half)
+        picture = draw_arrow(picture, physics.memory, scale)
+        return draw_disc(picture, middle, hub, gfx.BLACK, hub)
