@@ -1,6 +1,15 @@
 """Planning as pure functions: solvers, objectives and the driver."""
 
 from swmjax.planning.cem import CEMSolver, CEMState
+from swmjax.planning.gradient import GradientSolver
+from swmjax.planning.latent_cost import (
+    LatentModel,
+    LatentProblem,
+    encode_problems,
+    latent_constraints,
+    latent_cost,
+    shooting_cost,
+)
 from swmjax.planning.memory import auto_chunk
 from swmjax.planning.metrics import (
     DEFAULT_METRICS,
@@ -18,13 +27,14 @@ from swmjax.planning.metrics import (
 )
 from swmjax.planning.mpc import PlanCarry, PlanConfig
 from swmjax.planning.objectives import (
+    ActionPenalty,
+    AtMost,
+    DiscountedReward,
+    GoalCosine,
+    GoalL1,
     GoalMSE,
-    LatentModel,
-    LatentProblem,
     Objective,
-    encode_problems,
-    latent_cost,
-    shooting_cost,
+    WeightedSum,
 )
 from swmjax.planning.registry import SOLVERS, make_solver
 from swmjax.planning.scoring import Scorer
@@ -33,6 +43,13 @@ from swmjax.planning.spaces import action_size, block_space, from_one_hot, nomin
 from swmjax.planning.types import ConstraintFn, CostFn, Plan, Problem, Solver, Status, StepRecord
 
 __all__ = [
+    "latent_constraints",
+    "WeightedSum",
+    "GoalL1",
+    "GoalCosine",
+    "DiscountedReward",
+    "AtMost",
+    "ActionPenalty",
     "ActionNorm",
     "BestCost",
     "CEMSolver",
@@ -45,6 +62,7 @@ __all__ = [
     "EliteSpread",
     "GoalMSE",
     "GradNorm",
+    "GradientSolver",
     "LatentModel",
     "LatentProblem",
     "MeanCost",

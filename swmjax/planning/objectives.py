@@ -1,137 +1,203 @@
-"""What a plan is for: objectives over rolled-out latents, and the cost functions that they make of a world model."""
+"""What a plan is for: objectives over rolled-out latents, goals and actions, and constraints made of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
-import chex
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from swmjax.planning.types import CostFn
-from swmjax.planning.validation import check_choice
+from swmjax.planning.validation import check_choice, check_nonnegative
 
-Objective = Callable[[Float[Array, "N T *D"], Float[Array, "Tg *D"]], Float[Array, " N"]]
-"""Latents of N rollouts and of the goal frames to costs."""
-
-
-@runtime_checkable
-class LatentModel(Protocol):
-    """The part of a world model that shooting needs (`swmjax.models.WorldModel` has it)."""
-
-    def encode(self, pixels: Any) -> Any: ...
-
-    def rollout(self, latents: Any, action_history: Any, actions: Any) -> Any: ...
+Objective = Callable[[Any, Any, Float[Array, "N H A"]], Float[Array, " N"]]
+"""Latents [N, T, *D] of N rollouts (context, then H predictions), latents [Tg, *D] of the goal frames, and the
+candidates, to costs. Latents may be pytrees."""
 
 
 @dataclass(frozen=True)
-class GoalMSE:
-    """Squared distance between the last predicted latent and that of the last goal frame.
+class _GoalDistance:
+    """What the distances of predicted latents from that of the last goal frame share.
 
     Args:
         reduction: 'sum' (LeWM) or 'mean' (DINO-WM) over the latent's entries.
+        steps: 'last' to look at the last prediction alone, 'all' to average over all H predictions.
+        source: Entry of a latent that is a dict; all entries are added up if None.
 
     Raises:
-        ValueError: Another reduction.
-
-    Source: reference, `planning/objectives`.
+        ValueError: Another word.
     """
 
     reduction: Literal["sum", "mean"] = "sum"
+    steps: Literal["last", "all"] = "last"
+    source: str | None = None
 
     def __post_init__(self) -> None:
-        check_choice("GoalMSE.reduction", self.reduction, ("sum", "mean"))
+        check_choice(f"{type(self).__name__}.reduction", self.reduction, ("sum", "mean"))
+        check_choice(f"{type(self).__name__}.steps", self.steps, ("last", "all"))
 
-    def __call__(self, latents: Float[Array, "N T *D"], goal: Float[Array, "Tg *D"]) -> Float[Array, " N"]:
+    def __call__(self, latents: Any, goal: Any, actions: Float[Array, "N H A"] | None = None) -> Float[Array, " N"]:
         """Cost of each rollout.
 
         Args:
-            latents: Latents of N rollouts.
-            goal: Latents of the goal frames; no gradient flows into them.
+            latents: Latents [N, T, *D] of N rollouts, or a pytree of them.
+            goal: Latents [Tg, *D] of the goal frames, alike; no gradient flows into them.
+            actions: The candidates, needed for `steps='all'`.
+
+        Returns:
+            One cost a rollout.
+
+        Raises:
+            ValueError: The latents have no such source, or the actions are missing.
+        """
+        if self.source is not None:
+            if not isinstance(latents, dict) or self.source not in latents:
+                found = ", ".join(latents) if isinstance(latents, dict) else "none, since they are one array"
+                raise ValueError(f"{type(self).__name__}.source is {self.source!r}; the latents have: {found}")
+            latents, goal = latents[self.source], goal[self.source]
+        if self.steps == "all" and actions is None:
+            raise ValueError(f"{type(self).__name__} with steps='all' needs the candidates to know the predicted steps")
+        steps = 1 if self.steps == "last" else actions.shape[1]  # type: ignore[union-attr]
+
+        def one(predicted: Float[Array, "N T *D"], wanted: Float[Array, "Tg *D"]) -> Float[Array, " N"]:
+            predicted, wanted = predicted[:, -steps:], jax.lax.stop_gradient(wanted[-1:])
+            return self._measure(predicted, wanted[None]).mean(axis=1)
+
+        return sum(jax.tree.leaves(jax.tree.map(one, latents, goal)))  # type: ignore[return-value]
+
+    def _measure(self, predicted: Float[Array, "N T *D"], wanted: Float[Array, "1 1 *D"]) -> Float[Array, "N T"]:
+        raise NotImplementedError
+
+    def _reduce(self, entries: Float[Array, "N T *D"]) -> Float[Array, "N T"]:
+        return getattr(jnp, self.reduction)(entries, axis=tuple(range(2, entries.ndim)))
+
+
+@dataclass(frozen=True)
+class GoalMSE(_GoalDistance):
+    """Squared distance between predicted latents and that of the last goal frame; see `reduction` and `steps`.
+
+    Source: reference, `planning/objectives` (`GoalMSE`).
+    """
+
+    def _measure(self, predicted: Float[Array, "N T *D"], wanted: Float[Array, "1 1 *D"]) -> Float[Array, "N T"]:
+        return self._reduce(jnp.square(predicted - wanted))
+
+
+@dataclass(frozen=True)
+class GoalL1(_GoalDistance):
+    """Sum (or mean) of the absolute differences between predicted latents and that of the last goal frame."""
+
+    def _measure(self, predicted: Float[Array, "N T *D"], wanted: Float[Array, "1 1 *D"]) -> Float[Array, "N T"]:
+        return self._reduce(jnp.abs(predicted - wanted))
+
+
+@dataclass(frozen=True)
+class GoalCosine(_GoalDistance):
+    """One minus the cosine between predicted latents and that of the last goal frame, along the last axis.
+
+    Further axes (tokens of a frame) are reduced as `reduction` says.
+    """
+
+    def _measure(self, predicted: Float[Array, "N T *D"], wanted: Float[Array, "1 1 *D"]) -> Float[Array, "N T"]:
+        dot = (predicted * wanted).sum(-1)
+        squares = jnp.square(predicted).sum(-1) * jnp.square(wanted).sum(-1)
+        return self._reduce(1.0 - dot * jax.lax.rsqrt(jnp.maximum(squares, 1e-16)))
+
+
+@dataclass(frozen=True)
+class ActionPenalty:
+    """Sum of the squares of all actions of a candidate.
+
+    Source: reference, `planning/objectives` (`ControlPenalty`).
+    """
+
+    def __call__(self, latents: Any, goal: Any, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
+        """Cost of each rollout."""
+        return jnp.square(actions).sum(axis=(1, 2))
+
+
+@dataclass(frozen=True)
+class WeightedSum:
+    """Objectives times their weights, added up.
+
+    Args:
+        terms: Pairs (weight, objective), at least one.
+
+    Raises:
+        ValueError: There are no terms.
+
+    Source: reference, `planning/objectives` (`WeightedSum`).
+    """
+
+    terms: tuple[tuple[float, Objective], ...]
+
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise ValueError("WeightedSum needs at least one (weight, objective), got none")
+
+    def __call__(self, latents: Any, goal: Any, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
+        """Cost of each rollout."""
+        return sum(weight * term(latents, goal, actions) for weight, term in self.terms)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """A constraint made of an objective: what it is above its limit, so satisfied when at most 0.
+
+    Args:
+        objective: Any objective.
+        limit: Its largest allowed value.
+    """
+
+    objective: Objective
+    limit: float
+
+    def __call__(self, latents: Any, goal: Any, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
+        """Constraint value of each rollout."""
+        return self.objective(latents, goal, actions) - self.limit
+
+
+@dataclass(frozen=True)
+class DiscountedReward:
+    """Minus the discounted sum of predicted rewards and of a terminal value, for models that predict rewards.
+
+    The terminal value is the mean of an ensemble, less what its members disagree by.
+
+    Args:
+        discount: Factor per planner step, 0 to 1.
+        uncertainty_penalty: How much of the relative disagreement (Bessel-corrected standard deviation times the size
+            of the mean) is taken off the terminal value, at least 0.
+
+    Raises:
+        ValueError: A number is out of range.
+
+    Source: reference, `wm/tdmpc2` (`get_cost`).
+    """
+
+    discount: float = 0.99
+    uncertainty_penalty: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_nonnegative("DiscountedReward.discount", self.discount)
+        check_nonnegative("DiscountedReward.uncertainty_penalty", self.uncertainty_penalty)
+        if self.discount > 1:
+            raise ValueError(f"DiscountedReward.discount must be at most 1, got {self.discount}")
+
+    def __call__(self, rewards: Float[Array, "N H"], values: Float[Array, "Q N"] | None = None) -> Float[Array, " N"]:
+        """Cost of each rollout.
+
+        Args:
+            rewards: Predicted reward of every step.
+            values: Value of the last state by each of Q ensemble members; no terminal value if None.
 
         Returns:
             One cost a rollout.
         """
-        square = jnp.square(latents[:, -1] - jax.lax.stop_gradient(goal[-1:]))
-        return getattr(jnp, self.reduction)(square, axis=tuple(range(1, square.ndim)))
-
-
-@chex.dataclass(frozen=True)
-class LatentProblem:
-    """Where a rollout starts and should end; a leading axis of problems for `solve_batch`.
-
-    Args:
-        latents: Latents of Tc context frames, oldest first.
-        action_history: The Tc - 1 planner actions between them.
-        goal: Latents of the goal frames.
-    """
-
-    latents: Float[Array, "*batch Tc D"]
-    action_history: Float[Array, "*batch Th A"]
-    goal: Float[Array, "*batch Tg D"]
-
-
-def encode_problems(
-    model: LatentModel,
-    obs: Float[Array, "B Tc ..."],
-    goal: Float[Array, "B Tg ..."],
-    action_history: Float[Array, "B Th A"],
-) -> LatentProblem:
-    """Encode observations and goals once, before the solver's loop.
-
-    Args:
-        model: A world model.
-        obs: Context observations of B problems, as the model's `encode` takes them.
-        goal: Goal observations.
-        action_history: The Tc - 1 planner actions between the context observations.
-
-    Returns:
-        B problems.
-    """
-    return LatentProblem(latents=model.encode(obs), action_history=action_history, goal=model.encode(goal))
-
-
-def latent_cost(
-    model: LatentModel, objective: Objective
-) -> Callable[[LatentProblem, Float[Array, "N H A"]], Float[Array, " N"]]:
-    """The cost of candidates for an encoded problem, for `solve_batch`.
-
-    Args:
-        model: A world model; inside `jax.jit` one made by `nnx.merge`, so that its weights are arguments of the
-            program and not constants in it.
-        objective: For example `GoalMSE()`.
-
-    Returns:
-        A function of one problem and its candidates.
-    """
-
-    def cost(problem: LatentProblem, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
-        latents = model.rollout(problem.latents[None], problem.action_history[None], actions[None])
-        return objective(latents[0], problem.goal)
-
-    return cost
-
-
-def shooting_cost(
-    model: LatentModel,
-    objective: Objective,
-    obs: Float[Array, "Tc ..."],
-    goal: Float[Array, "Tg ..."],
-    action_history: Float[Array, "Th A"],
-) -> CostFn:
-    """The cost function of one problem: encodes now, rolls out at every call.
-
-    Args:
-        model: A world model.
-        objective: For example `GoalMSE()`.
-        obs: Context observations of one problem.
-        goal: Goal observations.
-        action_history: The Tc - 1 planner actions between the context observations ([0, A] for one frame).
-
-    Returns:
-        Candidates [N, H, A] to costs [N].
-    """
-    problems = encode_problems(model, obs[None], goal[None], action_history[None])
-    problem = jax.tree.map(lambda leaf: leaf[0], problems)
-    return lambda actions: latent_cost(model, objective)(problem, actions)
+        horizon = rewards.shape[1]
+        discounts = jnp.asarray([self.discount**step for step in range(horizon)], rewards.dtype)
+        total = (rewards * discounts[None]).sum(1)
+        if values is not None:
+            mean = values.mean(0)
+            spread = values.std(0, ddof=1) if values.shape[0] > 1 else jnp.zeros_like(mean)
+            total = total + self.discount**horizon * (mean - self.uncertainty_penalty * jnp.abs(mean) * spread)
+        return -total

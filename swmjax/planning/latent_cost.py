@@ -1,0 +1,132 @@
+"""Cost and constraint functions of a world model: encode once, then roll candidates out and score them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import chex
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from swmjax.planning.objectives import Objective
+from swmjax.planning.types import CostFn
+
+
+@runtime_checkable
+class LatentModel(Protocol):
+    """The part of a world model that shooting needs (`swmjax.models.WorldModel` has it)."""
+
+    def encode(self, pixels: Any) -> Any: ...
+
+    def rollout(self, latents: Any, action_history: Any, actions: Any) -> Any: ...
+
+
+@chex.dataclass(frozen=True)
+class LatentProblem:
+    """Where a rollout starts and should end; a leading axis of problems for `solve_batch`.
+
+    Args:
+        latents: Latents [*batch, Tc, *D] of Tc context frames, oldest first; an array or a pytree.
+        action_history: The Tc - 1 planner actions between them.
+        goal: Latents [*batch, Tg, *D] of the goal frames.
+    """
+
+    latents: Any
+    action_history: Float[Array, "*batch Th A"]
+    goal: Any
+
+
+def encode_problems(
+    model: LatentModel,
+    obs: Any,
+    goal: Any,
+    action_history: Float[Array, "B Th A"],
+) -> LatentProblem:
+    """Encode observations and goals once, before the solver's loop.
+
+    Args:
+        model: A world model.
+        obs: Context observations [B, Tc, ...] of B problems, as the model's `encode` takes them.
+        goal: Goal observations [B, Tg, ...].
+        action_history: The Tc - 1 planner actions between the context observations.
+
+    Returns:
+        B problems.
+    """
+    return LatentProblem(latents=model.encode(obs), action_history=action_history, goal=model.encode(goal))
+
+
+def latent_cost(
+    model: LatentModel, objective: Objective
+) -> Callable[[LatentProblem, Float[Array, "N H A"]], Float[Array, " N"]]:
+    """The cost of candidates for an encoded problem, for `solve_batch`.
+
+    Args:
+        model: A world model; inside `jax.jit` one made by `nnx.merge`, so that its weights are arguments of the
+            program and not constants in it.
+        objective: For example `GoalMSE()`.
+
+    Returns:
+        A function of one problem and its candidates.
+    """
+
+    def cost(problem: LatentProblem, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
+        return objective(_rolled_out(model, problem, actions), problem.goal, actions)
+
+    return cost
+
+
+def latent_constraints(
+    model: LatentModel, terms: Sequence[Objective]
+) -> Callable[[LatentProblem, Float[Array, "N H A"]], Float[Array, "N C"]]:
+    """The constraints of candidates for an encoded problem, for `solve_batch`.
+
+    Args:
+        model: A world model, see `latent_cost`.
+        terms: At least one objective that is at most 0 when satisfied, for example `AtMost(ActionPenalty(), 2.0)`.
+
+    Returns:
+        A function of one problem and its candidates.
+
+    Raises:
+        ValueError: There are no terms.
+    """
+    if not terms:
+        raise ValueError("latent_constraints needs at least one term, got none")
+
+    def constraints(problem: LatentProblem, actions: Float[Array, "N H A"]) -> Float[Array, "N C"]:
+        latents = _rolled_out(model, problem, actions)
+        return jnp.stack([term(latents, problem.goal, actions) for term in terms], axis=-1)
+
+    return constraints
+
+
+def _rolled_out(model: LatentModel, problem: LatentProblem, actions: Float[Array, "N H A"]) -> Any:
+    context = jax.tree.map(lambda leaf: leaf[None], problem.latents)
+    latents = model.rollout(context, problem.action_history[None], actions[None])
+    return jax.tree.map(lambda leaf: leaf[0], latents)
+
+
+def shooting_cost(
+    model: LatentModel,
+    objective: Objective,
+    obs: Any,
+    goal: Any,
+    action_history: Float[Array, "Th A"],
+) -> CostFn:
+    """The cost function of one problem: encodes now, rolls out at every call.
+
+    Args:
+        model: A world model.
+        objective: For example `GoalMSE()`.
+        obs: Context observations [Tc, ...] of one problem.
+        goal: Goal observations [Tg, ...].
+        action_history: The Tc - 1 planner actions between the context observations ([0, A] for one frame).
+
+    Returns:
+        Candidates [N, H, A] to costs [N].
+    """
+    obs, goal = (jax.tree.map(lambda leaf: leaf[None], part) for part in (obs, goal))
+    problems = encode_problems(model, obs, goal, action_history[None])
+    problem = jax.tree.map(lambda leaf: leaf[0], problems)
+    return lambda actions: latent_cost(model, objective)(problem, actions)
