@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +19,24 @@ from swmjax.checkpoints.targets import build_config, family_of
 from swmjax.checkpoints.torch_archive import read_state_dict
 
 
-def load_pretrained(name: str | Path, *, dtype: Any = jnp.float32, root: Path | None = None) -> Any:
+def load_pretrained(
+    name: str | Path, *, dtype: Any = jnp.float32, root: Path | None = None, remat: bool = False
+) -> Any:
     """Load a world model from a folder with `config.json` and torch weights.
 
     Args:
         name: a `.pt` file, a folder or a downloaded `user/repo`; see `resolve_checkpoint`.
         dtype: the dtype of every parameter, whatever the file has; float64 needs x64 mode.
         root: the folder of checkpoints; None for `$STABLEWM_HOME/checkpoints`.
+        remat: gradients through rollouts recompute instead of store, so that gradient solvers need less memory.
 
     Returns:
         The model that the configuration describes, in evaluation mode; its arrays are copies, independent of the file.
 
     Raises:
         CheckpointError: the checkpoint cannot be used; one line per problem, each begins with the file.
-        ValueError: `dtype` is not a floating-point type, or float64 without x64 mode.
+        ValueError: `dtype` is not a floating-point type, or float64 without x64 mode, or the model
+            has no `remat`.
 
     Source: reference, `wm/utils.py`.
     """
@@ -45,16 +51,34 @@ def load_pretrained(name: str | Path, *, dtype: Any = jnp.float32, root: Path | 
         config = build_config(raw)
     except CheckpointError as error:
         raise CheckpointError(_prefixed(files.config, error)) from None
-    family = family_of(config)
-    # Abstract: the random weights that the file replaces are never drawn.
-    graph, state = nnx.split(nnx.eval_shape(lambda: family.model(config, rngs=nnx.Rngs(0))))
-    variables = dict(nnx.to_flat_state(state))
+    if remat:
+        if not hasattr(config, "remat"):
+            raise ValueError(f"remat: {type(config).__name__} has no such option")
+        config = replace(config, remat=True)
     tensors = read_state_dict(files.weights)
     try:
-        arrays = match_tensors(tensors, tensor_specs(variables), family.rules(config))
+        return build_model(config, tensors, wanted)
     except CheckpointError as error:
         raise CheckpointError(_prefixed(files.weights, error)) from None
-    values = jax.device_put({path: np.array(array, wanted, order="C") for path, array in arrays.items()})
+
+
+def build_model(config: Any, tensors: Mapping[str, np.ndarray], dtype: Any) -> Any:
+    """Build the model of a configuration and fill it with tensors.
+
+    Args:
+        config: as `build_config` makes it.
+        tensors: a torch state dict.
+        dtype: the dtype of every parameter.
+
+    Raises:
+        CheckpointError: the tensors are not those of this model; one line per problem.
+    """
+    family = family_of(config)
+    # Abstract: the random weights that the tensors replace are never drawn.
+    graph, state = nnx.split(nnx.eval_shape(lambda: family.model(config, rngs=nnx.Rngs(0))))
+    variables = dict(nnx.to_flat_state(state))
+    arrays = match_tensors(tensors, tensor_specs(variables), family.rules(config))
+    values = jax.device_put({path: np.array(array, dtype, order="C") for path, array in arrays.items()})
     filled = [(path, variable.replace(values[path])) for path, variable in variables.items()]
     return nnx.merge(graph, nnx.from_flat_state(filled))
 

@@ -1,23 +1,34 @@
 """World models: Flax NNX modules, and the environment itself as an oracle."""
 
-from swmjax.models.layers import EmbedderConfig, MLPConfig
+from swmjax.models.causal_predictor import CausalPredictorConfig
+from swmjax.models.dinov2 import DINOv2, DINOv2Config
+from swmjax.models.layers import EmbedderConfig, LinearEmbedderConfig, MLPConfig
 from swmjax.models.lewm import LeWM, LeWMConfig
 from swmjax.models.oracle import OracleModel
 from swmjax.models.pldm import PLDM, PLDMConfig
+from swmjax.models.precision import cast_model
 from swmjax.models.predictor import PredictorConfig
+from swmjax.models.prejepa import PreJEPA, PreJEPAConfig
 from swmjax.models.protocol import WorldModel
 from swmjax.models.vit import ViT, ViTConfig
 
 __all__ = [
+    "CausalPredictorConfig",
+    "DINOv2",
+    "DINOv2Config",
     "EmbedderConfig",
     "LeWM",
     "LeWMConfig",
+    "LinearEmbedderConfig",
     "MLPConfig",
     "OracleModel",
     "PLDM",
     "PLDMConfig",
+    "PreJEPA",
+    "PreJEPAConfig",
     "PredictorConfig",
     "ViT",
     "ViTConfig",
     "WorldModel",
+    "cast_model",
 ]

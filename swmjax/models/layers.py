@@ -117,6 +117,8 @@ class BatchNorm(nnx.BatchNorm):
             old = running[...]
             running[...] = jax.lax.stop_gradient(self.momentum * old + (1 - self.momentum) * now.reshape(old.shape))
         lead = (1,) * (x.ndim - 1)
+        assert self.scale is not None
+        assert self.bias is not None
         scale, bias = self.scale[...].reshape(*lead, -1), self.bias[...].reshape(*lead, -1)
         return (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * scale) + bias
 

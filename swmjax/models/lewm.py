@@ -7,6 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from swmjax.models.layers import MLP, Embedder, EmbedderConfig, Identity, MLPConfig
+from swmjax.models.precision import widened
 from swmjax.models.predictor import Predictor, PredictorConfig
 from swmjax.models.rollout import rollout
 from swmjax.models.vit import ViT, ViTConfig
@@ -14,13 +15,17 @@ from swmjax.models.vit import ViT, ViTConfig
 
 @dataclass(frozen=True)
 class LeWMConfig:
-    """The parts of a LeWM; a projector of None is the identity."""
+    """The parts of a LeWM; a projector of None is the identity.
+
+    `remat` makes gradients through rollouts recompute each step instead of storing its activations.
+    """
 
     encoder: ViTConfig
     predictor: PredictorConfig
     action_encoder: EmbedderConfig
     projector: MLPConfig | None = None
     pred_proj: MLPConfig | None = None
+    remat: bool = False
 
     def __post_init__(self) -> None:
         latent = self.projector.output_dim if self.projector else self.encoder.hidden_size
@@ -43,7 +48,8 @@ class LeWM(nnx.Module):
     """Latent world model with a ViT encoder and an action-conditioned causal predictor.
 
     Attribute names follow the reference's state dict. Batch norm uses running statistics; after `train()` `encode` and
-    `predict` use those of the batch and update the running ones.
+    `predict` use those of the batch and update the running ones. It computes in the dtype of its parameters
+    (`cast_model`), and returns float32 at least.
 
     Source: reference, `wm/lewm/lewm.py`.
     """
@@ -66,12 +72,12 @@ class LeWM(nnx.Module):
             One latent a frame.
         """
         batch, time = pixels.shape[:2]
-        emb = self.projector(self.encoder.cls(pixels.reshape(batch * time, *pixels.shape[2:])))
-        return emb.reshape(batch, time, -1)
+        frames = pixels.reshape(batch * time, *pixels.shape[2:]).astype(self._dtype)
+        return widened(self.projector(self.encoder.cls(frames))).reshape(batch, time, -1)
 
     def embed_actions(self, actions: Float[Array, "*batch A"]) -> Float[Array, "*batch D"]:
         """Embedding of each planner action (normalised as in training)."""
-        return self.action_encoder(actions)
+        return widened(self._embed(actions))
 
     def predict(
         self, latents: Float[Array, "*batch T D"], actions: Float[Array, "*batch T A"]
@@ -85,7 +91,7 @@ class LeWM(nnx.Module):
         Returns:
             Predicted next latents; the last is the forecast one step ahead.
         """
-        return self.pred_proj(self.predictor(latents, self.embed_actions(actions)))
+        return widened(self.pred_proj(self.predictor(latents.astype(self._dtype), self._embed(actions))))
 
     def rollout(
         self,
@@ -113,11 +119,18 @@ class LeWM(nnx.Module):
                 f"action_history must have {context - 1} steps for a context of {context} frames, "
                 f"got {action_history.shape[1]}"
             )
-        frames = jnp.moveaxis(latents, 1, 0)[:, :, None]
+        frames = jnp.moveaxis(latents.astype(self._dtype), 1, 0)[:, :, None]
         past = jnp.moveaxis(action_history, 1, 0)[:, :, None]
         coming = jnp.moveaxis(actions, 2, 0)
-        predicted = rollout(
-            self.predictor, self.pred_proj, frames, self.embed_actions(past), self.embed_actions(coming)
+        predicted = widened(
+            rollout(self.predictor, self.pred_proj, frames, self._embed(past), self._embed(coming), self.config.remat)
         )
-        known = jnp.broadcast_to(latents[:, None], (batch, count, *latents.shape[1:]))
+        known = jnp.broadcast_to(latents[:, None], (batch, count, *latents.shape[1:])).astype(predicted.dtype)
         return jnp.concatenate([known, jnp.moveaxis(predicted, 0, 2)], axis=2)
+
+    @property
+    def _dtype(self) -> jnp.dtype:
+        return self.predictor.pos_embedding[...].dtype
+
+    def _embed(self, actions: Array) -> Array:
+        return self.action_encoder(actions.astype(self._dtype))

@@ -47,7 +47,9 @@ class Attention(nnx.Module):
         self.heads = config.heads
         self.norm = layer_norm(config.hidden_dim, rngs=rngs)
         self.to_qkv = linear(config.hidden_dim, 3 * inner, use_bias=False, rngs=rngs)
-        self.to_out = nnx.List([linear(inner, config.hidden_dim, rngs=rngs)])
+        same = config.heads == 1 and config.dim_head == config.hidden_dim
+        # The reference leaves the projection out when a single head has the width of a token.
+        self.to_out = nnx.List([Identity() if same else linear(inner, config.hidden_dim, rngs=rngs)])
 
     def __call__(self, x: Float[Array, "*batch T D"]) -> Float[Array, "*batch T D"]:
         q, k, v = (

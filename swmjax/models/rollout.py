@@ -26,6 +26,7 @@ def rollout(
     latents: Float[Array, "Tc B 1 D"],
     past_conditions: Float[Array, "Th B 1 D"],
     conditions: Float[Array, "H B N D"],
+    remat: bool,
 ) -> Float[Array, "H B N D"]:
     """Predicted latents of every candidate.
 
@@ -35,6 +36,7 @@ def rollout(
         latents: Context latents; the last is the current frame.
         past_conditions: Embeddings of the Tc - 1 actions between the context frames.
         conditions: Embeddings of the candidates' actions.
+        remat: Recompute each step in the backward pass instead of storing its activations.
 
     Returns:
         The H predictions.
@@ -53,6 +55,9 @@ def rollout(
         output, cache = _extend(transformer, tokens, modulations, cache, want_output=True)
         assert output is not None
         return pred_proj(output), cache
+
+    if remat:
+        forecast = jax.checkpoint(forecast, static_argnums=(1,))
 
     def context_cache(first: int) -> list[KeysValues]:
         cache: list[KeysValues] = [[] for _ in transformer.layers]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from swmjax.checkpoints.errors import CheckpointError, shown
-from swmjax.checkpoints.key_maps.rules import KeyRules
+from swmjax.checkpoints.key_maps.rules import FUSED_OF_4, KeyRules
 
 MAX_LINES = 200
 """Problems listed in one error; a wrong configuration can make one of every tensor."""
@@ -69,6 +69,20 @@ def _from_width_1(array: np.ndarray) -> np.ndarray:
     return array[:, :, 0].T
 
 
+def _pieces(tensors: Mapping[str, np.ndarray], rules: KeyRules) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Name in the file, canonical name and value of every tensor that inference uses."""
+    for original, array in tensors.items():
+        name = rules.canonical(original)
+        if name is None:
+            continue
+        fused = next((old for old in FUSED_OF_4 if f".{old}." in name and array.ndim), None)
+        if fused is None:
+            yield original, name, array
+            continue
+        for part, piece in zip(FUSED_OF_4[fused], np.array_split(array, len(FUSED_OF_4[fused])), strict=True):
+            yield original, name.replace(fused, part), piece
+
+
 def match_tensors(
     tensors: Mapping[str, np.ndarray], specs: Mapping[str, TensorSpec], rules: KeyRules
 ) -> dict[_Path, np.ndarray]:
@@ -88,10 +102,7 @@ def match_tensors(
     originals: dict[str, str] = {}
     matched: dict[_Path, np.ndarray] = {}
     wrong, extra = [], []
-    for original, array in tensors.items():
-        name = rules.canonical(original)
-        if name is None:
-            continue
+    for original, name, array in _pieces(tensors, rules):
         shown_name = shown(original, 200)[1:-1]
         spec = specs.get(name)
         if name in originals:

@@ -14,10 +14,13 @@ _MODULES_OF_4 = {
     "attention.output.dense": "attention.o_proj",
     "intermediate.dense": "mlp.fc1",
     "output.dense": "mlp.fc2",
+    "mlp.weights_out": "mlp.down_proj",
 }
 _VIT_MODULES_OF_5 = {new: old for old, new in _MODULES_OF_4.items()}
 # DINOv2 always called its feed-forward layers so.
-_DINO_MODULES_OF_5 = {new: old for new, old in _VIT_MODULES_OF_5.items() if not new.startswith("mlp.")}
+_DINO_MODULES_OF_5 = {new: old for new, old in _VIT_MODULES_OF_5.items() if not new.startswith("mlp.fc")}
+FUSED_OF_4 = {"mlp.weights_in": ("mlp.gate_proj", "mlp.up_proj")}
+"""Modules of transformers 4 whose rows version 5 shares out to several."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from swmjax.checkpoints.targets.node import MAX_DEPTH, Node, Targets
+from swmjax.models.dinov2 import DINOv2Config
 from swmjax.models.vit import ViTConfig
 
 _VIT_SIZES = {
@@ -12,6 +16,22 @@ _VIT_SIZES = {
     "large": (1024, 24, 16),
     "huge": (1280, 32, 16),
 }
+_DINOV2_SIZES = {
+    "small": DINOv2Config(),
+    "base": DINOv2Config(hidden_size=768, num_attention_heads=12),
+    "large": DINOv2Config(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16),
+    "giant": DINOv2Config(hidden_size=1536, num_hidden_layers=40, num_attention_heads=24, use_swiglu_ffn=True),
+}
+DINOV2 = {
+    name: config
+    for size, plain in _DINOV2_SIZES.items()
+    for name, config in {
+        f"dinov2_{size}": plain,
+        f"facebook/dinov2-{size}": plain,
+        f"facebook/dinov2-with-registers-{size}": replace(plain, num_register_tokens=4),
+    }.items()
+}
+"""Names of `create_backbone` that swmjax has, with what the hub's configuration says of each."""
 
 
 def _vit(node: Node) -> ViTConfig:
@@ -32,3 +52,13 @@ def _vit(node: Node) -> ViTConfig:
 
 
 VIT: Targets = {"stable_pretraining.backbone.utils.vit_hf": _vit}
+
+
+def create_backbone(*modules: str) -> Targets:
+    """Targets of the reference's `create_backbone`, which lies in several of its modules."""
+    return {f"{module}.create_backbone": lambda node: node.choice("name", DINOV2) for module in modules}
+
+
+def backbone_rules(place: str, config: Any) -> dict[str, tuple[str, ...]]:
+    """Arguments of `KeyRules` for a backbone, by its configuration."""
+    return {"dinos" if isinstance(config, DINOv2Config) else "vits": (place,)}
