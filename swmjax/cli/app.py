@@ -9,6 +9,7 @@ from swmjax import compilation_cache
 from swmjax.cli.checkpoints import checkpoints_command
 from swmjax.cli.envs import envs_command, fovs_command
 from swmjax.cli.eval import eval_command
+from swmjax.cli.solvers import solvers_command
 
 app = typer.Typer(
     name="swmjax",
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command("eval")(eval_command)
 app.command("envs")(envs_command)
 app.command("fovs")(fovs_command)
+app.command("solvers")(solvers_command)
 app.command("checkpoints")(checkpoints_command)
 
 

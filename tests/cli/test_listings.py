@@ -1,4 +1,4 @@
-"""`swmjax envs`, `fovs` and `checkpoints`."""
+"""`swmjax envs`, `fovs`, `solvers` and `checkpoints`."""
 
 import json
 
@@ -6,7 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 import envs_mjx
+from swmjax import planning
 from swmjax.cli.app import app
+from swmjax.planning import SOLVERS
 
 runner = CliRunner()
 
@@ -58,6 +60,18 @@ def test_fovs_as_json():
         "default": [256.0, 400.0],
         "sampled": True,
     }
+
+
+def test_solvers_lists_every_solver():
+    result = run("solvers")
+    assert result.exit_code == 0
+    assert all(name in result.stdout for name in SOLVERS)
+    listed = json.loads(run("solvers", "--json").stdout)
+    assert [row["solver"] for row in listed] == list(SOLVERS)
+    for row in listed:
+        assert row["summary"]
+        assert row["source"]
+        assert getattr(planning, row["import"].split()[-1]).kind == row["kind"]
 
 
 def test_fovs_of_an_unknown_environment():
