@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from swmjax.planning.cem import CEMSolver
+from swmjax.planning.gradient import GradientSolver
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,9 @@ class SolverEntry:
 SOLVERS: dict[str, SolverEntry] = {
     "cem": SolverEntry(
         CEMSolver, "refit a Gaussian over action sequences to the best samples", "Rubinstein and Kroese 2004"
+    ),
+    "gradient": SolverEntry(
+        GradientSolver, "follow the gradient of the cost from several starts, with any Optax optimiser", "reference"
     ),
 }
 """Every solver by the name that configurations and the command line use."""

@@ -1,0 +1,110 @@
+"""Gradient descent through the model."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import jax.numpy as jnp
+from gymnasium.spaces import Box
+from jaxtyping import Array, Float, Key
+
+from swmjax.planning.descent import DescentSolver, DescentState, costs_and_gradient, remember
+from swmjax.planning.population import action_bounds, finite_or_last, status_of
+from swmjax.planning.scoring import Scorer
+from swmjax.planning.spaces import nominal_actions
+from swmjax.planning.types import Plan, StepRecord
+from swmjax.planning.validation import check_choice, check_integer, check_nonnegative
+
+
+@dataclass(frozen=True)
+class GradientSolver(DescentSolver):
+    """Gradient descent from several starts, with any Optax optimiser.
+
+    The plan is the sequence with the lowest cost after the last step, and its cost is that cost.
+
+    Differs from the reference: n_steps has a default; `grad_clip` takes the norm over the sequences of one problem
+    instead of all problems of a batch; a sequence whose cost or gradient is not finite stays where it is, and one whose
+    final cost is not finite falls back to its last value that had one; `clip='bounds'` is an option.
+
+    Args:
+        n_steps: Steps per solve.
+        grad_clip: Largest norm of the gradients of all sequences of a problem together; 0 for no limit.
+        clip: 'none' as the reference, or 'bounds' to keep sequences in the action space.
+        num_samples, var_scale, action_noise, optimizer, learning_rate, optimizer_kwargs: See `DescentSolver`.
+
+    Raises:
+        ValueError: A hyperparameter is out of range; at the first trace, if the costs have no gradient.
+
+    Source: reference, `solver/gd.py`.
+    """
+
+    kind: ClassVar[Literal["gradient"]] = "gradient"
+
+    n_steps: int = 30
+    grad_clip: float = 0.0
+    clip: Literal["none", "bounds"] = "none"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("GradientSolver.n_steps", self.n_steps, 1)
+        check_nonnegative("GradientSolver.grad_clip", self.grad_clip)
+        check_choice("GradientSolver.clip", self.clip, ("none", "bounds"))
+
+    def init(
+        self, key: Key[Array, ""], space: Box, horizon: int, warm_start: Float[Array, "W A"] | None = None
+    ) -> DescentState:
+        """The sequences before the first step.
+
+        Args:
+            key: Typed key of this problem.
+            space: Action space of one planner step.
+            horizon: H, planner steps.
+            warm_start: The first W <= H actions of the first sequence; zeros follow.
+
+        Returns:
+            The initial state; its dtype is that of the warm start, or of the space.
+        """
+        start = nominal_actions(space, horizon, warm_start)
+        return self.begin(key, start, action_bounds(space, start.dtype) if self.clip == "bounds" else None)
+
+    def step(self, state: DescentState, cost_fn: Scorer) -> tuple[DescentState, StepRecord]:
+        """One step of the optimiser.
+
+        Args:
+            state: The sequences before.
+            cost_fn: Scores candidates.
+
+        Returns:
+            The sequences after, and what was seen on the way; the gradient is that before clipping.
+        """
+        costs, gradient, usable = costs_and_gradient(cost_fn, state)
+        record = StepRecord(candidates=state.candidates, costs=finite_or_last(costs), gradient=gradient)
+        if self.grad_clip > 0:
+            norm = jnp.sqrt(jnp.sum(jnp.square(gradient)))
+            gradient = gradient * jnp.minimum(self.grad_clip / (norm + 1e-6), 1.0)
+        state = remember(state, costs)
+        return self.descend(state, costs, gradient, usable, lambda one: _cost_of_one(cost_fn, state, one)), record
+
+    def finish(self, state: DescentState, cost_fn: Scorer) -> Plan:
+        """The sequence with the lowest cost."""
+        actions, cost = best_sequence(state, cost_fn)
+        return Plan(actions=actions, cost=cost, status=status_of(cost))
+
+
+def best_sequence(state: DescentState, cost_fn: Scorer) -> tuple[Float[Array, "H A"], Float[Array, ""]]:
+    """The sequence with the lowest cost now, in the plan's dtype, and that cost.
+
+    Args:
+        state: The sequences after the last step.
+        cost_fn: Scores candidates.
+
+    Returns:
+        The start and inf, if no sequence ever had a finite cost.
+    """
+    state = remember(state, cost_fn(state.candidates))
+    index = jnp.argmin(state.known_costs)
+    cost = state.known_costs[index]
+    return jnp.where(jnp.isfinite(cost), state.known[index].astype(state.start.dtype), state.start), cost
+
+
+def _cost_of_one(cost_fn: Scorer, state: DescentState, sequence: Float[Array, "H A"]) -> Float[Array, ""]:
+    return cost_fn(sequence[None].astype(state.start.dtype))[0].astype(sequence.dtype)
