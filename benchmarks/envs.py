@@ -1,6 +1,6 @@
-"""PushT control steps per second, state only, here in batches and in one process of the reference; frames as well.
+"""Control steps per second, state only, in batches here and in one process of the reference; frames as well.
 
-    python benchmarks/envs.py --reference-python DIR/bin/python
+    python benchmarks/envs.py --reference-python DIR/bin/python [--envs PushT-v1,TwoRoom-v1,...]
 
 JAX is imported after the options are read, because the number of host devices is fixed by then.
 """
@@ -14,10 +14,18 @@ from typing import Any
 
 from common import NOT_MEASURED, Report, Timing, exchange_folder, machine, progress, run_reference, time_calls
 
-RESOLUTION = 224
 STEPS_PER_CALL = 20
 EPISODE_STEPS = 100
 """Steps of the reference between two resets; here the warm calls go on from each other for as long."""
+ENVS = (
+    "swm/PushT-v1",
+    "swm/TwoRoom-v1",
+    "swm/CartPoleControl-v1",
+    "swm/MountainCarControl-v0",
+    "swm/MountainCarContinuousControl-v0",
+    "swm/AcrobotControl-v1",
+    "swm/PendulumControl-v1",
+)
 
 
 def main() -> None:
@@ -27,6 +35,7 @@ def main() -> None:
     parser.add_argument(
         "--batches", type=sizes, default=(1, 64, 1024, 4096, 16384), help="default 1,64,1024,4096,16384"
     )
+    parser.add_argument("--envs", type=ids, default=ENVS, help=f"default {','.join(ENVS)}")
     parser.add_argument("--render-batch", type=int, default=64, help="frames per call (default 64)")
     parser.add_argument("--host-devices", type=int, default=2, help="CPU devices to share a batch among (default 2)")
     parser.add_argument("--repeats", type=int, default=EPISODE_STEPS // STEPS_PER_CALL, help="timed warm calls")
@@ -44,7 +53,7 @@ def main() -> None:
 
     report = Report(arguments.output)
     settings = {
-        "resolution": RESOLUTION,
+        "envs": arguments.envs,
         "repeats": arguments.repeats,
         "episodes": episodes,
         "episode_steps": EPISODE_STEPS,
@@ -52,30 +61,46 @@ def main() -> None:
     }
     with exchange_folder() as name:
         reference = run_reference(arguments.reference_python, "reference_envs.py", settings, Path(name))
-    theirs = {"steps": episodes * EPISODE_STEPS, "frames": frames}
-    rates = {kind: (Timing(tuple(reference[kind])), count) for kind, count in theirs.items()} if reference else {}
 
-    stepping, rendering = measure(arguments.batches, arguments.render_batch, steps, arguments.repeats)
-    columns = ["", "of", "batch", "devices", "compile s", "per second", "ratio to reference"]
-    labels = {"steps": "control steps", "frames": f"frames of {RESOLUTION} px"}
-    rows = [row(labels["steps"], *figures, rates.get("steps")) for figures in stepping]
-    rows.append(row(labels["frames"], *rendering, rates.get("frames")))
-    for kind, (timing, count) in rates.items():
-        rows.append([labels[kind], "reference", "1", "1 process", NOT_MEASURED, timing.rates(count), "1.0x"])
-    title = (
-        f"PushT, random actions, float32, state only: {steps} steps per call, resets not counted\n"
-        f"median (least..most) of {arguments.repeats} warm calls"
-    )
-    report.table(title, columns, rows)
+    columns = ["", "of", "batch", "devices", "MiB", "compile s", "per second", "ratio to reference"]
+    for env_id in arguments.envs:
+        stepping, rendering, frame = measure(
+            env_id, arguments.batches, arguments.render_batch, steps, arguments.repeats
+        )
+        labels = {"steps": "control steps", "frames": f"frames of {frame} px"}
+        known = (reference or {}).get("envs", {}).get(env_id, {})
+        counts = {"steps": episodes * EPISODE_STEPS, "frames": frames}
+        rates = {kind: (Timing(tuple(seconds)), counts[kind]) for kind, seconds in known.items()}
+        rows = [row(labels["steps"], *figures, rates.get("steps")) for figures in stepping]
+        rows.append(row(labels["frames"], *rendering, rates.get("frames")))
+        for kind, (timing, count) in rates.items():
+            rows.append(
+                [labels[kind], "reference", "1", "1 process", NOT_MEASURED, NOT_MEASURED, timing.rates(count), "1.0x"]
+            )
+        title = (
+            f"{env_id}, random actions, float32, state only: {steps} steps per call, resets not counted\n"
+            f"median (least..most) of {arguments.repeats} warm calls"
+        )
+        report.table(title, columns, rows)
     if reference:
         report.line(
-            f"The reference steps its bare environment class in one process (one core): {episodes} episodes of "
-            f"{EPISODE_STEPS} steps per timed call, resets not counted."
+            f"The reference steps its bare environment class (classic control: Gymnasium's) in one process (one core): "
+            f"{episodes} episodes of {EPISODE_STEPS} steps per timed call, resets not counted."
         )
     else:
         report.without_reference(arguments.reference_python)
     report.facts("How it was measured", machine() | ({"reference": reference["versions"]} if reference else {}))
     report.close()
+
+
+def ids(text: str) -> tuple[str, ...]:
+    """Environment ids separated by commas, each with or without a namespace."""
+    import envs_mjx
+
+    full = tuple(envs_mjx.full_id(part) for part in text.split(","))
+    for name in full:
+        envs_mjx.spec(name)
+    return full
 
 
 def sizes(text: str) -> tuple[int, ...]:
@@ -90,6 +115,7 @@ def row(
     label: str,
     batch: int,
     devices: int,
+    mebibytes: float,
     compiled: float,
     count: int,
     timing: Timing,
@@ -100,16 +126,27 @@ def row(
     if reference:
         theirs, their_count = reference
         ratio = f"{(count / timing.median) / (their_count / theirs.median):.1f}x"
-    return [label, "swmjax", str(batch), str(devices), f"{compiled:.1f}", timing.rates(count), ratio]
+    return [
+        label,
+        "swmjax",
+        str(batch),
+        str(devices),
+        f"{mebibytes:,.0f}",
+        f"{compiled:.1f}",
+        timing.rates(count),
+        ratio,
+    ]
 
 
 def measure(
-    batches: Sequence[int], render_batch: int, steps: int, repeats: int
-) -> tuple[list[tuple[int, int, float, int, Timing]], tuple[int, int, float, int, Timing]]:
+    env_id: str, batches: Sequence[int], render_batch: int, steps: int, repeats: int
+) -> tuple[list[tuple[int, int, float, float, int, Timing]], tuple[int, int, float, float, int, Timing], str]:
     """Compile and time stepping for every batch, on one device and on all, and rendering on one.
 
     Returns:
-        Figures of stepping and of rendering: batch, devices, seconds of compilation, things per call, timing.
+        Figures of stepping and of rendering (batch, devices, memory of the program on one device in
+        MiB, seconds of compilation, things per call, timing), and the
+        size of a frame.
     """
     import jax
 
@@ -117,8 +154,8 @@ def measure(
 
     # Compile times are figures here, so programs must not come from a cache.
     jax.config.update("jax_enable_compilation_cache", False)
-    env = envs_mjx.make("swm/PushT-v1", resolution=RESOLUTION)
-    progress("swmjax: resets")
+    env = envs_mjx.make(env_id)
+    progress(f"{env_id}: resets")
     keys = jax.random.split(jax.random.key(0), max(*batches, render_batch))
     states = jax.jit(jax.vmap(env.reset))(keys)
 
@@ -129,19 +166,20 @@ def measure(
     for batch in batches:
         for count in sorted({1, len(jax.devices())}):
             if batch % count == 0:
-                progress(f"swmjax: batch {batch} on {count} device(s)")
+                progress(f"{env_id}: batch {batch} on {count} device(s)")
                 stepping.append(time_steps(env, first(batch), batch, jax.devices()[:count], steps, repeats))
-    progress("swmjax: frames")
+    progress(f"{env_id}: frames")
     given = first(render_batch)
     compiled, program = compile_timed(jax.vmap(env.render), given)
-    jax.block_until_ready(program(given))
+    height, width = jax.block_until_ready(program(given)).shape[1:3]
     timing = time_calls(lambda: jax.block_until_ready(program(given)), repeats)
-    return stepping, (render_batch, 1, compiled, render_batch, timing)
+    figures = (render_batch, 1, memory(program), compiled, render_batch, timing)
+    return stepping, figures, f"{height} x {width}"
 
 
 def time_steps(
     env: Any, states: Any, batch: int, devices: Sequence[Any], steps: int, repeats: int
-) -> tuple[int, int, float, int, Timing]:
+) -> tuple[int, int, float, float, int, Timing]:
     """Time a scan over steps; every call goes on where the last one ended."""
     import jax
     from jax.sharding import AxisType, NamedSharding
@@ -150,7 +188,7 @@ def time_steps(
     def run(states, actions):
         return jax.lax.scan(lambda states, action: (jax.vmap(env.step)(states, action), None), states, actions)[0]
 
-    draws = jax.random.uniform(jax.random.key(1), (repeats + 1, steps, batch, 2), minval=-1.0, maxval=1.0)
+    draws = random_actions(env.action_space, (repeats + 1, steps, batch))
     if len(devices) == 1:
         program, rows, columns = run, devices[0], devices[0]
     else:
@@ -168,7 +206,30 @@ def time_steps(
         start = time.perf_counter()
         states = jax.block_until_ready(compiled_run(states, one))
         seconds.append(time.perf_counter() - start)
-    return batch, len(devices), compiled, batch * steps, Timing(tuple(seconds))
+    return batch, len(devices), memory(compiled_run), compiled, batch * steps, Timing(tuple(seconds))
+
+
+def memory(program: Any) -> float:
+    """What a program needs on one device, in MiB: arguments, results and everything in between."""
+    analysis = program.memory_analysis()
+    needed = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+    return needed / 2**20
+
+
+def random_actions(space: Any, shape: tuple[int, ...]) -> Any:
+    """Uniform actions of a one-axis Box or a discrete space."""
+    import gymnasium
+    import jax
+    import jax.numpy as jnp
+
+    key = jax.random.key(1)
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return jax.random.randint(key, shape, int(space.start), int(space.start + space.n))
+    if isinstance(space, gymnasium.spaces.MultiDiscrete):
+        return jax.random.randint(key, (*shape, len(space.nvec)), 0, jnp.asarray(space.nvec))
+    return jax.random.uniform(
+        key, (*shape, *space.shape), minval=jnp.asarray(space.low), maxval=jnp.asarray(space.high)
+    )
 
 
 def compile_timed(function: Any, *arguments: Any) -> tuple[float, Any]:

@@ -1,4 +1,4 @@
-"""The reference's side of envs.py: PushT in one process; runs in the reference's virtual environment."""
+"""The reference's side of envs.py: every environment in one process; runs in the reference's virtual environment."""
 
 import json
 import sys
@@ -6,20 +6,38 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-from stable_worldmodel.envs.pusht.env import PushT
+import gymnasium
+
+GYMNASIUM = {
+    "swm/CartPoleControl-v1": "CartPole-v1",
+    "swm/MountainCarControl-v0": "MountainCar-v0",
+    "swm/MountainCarContinuousControl-v0": "MountainCarContinuous-v0",
+    "swm/AcrobotControl-v1": "Acrobot-v1",
+    "swm/PendulumControl-v1": "Pendulum-v1",
+}
+"""Environments that the reference only wraps; measured without the wrapper."""
 
 
-def main(folder: Path) -> None:
-    """Time control steps and frames of the bare environment, without Gymnasium's wrappers and without resets."""
-    settings = json.loads((folder / "settings.json").read_text())
-    env, rng = PushT(resolution=settings["resolution"]), np.random.default_rng(0)
+def make(env_id: str):
+    """The bare environment, or None for one that this release does not have."""
+    import stable_worldmodel  # noqa: F401
+
+    name = GYMNASIUM.get(env_id, env_id)
+    if name not in gymnasium.registry:
+        return None
+    return gymnasium.make(name, render_mode="rgb_array", disable_env_checker=True).unwrapped
+
+
+def measure(env, settings: dict) -> dict[str, list[float]]:
+    """Seconds of control steps and of frames, without wrappers and without resets."""
+    gymnasium.logger.min_level = gymnasium.logger.ERROR
+    env.action_space.seed(0)
     steps, frames = [], []
     for repeat in range(settings["repeats"] + 1):
         seconds = 0.0
         for episode in range(settings["episodes"]):
             env.reset(seed=1000 * repeat + episode)
-            actions = rng.uniform(-1, 1, (settings["episode_steps"], 2)).astype(np.float32)
+            actions = [env.action_space.sample() for _ in range(settings["episode_steps"])]
             start = time.perf_counter()
             for action in actions:
                 env.step(action)
@@ -31,8 +49,19 @@ def main(folder: Path) -> None:
         if repeat:
             steps.append(seconds)
             frames.append(time.perf_counter() - start)
-    versions = ", ".join(f"{name} {version(name)}" for name in ("stable-worldmodel", "pymunk", "pygame"))
-    (folder / "result.json").write_text(json.dumps({"steps": steps, "frames": frames, "versions": versions}))
+    return {"steps": steps, "frames": frames}
+
+
+def main(folder: Path) -> None:
+    """Time every environment that was asked for."""
+    settings = json.loads((folder / "settings.json").read_text())
+    figures = {}
+    for env_id in settings["envs"]:
+        env = make(env_id)
+        if env is not None:
+            figures[env_id] = measure(env, settings)
+    versions = ", ".join(f"{name} {version(name)}" for name in ("stable-worldmodel", "gymnasium", "pymunk", "pygame"))
+    (folder / "result.json").write_text(json.dumps({"envs": figures, "versions": versions}))
 
 
 if __name__ == "__main__":

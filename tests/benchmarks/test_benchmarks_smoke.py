@@ -37,8 +37,8 @@ def test_planning(tmp_path):
 
 def test_envs(tmp_path):
     absent = tmp_path / "python"
-    printed = run("envs.py", "--host-devices", "2", "--reference-python", str(absent))
+    printed = run("envs.py", "--envs", "PushT-v1", "--host-devices", "2", "--reference-python", str(absent))
     for devices in (1, 2):
         assert re.search(rf"control steps +│ swmjax +│ +4 │ +{devices} │", printed)
-    assert re.search(r"frames of 224 px +│ swmjax +│ +2 │ +1 │", printed)
+    assert re.search(r"frames of 224 x 224 px +│ swmjax +│ +2 │ +1 │", printed)
     assert f"Reference skipped: {absent} does not exist" in printed
