@@ -10,6 +10,7 @@ Source: pygame 2.6 SDL_gfxPrimitives.c, gfxdraw.c and math.c.
 import math
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
@@ -87,8 +88,10 @@ def draw_polygon(
     origin = points.min(0)
     tile, y, x, place = window(picture, origin[1], origin[0], extent)
     height, width = picture.shape
-    for i in range(len(points)):
-        tile = blend(tile, color, _aaline(points[i], points[(i + 1) % len(points)], (width, height), y, x))
+    lines = jax.vmap(lambda start, end: _aaline(start, end, (width, height), y, x))(
+        points, jnp.roll(points, -1, axis=0)
+    )
+    tile, _ = jax.lax.scan(lambda tile, line: (blend(tile, color, _shares(line)), None), tile, lines)
     lo, hi = _spans(points, y)
     tile = jnp.where((x[None, :] >= lo[:, None]) & (x[None, :] <= hi[:, None]), packed(color), tile)
     return place(tile)
@@ -113,32 +116,51 @@ def _clip(
     def outside(point: Int[Array, "2"]) -> Bool[Array, "2 2"]:
         return jnp.stack([point < 0, point > last])
 
-    # Each round moves one end to one side of the picture, which takes at most four.
-    for _ in range(4):
+    def move(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        start, end = ends
         there, here = outside(start), outside(end)
-        hidden = (there & here).any()
-        done = hidden | ~(there | here).any()
+        done = (there & here).any() | ~(there | here).any()
         swap = ~done & ~there.any()
         start, end = jnp.where(swap, end, start), jnp.where(swap, start, end)
         low, high = outside(start)
         axis = jnp.where(low[0] | high[0], 0, 1)
         target = jnp.where(low[axis], 0, last[axis])
         delta = (end - start).astype(jnp.float32)
-        slope = jnp.where(delta[0] != 0, delta[1] / jnp.where(delta[0] != 0, delta[0], 1.0), 1.0)
+        # Of a vertical line nothing moves aside.
+        slope = delta[1] / jnp.where(delta[0] != 0, delta[0], jnp.inf)
         way = (target - start[axis]).astype(jnp.float32)
-        aside = jnp.where(axis == 0, way * slope, way / jnp.where(slope != 0, slope, 1.0)).astype(jnp.int32)
-        # A vertical line moves straight.
-        aside = jnp.where((axis == 1) & (delta[0] == 0), 0, aside)
+        aside = jnp.where(axis == 0, way * slope, way / jnp.where(slope != 0, slope, jnp.inf)).astype(jnp.int32)
         moved = jnp.where(jnp.arange(2) == axis, target, start + aside)
-        start = jnp.where(done, start, moved)
-    there, here = outside(start), outside(end)
-    return start, end, ~(there | here).any()
+        return jnp.where(done, start, moved), end
+
+    # Each round moves one end to one side of the picture, which takes at most four.
+    start, end = jax.lax.fori_loop(0, 4, move, (start, end))
+    return start, end, ~(outside(start) | outside(end)).any()
+
+
+@chex.dataclass(frozen=True)
+class _Line:
+    """A line as the rows and the columns of a window meet it; of the two the steeper counts.
+
+    Attributes:
+        steep: whether the line is walked along the rows.
+        aside_y: how far each row is from the line's beginning; where the line is not steep that is across it.
+        aside_x: how far each column is, to the side that the line goes to.
+        by_y: for each row how far aside the line is there, and the shares of that pixel and the next.
+        by_x: the same for each column.
+    """
+
+    steep: Bool[Array, "*lines"]
+    aside_y: Int[Array, "*lines H"]
+    aside_x: Int[Array, "*lines W"]
+    by_y: Int[Array, "*lines 3 H"]
+    by_x: Int[Array, "*lines 3 W"]
 
 
 def _aaline(
     start: Int[Array, "2"], end: Int[Array, "2"], size: tuple[int, int], y: Int[Array, " H"], x: Int[Array, " W"]
-) -> Int[Array, "H W"]:
-    """Share of the colour of a line that pixels take; its last point is left out."""
+) -> _Line:
+    """The line between two points without its last one."""
     first, last, visible = _clip(start, end, size)
     swapped = first[1] > last[1]
     top, bottom = jnp.where(swapped, last, first), jnp.where(swapped, first, last)
@@ -149,24 +171,28 @@ def _aaline(
     straight = short == 0
     rise = (short << 16) // jnp.maximum(long, 1)
 
-    def walk(step: Int[Array, " n"]) -> tuple[Int[Array, " n"], Int[Array, " n"], Int[Array, " n"]]:
-        """By steps along the longer axis: how far aside the line is, and the shares of this pixel and the next."""
+    def walk(step: Int[Array, " n"]) -> Int[Array, "3 n"]:
         aside, weight = step * rise >> 16, (step * rise & 0xFFFF) >> 8
-        here, beyond = 255 * (255 - weight) >> 8, 255 * weight >> 8
-        inside = (step > 0) & (step < long)
+        between = (step > 0) & (step < long)
         # The point that the line was asked to start from has the full colour.
         origin = step == jnp.where(swapped, long, 0)
         aside = jnp.where(origin & swapped, short, aside)
         full = (straight & (step >= 0) & (step <= long)) | origin
-        here = jnp.where(full, FULL, jnp.where(inside, here, 0))
-        return aside, here, jnp.where(inside & ~full, beyond, 0)
+        here = jnp.where(full, FULL, jnp.where(between, 255 * (255 - weight) >> 8, 0))
+        beyond = jnp.where(between & ~full, 255 * weight >> 8, 0)
+        return jnp.stack([aside, jnp.where(visible, here, 0), jnp.where(visible, beyond, 0)])
 
-    by_row, by_column = walk(y - top[1]), walk((x - top[0]) * direction)
-    aside, here, beyond = (
-        jnp.where(steep, row[:, None], column[None, :]) for row, column in zip(by_row, by_column, strict=True)
+    down, across = y - top[1], (x - top[0]) * direction
+    return _Line(steep=steep, aside_y=down, aside_x=across, by_y=walk(down), by_x=walk(across))
+
+
+def _shares(line: _Line) -> Int[Array, "H W"]:
+    """Share of the line's colour that each pixel of the window takes."""
+    at, here, beyond = (
+        jnp.where(line.steep, row[:, None], column[None, :]) for row, column in zip(line.by_y, line.by_x, strict=True)
     )
-    offset = jnp.where(steep, ((x - top[0]) * direction)[None, :], (y - top[1])[:, None]) - aside
-    return jnp.where(visible, jnp.where(offset == 0, here, jnp.where(offset == 1, beyond, 0)), 0)
+    offset = jnp.where(line.steep, line.aside_x[None, :], line.aside_y[:, None]) - at
+    return jnp.where(offset == 0, here, jnp.where(offset == 1, beyond, 0))
 
 
 def _spans(points: Int[Array, "V 2"], y: Int[Array, " H"]) -> tuple[Int[Array, " H"], Int[Array, " H"]]:

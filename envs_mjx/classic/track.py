@@ -32,7 +32,7 @@ def track_picture(left: float, right: float, scale: float) -> np.ndarray:
 
 
 def _draw_aaline(levels: np.ndarray, start: np.ndarray, end: np.ndarray) -> None:
-    """Blend a black line with an end to the right of its start into grey levels, in which its start and end may lie on the edge."""
+    """Blend a black line into grey levels; it may leave them to the right and at the bottom by a pixel."""
     one = np.float32(1)
     steep = abs(end[0] - start[0]) < abs(end[1] - start[1])
     if steep:
