@@ -1,7 +1,6 @@
 """Arrows of Piecewise's bias field: filled outlines, anti-aliased by the exact area that covers a pixel.
 
-The reference lets matplotlib draw them, whose rasteriser computes the same areas from corners on a grid of 1/256 px.
-What differs is the last unit of some edges' opacity.
+The reference lets matplotlib draw them. What differs is the last unit of some edges' opacity.
 
 Source: reference: envs/piecewise/piecewise_env.py (`_render_bias_field`); its `quiver` has the defaults of matplotlib
 3.10.
@@ -14,8 +13,9 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
+from envs_mjx.agg import opacity_bits, polygon_coverage
 from envs_mjx.arena import BORDER, SIZE
 from envs_mjx.piecewise.factors import of_zones
 
@@ -28,7 +28,6 @@ _SHAFT = 0.006 * SIZE
 _HEAD, _HEAD_AXIS, _HALF_HEAD, _HALF_SHAFT = 4.0, 3.5, 2.0, 0.5
 _SHORTEST = 0.5
 _LONGEST_BIAS = 4.0 * math.sqrt(2.0)
-_GRID = 256.0
 
 
 @functools.cache
@@ -55,9 +54,9 @@ def bias_field(factors: Mapping[str, Array], grid_n: int) -> Float[Array, "224 2
     corners = np.floor(tails).astype(int) - reach
     window = np.arange(2 * reach + 1)
     local = outlines + jnp.asarray(tails - corners, outlines.dtype)[:, None, :]
-    covers = jax.vmap(functools.partial(_coverage, size=window.size))(local)
+    covers = jax.vmap(lambda outline: polygon_coverage(outline, window.size, window.size))(local)
     rows, columns = corners[:, 1, None, None] + window[:, None], corners[:, 0, None, None] + window
-    opacity = jnp.zeros((SIZE, SIZE), jnp.int32).at[rows, columns].max(_faded(covers), mode="drop")
+    opacity = jnp.zeros((SIZE, SIZE), jnp.int32).at[rows, columns].max(opacity_bits(covers, _OPACITY), mode="drop")
     return opacity.astype(outlines.dtype) / 255.0
 
 
@@ -66,7 +65,7 @@ def _outline(arrow: Float[Array, "2"]) -> Float[Array, "7 2"]:
     squares = (arrow**2).sum()
     length = jnp.sqrt(squares) / _SHAFT
     direction = jnp.where(squares > 0, arrow / jnp.maximum(length * _SHAFT, 1e-12), jnp.asarray([1.0, 0.0]))
-    across = jnp.stack([-direction[1], direction[0]])
+    across = jnp.stack([direction[1], -direction[0]])
     shrink = jnp.minimum(length / _HEAD, 1.0)
     full = jnp.maximum(length, _HEAD)
     x = jnp.stack([jnp.zeros_like(full), full - _HEAD_AXIS, full - _HEAD, full])[jnp.asarray([0, 1, 2, 3, 2, 1, 0])]
@@ -76,42 +75,3 @@ def _outline(arrow: Float[Array, "2"]) -> Float[Array, "7 2"]:
     x = jnp.where(dotted, _SHORTEST / 2 * jnp.cos(angles), shrink * x) * _SHAFT
     y = jnp.where(dotted, _SHORTEST / 2 * jnp.sin(angles), shrink * y) * _SHAFT
     return x[:, None] * direction[None, :] + y[:, None] * across[None, :]
-
-
-def _coverage(outline: Float[Array, "corners 2"], size: int) -> Float[Array, "{size} {size}"]:
-    """Area of each pixel of a square that lies inside a simple polygon."""
-    outline = jnp.round(outline * _GRID) / _GRID
-    pixel = jnp.arange(size, dtype=outline.dtype)
-
-    def left_of(start: Array, end: Array) -> Array:
-        """Signed area of each pixel between an edge and the pixel's left side."""
-        top, bottom = (jnp.clip(y, pixel, pixel + 1.0) for y in (start[1], end[1]))
-        rise = jnp.where(start[1] == end[1], 1.0, end[1] - start[1])
-        slope = (end[0] - start[0]) / rise
-        first, last = (start[0] + slope * (y - start[1]) for y in (top, bottom))
-        width = _mean_of_clipped(first[:, None] - pixel[None, :], last[:, None] - pixel[None, :])
-        return (bottom - top)[:, None] * width
-
-    return jnp.abs(jax.vmap(left_of)(outline, jnp.roll(outline, -1, axis=0)).sum(0))
-
-
-def _mean_of_clipped(first: Float[Array, "H W"], last: Float[Array, "H W"]) -> Float[Array, "H W"]:
-    """Mean of a linear function clipped to [0, 1], from its values at the ends."""
-    low, high = jnp.minimum(first, last), jnp.maximum(first, last)
-
-    def integral(x: Array) -> Array:
-        inside = jnp.clip(x, 0.0, 1.0)
-        return 0.5 * inside**2 + jnp.maximum(x - 1.0, 0.0)
-
-    span = high - low
-    steep = span > 1e-3
-    mean = jnp.where(steep, (integral(high) - integral(low)) / jnp.where(steep, span, 1.0), 0.5 * (low + high))
-    return jnp.where(low >= 1.0, 1.0, jnp.where(high <= 0.0, 0.0, jnp.clip(mean, 0.0, 1.0)))
-
-
-def _faded(coverage: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
-    """Opacity 0 to 255 of a pixel, in the rasteriser's 8 bits."""
-    # The outlines turn so that the rasteriser rounds their areas up; the margin is for float32.
-    cover = jnp.minimum(jnp.ceil(coverage * _GRID - 1e-3).astype(jnp.int32), 255)
-    product = cover * _OPACITY + 128
-    return (product + (product >> 8)) >> 8

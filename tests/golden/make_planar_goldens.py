@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 from stable_worldmodel.envs.piecewise.expert_policy import ExpertPolicy
 from stable_worldmodel.envs.piecewise.piecewise_env import PiecewiseEnv
+from stable_worldmodel.envs.simple_point_maze import SimplePointMazeEnv
 
 FOLDER = Path(__file__).parent
 
@@ -65,5 +66,28 @@ def piecewise(rng: np.random.Generator) -> dict[str, np.ndarray]:
     return stacked(episodes)
 
 
+def point_maze(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """12 episodes of 40 steps, the first two with default factors, with the last frames of all."""
+    env = SimplePointMazeEnv(render_mode="rgb_array")
+    episodes = []
+    for episode in range(12):
+        env.reset(seed=episode, options={"variation": ["all"]} if episode > 1 else {})
+        factors = values_of(env.variation_space)
+        states, actions, rewards, ended = [env.state.copy()], [], [], []
+        way = factors["goal.position"] - factors["agent.position"]
+        for _ in range(40):
+            action = rng.uniform(-0.25, 0.25, 2) + 0.2 * np.sign(way) * (episode % 2)
+            action = action.astype(np.float32)
+            state, reward, terminated, _, _ = env.step(action)
+            states.append(state)
+            actions.append(action)
+            rewards.append(reward)
+            ended.append(terminated)
+        recorded = {"state": states, "action": actions, "reward": rewards, "terminated": ended, "frame": env.render()}
+        episodes.append(recorded | {f"factor/{name}": value for name, value in factors.items()})
+    return stacked(episodes)
+
+
 if __name__ == "__main__":
     np.savez_compressed(FOLDER / "piecewise.npz", **piecewise(np.random.default_rng(0)))
+    np.savez_compressed(FOLDER / "point_maze.npz", **point_maze(np.random.default_rng(1)))

@@ -1,0 +1,191 @@
+"""The SimplePointMaze environment, `swm/SimplePointMaze-v0`: a disc finds its way between walls to a goal.
+
+Source: reference: envs/simple_point_maze.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, UInt8
+
+from envs_mjx import spaces
+from envs_mjx.arena import length, point
+from envs_mjx.core import Env, State
+from envs_mjx.point_maze.factors import DEFAULT_VARIATIONS, SIZE, WALLS, blocked, maze_variation_space, walls_fit
+from envs_mjx.point_maze.render import render_frame
+
+_MAX_ACTION = 0.2
+_SUCCESS_REWARD, _STEP_REWARD = 1.0, -0.01
+
+
+@dataclass(frozen=True)
+class SimplePointMaze(Env):
+    """Move a disc to a goal between rectangular walls in a 5 x 5 world whose y axis points up.
+
+    The observation `observation` [2] is agent x, y. The state and goal vectors are agent x, y and goal x, y. An action
+    moves the agent by speed times action, each axis of which is clipped to [-0.2, 0.2]. A step that would end in
+    a wall leaves the agent where it is; there is no sliding, and only the end of a step is tested, so that an agent may
+    jump over a corner. Then the centre is clipped to the world. The episode terminates, with the reward 1, when the
+    centre is closer to the goal than the goal's radius; every other step costs 0.01. Nothing truncates.
+
+    As in the reference a reset samples agent and goal against the initial walls, and new walls then avoid both. So
+    sampling `walls.number`, `walls.shape` or the radii without `walls.positions` may put an agent into a wall, where it
+    stays until a step leads out (the reference fails there; `variation_space.valid` tells). The goal's picture
+    is left out of `info`; `render(set_state(state, goal))` draws it (the reference shows the agent at a random place).
+
+    Between walls the dynamics are smooth, and gradients of rollouts are those of the formula; whether a wall stops a
+    step has no gradient.
+
+    Args:
+        max_walls: most walls, 1 to 32.
+        min_walls: fewest walls, 0 to `max_walls`.
+        wall_min_size: smallest width and height of a wall, above 0.
+        wall_max_size: largest, below 5.
+        show_goal: draw the goal.
+
+    Raises:
+        ValueError: an argument of another kind or value, or walls whose initial positions break a constraint.
+    """
+
+    option_names = ("state", "goal_state")
+
+    max_walls: int = 6
+    min_walls: int = 4
+    wall_min_size: float = 0.5
+    wall_max_size: float = 1.5
+    show_goal: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.show_goal, bool):
+            raise ValueError(f"show_goal must be true or false, got {self.show_goal!r}")
+        if not 1 <= self.max_walls <= 32 or not 0 <= self.min_walls <= self.max_walls:
+            raise ValueError(
+                "max_walls must be 1 to 32 and min_walls 0 to max_walls, "
+                f"got max_walls={self.max_walls!r} and min_walls={self.min_walls!r}"
+            )
+        if not 0 < self.wall_min_size < self.wall_max_size < SIZE:
+            raise ValueError(
+                f"wall_min_size and wall_max_size must grow between 0 and {SIZE:g}, "
+                f"got {self.wall_min_size!r} and {self.wall_max_size!r}"
+            )
+        self.check_reset((), {})
+
+    @property
+    def action_space(self) -> gymnasium.spaces.Box:
+        """Step along x and y, in units of the agent's speed."""
+        return gymnasium.spaces.Box(-_MAX_ACTION, _MAX_ACTION, (2,), np.float32)
+
+    @property
+    def observation_space(self) -> gymnasium.spaces.Dict:
+        """Bounds of `observation`."""
+        return gymnasium.spaces.Dict({"observation": gymnasium.spaces.Box(0.0, SIZE, (2,), np.float32)})
+
+    @cached_property
+    def variation_space(self) -> spaces.Dict:  # type: ignore[override]
+        """The factors of variation of the reference."""
+        return maze_variation_space(self.max_walls, self.min_walls, self.wall_min_size, self.wall_max_size)
+
+    @property
+    def default_variation(self) -> tuple[str, ...]:
+        """Agent position."""
+        return DEFAULT_VARIATIONS
+
+    def check_reset(self, variation: Sequence[str] | None, values: Mapping[str, Any] | None) -> None:
+        """Refuse explicit factors that put agent, goal and walls into each other, as far as nothing is sampled.
+
+        Raises:
+            ValueError: names the factors.
+        """
+        space = self.variation_space
+        given = space.as_factors(values or {})
+        sampled = set(space.select(self.default_variation if variation is None else variation)) - set(given)
+        open_ = sampled | {name for name, value in given.items() if isinstance(value, jax.core.Tracer)}
+        factors = {
+            name: np.asarray(space.factor(name).init_value if name not in given else given[name])
+            for name in space.names()
+            if name not in open_
+        }
+        for entity in ("agent", "goal"):
+            names = {f"{entity}.position", f"{entity}.radius", *WALLS}
+            if not names & open_ and bool(blocked(factors[f"{entity}.position"], factors, entity)):
+                raise ValueError(
+                    f"{entity}.position {factors[f'{entity}.position'].tolist()} touches a wall "
+                    f"(see {entity}.radius, {', '.join(WALLS)}); give another position or sample it"
+                )
+        names = {f"{entity}.{of}" for entity in ("agent", "goal") for of in ("position", "radius")} | set(WALLS)
+        if not names & open_ and not bool(walls_fit(factors["walls.positions"], factors)):
+            raise ValueError(
+                f"walls.positions {factors['walls.positions'].tolist()}: a wall does not fit into the "
+                f"{SIZE:g} x {SIZE:g} world (see walls.shape); give other positions or sample them"
+            )
+
+    def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
+        """`options` may hold `state` (agent x, y) and `goal_state` (goal x, y); they may lie where factors may not."""
+        agent = factors["agent.position"] if "state" not in options else point(options["state"], "state")
+        goal = factors["goal.position"] if "goal_state" not in options else point(options["goal_state"], "goal_state")
+        state = self._observed(agent, goal, factors, key, jnp.zeros((), jnp.int32))
+        return state.replace(reward=jnp.zeros_like(state.reward))
+
+    def _advance(self, state: State, action: Float[Array, "2"]) -> State:
+        """One step at the agent's speed, unless it ends in a wall."""
+        speed = state.factors["agent.speed"]
+        # Clamping the product instead of the action keeps XLA from rounding product and sum as one operation.
+        reach = _MAX_ACTION * speed
+        reached = state.physics + jnp.clip(speed * action.astype(speed.dtype), -reach, reach)
+        moved = jnp.where(blocked(reached, state.factors), state.physics, reached)
+        return self._observed(jnp.clip(moved, 0.0, SIZE), state.goal, state.factors, state.key, state.step + 1)
+
+    def render(self, state: State) -> UInt8[Array, "height width 3"]:
+        """The reference's frame, 500 x 500, without matplotlib."""
+        return render_frame(state.physics, state.goal, state.factors, self.show_goal)
+
+    def set_state(self, state: State, value: Float[Array, "2"]) -> State:
+        """Put the agent at x, y, wherever that is."""
+        moved = self._observed(point(value, "state"), state.goal, state.factors, state.key, state.step)
+        return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
+
+    def set_goal(self, state: State, goal: Float[Array, "2"]) -> State:
+        """Put the goal at x, y; the factor `goal.position` stays."""
+        moved = self._observed(state.physics, point(goal, "goal_state"), state.factors, state.key, state.step)
+        return moved.replace(info=state.info | moved.info)
+
+    def goal_from(self, state: State) -> Float[Array, "2"]:
+        """The goal that a state reaches: the agent's own position."""
+        return state.physics
+
+    def distance(self, state: State) -> Float[Array, ""]:
+        """Straight distance of the agent from the goal in units of the world, the test of success."""
+        return length(state.physics - state.goal)
+
+    def planning_cost(self, state: State) -> Float[Array, ""]:
+        """Squared straight distance from the goal; smooth, and blind to walls."""
+        return ((state.physics - state.goal) ** 2).sum()
+
+    def weak_action(self, key: Key[Array, ""], state: State) -> Float[Array, "2"]:
+        """A uniformly random action; the reference has no expert here."""
+        return jax.random.uniform(key, (2,), state.physics.dtype, -_MAX_ACTION, _MAX_ACTION)
+
+    def _observed(
+        self, agent: Float[Array, "2"], goal: Float[Array, "2"], factors: dict[str, Array], key: Array, step: Array
+    ) -> State:
+        """The state with everything that follows from the positions."""
+        distance = length(agent - goal)
+        terminated = distance < factors["goal.radius"]
+        return State(
+            physics=agent,
+            obs={"observation": agent},
+            reward=jnp.where(terminated, _SUCCESS_REWARD, _STEP_REWARD).astype(agent.dtype),
+            terminated=terminated,
+            truncated=jnp.asarray(False),
+            info={"proprio": agent, "state": agent, "goal_state": goal, "distance_to_target": distance},
+            goal=goal,
+            factors=factors,
+            key=key,
+            step=step,
+        )
