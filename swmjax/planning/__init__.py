@@ -36,6 +36,7 @@ from swmjax.planning.objectives import (
     Objective,
     WeightedSum,
 )
+from swmjax.planning.pgd import PGDSolver
 from swmjax.planning.registry import SOLVERS, make_solver
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.solve import solve, solve_batch
@@ -70,6 +71,7 @@ __all__ = [
     "Metric",
     "NonFinite",
     "Objective",
+    "PGDSolver",
     "Plan",
     "PlanCarry",
     "PlanConfig",

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from swmjax.planning.optimizers import Options, checked_options, make_optimizer
 from swmjax.planning.population import clipped, cost_dtype
+from swmjax.planning.simplex import Slots
 from swmjax.planning.validation import check_integer, check_nonnegative
 
 
@@ -28,7 +29,8 @@ class DescentState:
         optimizer: State of the optimiser, one a sequence.
         known: Of every sequence the last value with a finite cost.
         known_costs: Costs of these; inf before the first.
-        bounds: Lowest and highest action when sequences are clipped, else None.
+        region: Where sequences must stay: between the lowest and the highest action, or in the simplices of a discrete
+            space's slots; None for no limits.
     """
 
     key: Key[Array, ""]
@@ -38,7 +40,7 @@ class DescentState:
     optimizer: Any
     known: Float[Array, "N H A"]
     known_costs: Float[Array, " N"]
-    bounds: Float[Array, "2 A"] | None = None
+    region: Float[Array, "2 A"] | Slots | None = None
 
     @property
     def candidates(self) -> Float[Array, "N H A"]:
@@ -91,19 +93,18 @@ class DescentSolver:
         """
         return jax.random.normal(jax.random.fold_in(key, step), shape, dtype)
 
-    def project(self, state: DescentState, iterates: Float[Array, "N H A"]) -> Float[Array, "N H A"]:
-        """The nearest sequences that are allowed."""
-        return clipped(iterates, state.bounds)
-
     def begin(
-        self, key: Key[Array, ""], start: Float[Array, "H A"], bounds: Float[Array, "2 A"] | None = None
+        self,
+        key: Key[Array, ""],
+        start: Float[Array, "H A"],
+        region: Float[Array, "2 A"] | Slots | None = None,
     ) -> DescentState:
         """The sequences before the first step.
 
         Args:
             key: Typed key of this problem.
             start: The sequence to start from.
-            bounds: Lowest and highest action, or None.
+            region: Where sequences must stay; in the simplices only from the first step on.
         """
         dtype = cost_dtype(start.dtype)
         step = jnp.zeros((), jnp.int32)
@@ -111,7 +112,8 @@ class DescentSolver:
         if self.num_samples > 1 and self.var_scale > 0:
             noise = self.sample_noise(key, step, iterates.shape, dtype)
             iterates = iterates + self.var_scale * noise.at[0].set(0)
-        iterates = clipped(iterates, bounds)
+        if not isinstance(region, Slots):
+            iterates = clipped(iterates, region)
         return DescentState(
             key=key,
             step=step,
@@ -120,7 +122,7 @@ class DescentSolver:
             optimizer=self.fresh_optimizer(iterates),
             known=iterates,
             known_costs=jnp.full(self.num_samples, jnp.inf, dtype),
-            bounds=bounds,
+            region=region,
         )
 
     def fresh_optimizer(self, iterates: Float[Array, "N H A"]) -> Any:
@@ -156,7 +158,10 @@ class DescentSolver:
         step = state.step + 1
         if self.action_noise > 0:
             iterates = iterates + self.action_noise * self.sample_noise(state.key, step, iterates.shape, dtype)
-        iterates = self.project(state, iterates)
+        if isinstance(state.region, Slots):
+            iterates = state.region.project(iterates)
+        else:
+            iterates = clipped(iterates, state.region)
         iterates, optimizer = jax.tree.map(
             lambda new, old: jnp.where(_column(usable, new.ndim), new, old),
             (iterates, optimizer),

@@ -1,5 +1,6 @@
 """Gradient descent through the model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -82,7 +83,7 @@ class GradientSolver(DescentSolver):
             norm = jnp.sqrt(jnp.sum(jnp.square(gradient)))
             gradient = gradient * jnp.minimum(self.grad_clip / (norm + 1e-6), 1.0)
         state = remember(state, costs)
-        return self.descend(state, costs, gradient, usable, lambda one: _cost_of_one(cost_fn, state, one)), record
+        return self.descend(state, costs, gradient, usable, cost_of_one(cost_fn, state)), record
 
     def finish(self, state: DescentState, cost_fn: Scorer) -> Plan:
         """The sequence with the lowest cost."""
@@ -106,5 +107,6 @@ def best_sequence(state: DescentState, cost_fn: Scorer) -> tuple[Float[Array, "H
     return jnp.where(jnp.isfinite(cost), state.known[index].astype(state.start.dtype), state.start), cost
 
 
-def _cost_of_one(cost_fn: Scorer, state: DescentState, sequence: Float[Array, "H A"]) -> Float[Array, ""]:
-    return cost_fn(sequence[None].astype(state.start.dtype))[0].astype(sequence.dtype)
+def cost_of_one(cost_fn: Scorer, state: DescentState) -> Callable[[Float[Array, "H A"]], Float[Array, ""]]:
+    """The cost of one sequence in the precision of the descent, for optimisers with a line search."""
+    return lambda one: cost_fn(one[None].astype(state.start.dtype))[0].astype(one.dtype)

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from swmjax.planning.cem import CEMSolver
 from swmjax.planning.gradient import GradientSolver
+from swmjax.planning.pgd import PGDSolver
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,9 @@ SOLVERS: dict[str, SolverEntry] = {
     ),
     "gradient": SolverEntry(
         GradientSolver, "follow the gradient of the cost from several starts, with any Optax optimiser", "reference"
+    ),
+    "pgd": SolverEntry(
+        PGDSolver, "gradient descent on relaxed one-hot actions, projected onto the simplex", "Duchi et al. 2008"
     ),
 }
 """Every solver by the name that configurations and the command line use."""

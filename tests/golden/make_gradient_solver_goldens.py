@@ -1,9 +1,9 @@
 """Records runs of the reference's gradient solvers, every iteration of them.
 
 Run with a Python that has torch and stable-worldmodel 0.1.1; the tests need neither. Every random draw is kept in order
-(draw0, draw1, ...), and what the solver hands to the cost function at every call: `params` [calls, B, S, H, A], with its
-`costs` and their gradients `grads`. The release selects among samples by costs from before the last update, which later
-versions do not, so `final` holds all samples after it.
+(draw0, draw1, ...), and what the solver hands to the cost function at every call: `params` [calls, B, S, H, A], with
+its `costs` and their gradients `grads`. The release selects among samples by costs from before the last update, which
+later versions do not, so `final` holds all samples after it.
 """
 
 from pathlib import Path

@@ -11,6 +11,7 @@ import pytest
 from gymnasium.spaces import Box
 from planning.recorded import replay, run
 from planning.recorded_costs import quad, wavy
+from planning.recorded_descent import descent_noise
 
 from swmjax.planning import ActionNorm, BestCost, GradientSolver, GradNorm, Status, make_solver, solve
 from swmjax.planning.optimizers import checked_options
@@ -18,12 +19,6 @@ from swmjax.planning.optimizers import checked_options
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (4,), np.float32)
 TARGET = jnp.linspace(-0.8, 0.8, 12).reshape(3, 4)
-
-
-def descent_noise(first, *later):
-    """Draws of the starts [B, N-1, H, A] and of the steps [B, N, H, A] as [B, 1 + steps, N, H, A]."""
-    starts = jnp.pad(jnp.asarray(first), ((0, 0), (1, 0), (0, 0), (0, 0)))
-    return jnp.stack([starts, *map(jnp.asarray, later)], axis=1)
 
 
 def to_target(actions):
