@@ -10,6 +10,7 @@ from swmjax.models.precision import cast_model
 from swmjax.models.predictor import PredictorConfig
 from swmjax.models.prejepa import PreJEPA, PreJEPAConfig
 from swmjax.models.protocol import WorldModel
+from swmjax.models.tdmpc2 import TDMPC2, TDMPC2Config
 from swmjax.models.vit import ViT, ViTConfig
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "PreJEPA",
     "PreJEPAConfig",
     "PredictorConfig",
+    "TDMPC2",
+    "TDMPC2Config",
     "ViT",
     "ViTConfig",
     "WorldModel",

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from swmjax.checkpoints.errors import CheckpointError
-from swmjax.checkpoints.targets import lewm, pldm, prejepa
+from swmjax.checkpoints.targets import lewm, pldm, prejepa, tdmpc2
 from swmjax.checkpoints.targets.family import Family
 from swmjax.checkpoints.targets.node import Node, Targets, build
 
-_FAMILIES: tuple[Family, ...] = (lewm.FAMILY, pldm.FAMILY, prejepa.FAMILY)
+_FAMILIES: tuple[Family, ...] = (lewm.FAMILY, pldm.FAMILY, prejepa.FAMILY, tdmpc2.FAMILY)
 _MODELS: Targets = {target: make for family in _FAMILIES for target, make in family.targets.items()}
 
 

@@ -1,0 +1,166 @@
+"""Record TD-MPC2, the goal-conditioned baselines and ResNet: folders `tdmpc2_*`, `gcrl_*` and files `*_io.npz`.
+
+Run with a Python that has the released reference (stable-worldmodel 0.1.1, transformers 5):
+`python tests/golden/make_tdmpc2_gcrl_goldens.py [NAME ...]`. Weights are random float32 numbers, none of them zero;
+inputs are float32 and outputs float64, computed in float64 from the same weights.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from stable_worldmodel.wm.tdmpc2 import tdmpc2
+from stable_worldmodel.wm.tdmpc2.module import RunningScale, gaussian_logprob, squash, two_hot, two_hot_inv
+
+FOLDER = Path(__file__).parent
+
+
+def randomise(model: torch.nn.Module, seed: int) -> torch.nn.Module:
+    """Fill every parameter and buffer with numbers that keep activations near 1 and are never zero."""
+    rng = np.random.default_rng(seed)
+    for name, tensor in model.state_dict().items():
+        if not tensor.is_floating_point() or "ema_coefficient" in name:
+            continue
+        leaf = name.rsplit(".", 1)[-1]
+        if leaf == "running_var" or (leaf == "weight" and tensor.ndim == 1):
+            values = rng.uniform(0.5, 1.5, tensor.shape)
+        elif leaf == "weight":
+            values = rng.normal(0, 1.2 / np.sqrt(tensor[0].numel()), tensor.shape)
+        else:
+            values = rng.uniform(0.1, 0.4, tensor.shape) * rng.choice([-1, 1], tensor.shape)
+        tensor.copy_(torch.from_numpy(np.asarray(values)).float())
+    return model.eval()
+
+
+def double(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    return {key: torch.from_numpy(np.asarray(value)).double() for key, value in arrays.items()}
+
+
+def save(name: str, model: torch.nn.Module | None, config: dict | None, **arrays: dict[str, np.ndarray]) -> None:
+    """Write the checkpoint folder, and inputs (float32) and outputs (float64) beside it."""
+    files = [FOLDER / f"{name}_io.npz"]
+    if model is not None:
+        folder = FOLDER / name
+        folder.mkdir(exist_ok=True)
+        torch.save({key: value.clone() for key, value in model.state_dict().items()}, folder / "weights.pt")
+        (folder / "config.json").write_text(json.dumps(config, indent=2))
+        files.append(folder / "weights.pt")
+    flat = {key: value for group in arrays.values() for key, value in group.items()}
+    np.savez_compressed(files[0], **flat)
+    for file in files:
+        assert file.stat().st_size < 300_000, f"{file}: {file.stat().st_size} bytes"
+        print(file.relative_to(FOLDER), file.stat().st_size)
+
+
+def numpy(value: torch.Tensor) -> np.ndarray:
+    return value.detach().double().numpy()
+
+
+# TD-MPC2
+
+
+def tdmpc2_config(**encoding: int) -> dict:
+    # The powers of this discount are float32 numbers: the reference multiplies by them in float32 even in float64.
+    wm = {
+        "horizon": 3, "mlp_dim": 24, "enc_dim": 12, "simnorm_dim": 4, "num_q": 3, "rho": 0.5, "tau": 0.05,
+        "consistency_coef": 20.0, "reward_coef": 0.1, "value_coef": 0.1, "discount": 0.96875,
+        "uncertainty_penalty": 0.5, "entropy_coef": 1e-4, "name": "tdmpc2", "num_bins": 11, "vmin": -6, "vmax": 2,
+        "encoding": encoding,
+    }  # fmt: skip
+    return {
+        "_target_": "stable_worldmodel.wm.tdmpc2.TDMPC2",
+        "_recursive_": False,
+        "cfg": {"image_size": 48, "wm": wm, "action_dim": 2, "extra_dims": {"action": 2, "state": 5, "proprio": 3}},
+    }
+
+
+def record_tdmpc2(name: str, encoding: dict[str, int], trajectories: int) -> None:
+    config = tdmpc2_config(**encoding)
+    config["cfg"]["num_pi_trajs"] = trajectories
+    model = randomise(tdmpc2.TDMPC2(OmegaConf.create(config["cfg"])), 1)
+    rng = np.random.default_rng(2)
+    batch, count, horizon, context = 2, 3, 4, 2
+    inputs = {"candidates": rng.uniform(-1, 1, (batch, count, horizon, 2)), "prefix": rng.uniform(-1, 1, (batch, 2, 2))}
+    inputs["noise"] = rng.normal(size=(batch, trajectories, horizon, 2))
+    shapes = {"pixels": (3, 48, 48), "state": (5,), "proprio": (3,)}
+    for key in encoding:
+        inputs[key] = rng.normal(size=(batch, context, *shapes[key]))
+    inputs = {key: value.astype(np.float32) for key, value in inputs.items()}
+
+    model.double()
+    given = double(inputs)
+    obs = {key: given[key] for key in encoding}
+    current = {key: value[:, -1] for key, value in obs.items()}
+    expanded = {key: value[:, None].repeat(1, count, *[1] * (value.ndim - 1)) for key, value in current.items()}
+    z = model.encode(obs)
+    out = {"z": z, "cost": model.get_cost(expanded, given["candidates"])}
+    actions = given["candidates"][:, 0, 0]
+    next_z, reward = model(z[:, -1], actions)
+    both = torch.cat([z[:, -1], actions], -1)
+    out |= {"next_z": next_z, "reward": two_hot_inv(reward, model.cfg)[..., 0]}
+    for heads in ("qs", "target_qs"):
+        out[heads] = torch.stack([two_hot_inv(q(both), model.cfg)[..., 0] for q in getattr(model, heads)])
+    rolled = z[:, None, -1].repeat(1, count, 1)
+    latents = []
+    for step in range(horizon):
+        rolled = model(rolled, given["candidates"][:, :, step])[0]
+        latents.append(rolled)
+    out["rollout"] = torch.stack(latents, 2)
+    mean, spread = model.pi(z[:, -1]).chunk(2, -1)
+    out |= {"mean_action": torch.tanh(mean), "log_std": tdmpc2.log_std(spread)}
+    for key, prefix in (("policy", None), ("policy_prefix", given["prefix"])):
+        draws = iter(torch.unbind(given["noise"].permute(1, 2, 0, 3).reshape(-1, batch, 2)))
+        tdmpc2.torch.randn_like, original = lambda _, draws=draws: next(draws), torch.randn_like
+        out[key] = model.get_action(current, horizon, prefix)
+        tdmpc2.torch.randn_like = original
+    save(name, model.float(), config, inputs=inputs, outputs={key: numpy(value) for key, value in out.items()})
+
+
+def record_two_hot() -> None:
+    """The functions that have no weights, in float64."""
+    cfg = OmegaConf.create(tdmpc2_config()["cfg"])
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(size=20) * 3, [-1e4, 1e4, 0.0, np.expm1(2.0), -np.expm1(6.0)]])
+    logits, noise, spread = rng.normal(size=(6, 11)), rng.normal(size=(6, 2)), rng.normal(size=(6, 2))
+    scale = RunningScale(0.05)  # float32 only: the reference's update casts
+    scales = []
+    for factor in (1.0, 0.0, 30.0):
+        scale.update(torch.from_numpy(x * factor).float()[:, None])
+        scales.append(scale.value.item())
+    noise_t, spread_t = torch.from_numpy(noise), torch.from_numpy(spread)
+    log_prob = gaussian_logprob(noise_t, spread_t)
+    _, action, squashed = squash(noise_t, noise_t * 4, log_prob)
+    outputs = {
+        "two_hot": two_hot(torch.from_numpy(x), cfg),
+        "inverse": two_hot_inv(torch.from_numpy(logits), cfg),
+        "log_prob": log_prob,
+        "action": action,
+        "squashed": squashed,
+        "log_std": tdmpc2.log_std(spread_t),
+        "scales": torch.tensor(scales),
+        "scaled": scale(torch.from_numpy(x)),
+    }
+    save(
+        "two_hot",
+        None,
+        None,
+        inputs={"x": x, "logits": logits, "noise": noise, "spread": spread},
+        outputs={key: numpy(value) for key, value in outputs.items()},
+    )
+
+
+RECORDS: dict[str, Callable[[], None]] = {
+    "tdmpc2_state": lambda: record_tdmpc2("tdmpc2_state", {"state": 16}, 1),
+    "tdmpc2_pixels": lambda: record_tdmpc2("tdmpc2_pixels", {"proprio": 4, "pixels": 12, "state": 8}, 3),
+    "two_hot": record_two_hot,
+}
+
+
+if __name__ == "__main__":
+    torch.set_default_dtype(torch.float64)  # two_hot_inv makes its bins in the default dtype
+    for name in sys.argv[1:] or RECORDS:
+        RECORDS[name]()
