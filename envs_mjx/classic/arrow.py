@@ -82,24 +82,15 @@ def _read_opacity(path: Path) -> np.ndarray:
     if header[8:] != bytes([8, 6, 0, 0, 0]):
         raise ValueError(f"{path} is no plain image of four channels of 8 bits")
     lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, 1 + 4 * width)
-    opacity = lines[:, 4::4].astype(int)
-    above = np.zeros(width, int)
-    for kind, line in zip(lines[:, 0], opacity, strict=True):
-        if kind == 1:
-            line[:] = np.cumsum(line) & 255
-        elif kind == 2:
-            line[:] = (line + above) & 255
-        elif kind > 2:
-            left = corner = 0
-            for i, up in enumerate(above):
-                guess = (left + up) // 2 if kind == 3 else _nearest(left, up, corner)
-                left, corner = (line[i] + guess) & 255, up
-                line[i] = left
+    # Plain lists: a byte depends on the one before it.
+    opacity, above = [], [0] * width
+    for kind, line in zip(lines[:, 0].tolist(), lines[:, 4::4].tolist(), strict=True):
+        left = corner = 0
+        for i, up in enumerate(above):
+            guess = left + up - corner
+            nearest = min((left, up, corner), key=lambda value: abs(guess - value))
+            left = line[i] = (line[i] + (0, left, up, (left + up) // 2, nearest)[kind]) & 255
+            corner = up
+        opacity.append(line)
         above = line
-    return opacity
-
-
-def _nearest(left: int, up: int, corner: int) -> int:
-    """The neighbour that PNG's fourth filter predicts a byte with."""
-    guess = left + up - corner
-    return min((left, up, corner), key=lambda value: abs(guess - value))
+    return np.asarray(opacity)
