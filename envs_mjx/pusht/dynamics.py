@@ -64,7 +64,7 @@ class Memory(NamedTuple):
     """What the engine remembers of one world between steps."""
 
     cache: rigid2d.ContactCache
-    tree: LeafTree
+    tree: LeafTree | None
 
 
 @chex.dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""The PushT environment, `swm/PushT-v1`: a disc pushes a block to a pose that the goal fixes.
+"""The PushT environment, `swm/PushT-v1`: an agent pushes a block to a pose that the goal fixes.
 
 Source: reference, envs/pusht/env.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Key, UInt8
 from envs_mjx import spaces
 from envs_mjx.core import Env, State
 from envs_mjx.pusht import dynamics, expert, shapes
+from envs_mjx.pusht.action_mark import mark_action
 from envs_mjx.pusht.factors import DEFAULT_VARIATIONS, pusht_variation_space
 from envs_mjx.pusht.render import PushTScene, render_scene
 
@@ -26,7 +27,10 @@ _SUCCESS_ANGLE = np.pi / 9
 
 @dataclass(frozen=True)
 class PushT(Env):
-    """Push a block with a disc until agent and block are where the goal state has them.
+    """Push a block until agent and block are where the goal state has them.
+
+    A round agent (`agent.shape` 0, the default) is kinematic and passes through walls; one of the seven other shapes is
+    a body like the block, which forgets its velocity at every physics step: it is slower, can be blocked, and turns.
 
     Observations: `state` [7] is agent x, y, block x, y (px), block angle in [0, 2 pi), agent velocity x, y (px/s);
     `proprio` [4] is agent x, y and velocity. The reward is minus the norm of the difference of all seven entries to the
@@ -37,13 +41,25 @@ class PushT(Env):
     window, `goal.position` and `goal.angle` place only the drawn overlay, `goal.scale` is never read, the green
     overlay has nothing to do with the goal that counts, and contact points are part of the picture.
 
+    Gradients: reverse mode needs `differentiable=True`, which takes every step of both kinds of agents in loops of
+    static length. Derivatives are those of the solver's iterations with the contacts found as they are: exact between
+    contacts and for pressing contacts as long as the same features touch, without a NaN; that a contact is made or
+    lost contributes nothing, so that an agent far from the block sees no gradient of the block's pose.
+
     Args:
         resolution: Side of rendered frames in px.
         with_target: Draw the overlay (also needs the factor `rendering.render_goal`).
         relative: Actions move the target relative to the agent, 100 px per unit; otherwise they are window px.
+        block_cog: Centre of gravity of the block relative to its origin in px; that of its shape when None.
+        damping: Fraction of its velocity that a dynamic body keeps in one second, in [0, 1]; None for 0.
+        render_action: Mark the last action with a red cross, see `envs_mjx.pusht.action_mark`.
+        init_value: Initial values of factors by dotted name or nested by group, in place of the usual ones; kept as
+            pairs (name, value).
+        differentiable: Allow reverse-mode differentiation of `step`; slower.
 
     Raises:
-        ValueError: `resolution` is not an integer of at least 8, or a switch not a bool.
+        ValueError: `resolution` is not an integer of at least 8, a switch not a bool, `block_cog` not two finite
+            numbers, `damping` outside [0, 1], or `init_value` with an unknown factor or a value outside its space.
     """
 
     option_names = ("state", "goal_state")
@@ -51,13 +67,27 @@ class PushT(Env):
     resolution: int = 224
     with_target: bool = True
     relative: bool = True
+    block_cog: Any = None
+    damping: float | None = None
+    render_action: bool = False
+    init_value: Any = None
+    differentiable: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.resolution, bool) or not isinstance(self.resolution, int) or self.resolution < 8:
             raise ValueError(f"resolution must be an integer of at least 8, got {self.resolution!r}")
-        for name in ("with_target", "relative"):
+        for name in ("with_target", "relative", "render_action", "differentiable"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        if self.block_cog is not None:
+            object.__setattr__(self, "block_cog", _two_numbers(self.block_cog))
+        damping = self.damping
+        if damping is not None and not (_is_number(damping) and 0 <= damping <= 1):
+            raise ValueError(f"damping must be None or a number in [0, 1], got {damping!r}")
+        if self.init_value is not None:
+            object.__setattr__(self, "init_value", _pairs(self.init_value))
+            # Building the space checks names and values.
+            pusht_variation_space().set_init_value(dict(self.init_value))
 
     @property
     def action_space(self) -> gymnasium.spaces.Box:
@@ -81,7 +111,11 @@ class PushT(Env):
     @cached_property
     def variation_space(self) -> spaces.Dict:  # type: ignore[override]
         """The 17 factors of variation of the reference."""
-        return pusht_variation_space()
+        space = pusht_variation_space()
+        if self.init_value is not None:
+            space.set_init_value(dict(self.init_value))
+            space.reset()
+        return space
 
     @property
     def default_variation(self) -> tuple[str, ...]:
@@ -90,7 +124,11 @@ class PushT(Env):
 
     @cached_property
     def _rules(self) -> dynamics.Rules:
-        return dynamics.Rules()
+        return dynamics.Rules(
+            damping=0.0 if self.damping is None else float(self.damping),
+            block_cog=self.block_cog,
+            differentiable=self.differentiable,
+        )
 
     def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
         """`options` may hold `state` and `goal_state`, vectors of 7 as in the observation.
@@ -117,14 +155,19 @@ class PushT(Env):
         # One loop instead of two calls: the physics is compiled once.
         zero = jnp.zeros((), jnp.int32)
         physics, contacts = jax.lax.fori_loop(0, 2, visit, (physics, zero))
-        return self._observed(physics, goal, factors, key, zero, contacts)
+        first = self._observed(physics, goal, factors, key, zero, contacts)
+        if self.render_action:
+            first = first.replace(info=first.info | {"latest_action": jnp.zeros((2,), jnp.float32)})
+        return first
 
     def _advance(self, state: State, action: Float[Array, "2"]) -> State:
         """Ten physics steps towards the target that the action sets."""
         scene = self._rules.scene(state.factors)
         physics, contacts = self._rules.control_step(state.physics, scene, action, self.relative)
         after = self._observed(physics, state.goal, state.factors, state.key, state.step + 1, contacts)
-        return after.replace(reward=-jnp.sqrt(((state.goal - after.obs["state"]) ** 2).sum()))
+        if self.render_action:
+            after = after.replace(info=after.info | {"latest_action": action.astype(jnp.float32)})
+        return after.replace(reward=-_norm(state.goal - after.obs["state"]))
 
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The reference's frame of the scene."""
@@ -152,7 +195,10 @@ class PushT(Env):
             contacts_n=contacts.normal,
             contact_mask=contacts.active,
         )
-        return render_scene(shown, self.resolution)
+        image = render_scene(shown, self.resolution)
+        if not self.render_action:
+            return image
+        return jnp.where(state.step > 0, mark_action(image, state.info["latest_action"]), image)
 
     def set_state(self, state: State, value: Float[Array, "7"]) -> State:
         """Put agent and block where a recorded state vector has them, and take one physics step.
@@ -162,7 +208,7 @@ class PushT(Env):
         value = _vector(value, "state", state.goal.dtype)
         physics, contacts = self._rules.place(state.physics, self._rules.scene(state.factors), value)
         moved = self._observed(physics, state.goal, state.factors, state.key, state.step, contacts)
-        return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
+        return moved.replace(info=state.info | moved.info | {"invalid_action": jnp.asarray(False)})
 
     def set_goal(self, state: State, goal: Float[Array, "7"]) -> State:
         """Replace the goal state; a vector of 7 as in the observation."""
@@ -177,8 +223,7 @@ class PushT(Env):
 
     def distance(self, state: State) -> Float[Array, ""]:
         """Joint distance in px of agent and block from the goal, the first of the two tests of success."""
-        difference = state.goal[:4] - state.obs["state"][:4]
-        return jnp.sqrt((difference**2).sum())
+        return _norm(state.goal[:4] - state.obs["state"][:4])
 
     def planning_cost(self, state: State) -> Float[Array, ""]:
         """How far a state is from success: both tests in units of their tolerance, squared and summed."""
@@ -231,6 +276,39 @@ class PushT(Env):
             step=step,
         )
         return state.replace(terminated=self._success(state))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _two_numbers(value: Any) -> tuple[float, float]:
+    entries = tuple(value) if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) else ()
+    if len(entries) != 2 or not all(_is_number(entry) for entry in entries):
+        raise ValueError(f"block_cog must be None or two finite numbers (x, y in px), got {value!r}")
+    return float(entries[0]), float(entries[1])
+
+
+def _pairs(values: Any) -> tuple[tuple[str, Any], ...]:
+    """Initial values as hashable pairs of dotted name and value; given as a mapping, nested or not, or as pairs."""
+    try:
+        items = dict(values).items()
+    except (TypeError, ValueError):
+        raise ValueError(f"init_value must map names of factors to values, got {values!r}") from None
+    flat: list[tuple[str, Any]] = []
+    for name, value in items:
+        if isinstance(value, Mapping):
+            flat += [(f"{name}.{below}", inner) for below, inner in _pairs(value)]
+        else:
+            entries = np.asarray(value).tolist()
+            flat.append((str(name), tuple(entries) if isinstance(entries, list) else entries))
+    return tuple(sorted(flat))
+
+
+def _norm(vector: Array) -> Float[Array, ""]:
+    """Length of a vector; its gradient at zero is zero."""
+    square = (vector**2).sum()
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
 
 def _start_vector(factors: Mapping[str, Array]) -> Float[Array, "7"]:

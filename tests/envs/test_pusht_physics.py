@@ -51,7 +51,8 @@ def play(start, goal, actions, agent_shape, block_shape, block_scale, agent_scal
 def played(wide: bool) -> dict[str, State]:
     """All recorded trajectories, by one compiled program; the shorter ones are padded with idle steps.
 
-    Round and polygonal agents are in one batch. In float64 they come three times, so that the batch is larger than the physics handles at once.
+    Round and polygonal agents are in one batch. In float64 they come three times, so that the batch is larger than
+    what the physics handles at once.
     """
     columns = []
     for file in FILES:
