@@ -1,0 +1,122 @@
+"""Every model on the recorded inputs of the reference: float32 within 1e-4, float64 within 1e-8."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+from models.recorded import CONFIGS, ENCODERS, GOLDEN, PREJEPAS, Recorded, difference, split_jit
+
+from swmjax.models import cast_model
+
+TOLERANCES = {"float32": 1e-4, "float64": 1e-8}
+
+
+def close(actual, expected, tolerance, what):
+    error = difference(actual, expected)
+    assert error < tolerance, f"{what}: relative error {error:.2e}, allowed {tolerance:.0e}"
+    return error
+
+
+def check_encoder(recorded, tolerance):
+    sizes = recorded.group("pixels_")
+    run = split_jit(lambda model, frames: {size: model(pixels) for size, pixels in frames.items()}, recorded.model)
+    hidden = run(sizes)
+    return max(close(hidden[size], recorded.values[f"hidden_{size}"], tolerance, size) for size in sizes)
+
+
+def check_pldm(recorded, tolerance):
+    def run(model, pixels, goal, history, candidates):
+        emb, goal_emb = model.encode(pixels), model.encode(goal)
+        out = {"emb": emb}
+        for n in (1, 2, 3):
+            out[f"predict_{n}"] = model.predict(emb[:, :n], candidates[:, 0, :n])
+            out[f"rollout_context{n}"] = rolled = model.rollout(emb[:, 3 - n :], history[:, 3 - n :], candidates)
+            out[f"cost_context{n}"] = jnp.sum(jnp.square(rolled[:, :, -1] - goal_emb[:, -1:]), axis=-1)
+        model.train()
+        out["train_emb"] = model.encode(pixels)
+        out["train_predict"] = model.predict(out["train_emb"], candidates[:, 0, :3])
+        for part in ("projector", "pred_proj"):
+            norm = getattr(model, part).net[1]
+            out |= {
+                f"train/{part}.net.1.running_mean": norm.mean[...],
+                f"train/{part}.net.1.running_var": norm.var[...],
+            }
+        return out
+
+    names = ("pixels", "goal", "action_history", "candidates")
+    out = split_jit(run, recorded.model)(*(recorded[name] for name in names))
+    assert {"weights", *names} | set(out) == {k if "weights/" not in k else "weights" for k in recorded.values}
+    return max(close(value, recorded.values[name], tolerance, name) for name, value in out.items())
+
+
+def check_prejepa(recorded, tolerance):
+    def run(model, obs, goal, history, candidates):
+        latents, goals = model.encode(obs), model.encode(goal)
+        out = {f"emb/{k}": v for k, v in latents.items()} | {f"goal_emb/{k}": v for k, v in goals.items()}
+        for n in (1, 2, 3):
+            predicted = model.predict({k: v[:, :n] for k, v in latents.items()}, candidates[:, 0, :n])
+            out |= {f"predict_{n}/{k}": v for k, v in predicted.items()}
+            context = {k: v[:, 3 - n :] for k, v in latents.items()}
+            rolled = model.rollout(context, history[:, 3 - n :], candidates)
+            out |= {f"rollout_context{n}/{k}": v for k, v in rolled.items()}
+            cost = [(v[:, :, -1] - goals[k][:, None, -1]) ** 2 for k, v in rolled.items()]
+            out[f"cost_context{n}"] = sum(jnp.mean(c, axis=tuple(range(2, c.ndim))) for c in cost)
+        return out
+
+    goal = recorded.group("goal/")
+    out = split_jit(run, recorded.model)(
+        recorded.group("obs/"), goal, recorded["action_history"], recorded["candidates"]
+    )
+    errors = []
+    for name, value in out.items():
+        if name.startswith("predict_"):
+            name, source = name.split("/")
+            expected = recorded.values[name][..., recorded.model.config.slot(source)]
+        else:
+            expected = recorded.values[name]
+        errors.append(close(value, expected, tolerance, name))
+    return max(errors)
+
+
+def check(recorded, tolerance):
+    kind = check_encoder if recorded.name in ENCODERS else check_prejepa if recorded.name in PREJEPAS else check_pldm
+    return kind(recorded, tolerance)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_outputs_are_those_of_the_reference(name, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        check(Recorded(name, dtype), TOLERANCES[dtype])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_files_of_transformers_4_give_the_same_model(name):
+    ours, theirs = (jax.tree.leaves(nnx.state(Recorded(name, spelling=version).model)) for version in (5, 4))
+    assert len(ours) == len(theirs) > 20
+    assert all(jnp.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("name", ["pldm", "prejepa"])
+def test_bfloat16_stays_near(name):
+    recorded = Recorded(name)
+    recorded.model = cast_model(recorded.model, jnp.bfloat16)
+    assert check(recorded, 0.2) > 1e-4
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("seed", [1, 2])
+def test_outputs_on_fresh_weights_are_those_of_the_installed_reference(seed, tmp_path):
+    python = os.environ.get("SWMJAX_REFERENCE_PYTHON")
+    if not python or not Path(python).exists():
+        pytest.skip("SWMJAX_REFERENCE_PYTHON does not name an interpreter that has the reference")
+    script = GOLDEN / "make_model_goldens.py"
+    subprocess.run([python, script, tmp_path, str(seed)], check=True, capture_output=True)
+    for dtype, tolerance in TOLERANCES.items():
+        with jax.enable_x64(dtype == "float64"):
+            for name in CONFIGS:
+                check(Recorded(name, dtype, tmp_path), tolerance)
