@@ -60,6 +60,7 @@ def auto_chunk(
     def needed(count: int) -> int:
         candidates = jax.ShapeDtypeStruct((count, horizon, size), dtype)
         analysis = jax.jit(scored).lower(candidates).compile().memory_analysis()
+        assert analysis is not None
         return int(analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes)
 
     few, many = (needed(count) for count in _PROBES)
