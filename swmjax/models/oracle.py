@@ -1,11 +1,12 @@
 """The environment's own physics as a model: what a planner can reach when nothing has to be learned."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 StateCost = Callable[[Any], Float[Array, ""]]
 """State of one environment to a cost, for example its distance from the goal."""
@@ -26,17 +27,18 @@ class OracleModel:
     """Rolls candidates out in the environment itself.
 
     Args:
-        env: An environment with a pure `step(state, action) -> state` and a one-axis Box `action_space`.
+        env: An environment with a pure `step(state, action) -> state` and an `action_space` of at most one axis.
     """
 
     env: Steps
 
-    def rollout(self, state: Any, actions: Float[Array, "N H A"]) -> Any:
+    def rollout(self, state: Any, actions: Shaped[Array, "N H A"]) -> Any:
         """Final states of N candidate sequences.
 
         Args:
             state: State of one environment.
-            actions: Planner actions in the environment's units; each is A / action_dim environment actions in a row.
+            actions: Planner actions in the environment's units; each is A / action_dim environment actions in a row
+                (action_dim is 1 for a `Discrete` space).
 
         Returns:
             The state pytree, every leaf with a leading axis of N.
@@ -45,20 +47,21 @@ class OracleModel:
             ValueError: A is no multiple of the environment's action size.
         """
         count, horizon, size = actions.shape
-        (action_dim,) = self.env.action_space.shape
+        shape = self.env.action_space.shape
+        action_dim = math.prod(shape)
         if size % action_dim:
             raise ValueError(
                 f"planner actions must be blocks of environment actions of size {action_dim}, got size {size}"
             )
-        steps = actions.reshape(count, horizon * (size // action_dim), action_dim)
+        steps = actions.reshape(count, horizon * (size // action_dim), *shape)
 
-        def run(sequence: Float[Array, "S a"]) -> Any:
+        def run(sequence: Shaped[Array, "S ..."]) -> Any:
             final, _ = jax.lax.scan(lambda carry, action: (self.env.step(carry, action), None), state, sequence)
             return final
 
         return jax.vmap(run)(steps)
 
-    def cost_fn(self, state: Any, objective: StateCost) -> Callable[[Float[Array, "N H A"]], Float[Array, " N"]]:
+    def cost_fn(self, state: Any, objective: StateCost) -> Callable[[Shaped[Array, "N H A"]], Float[Array, " N"]]:
         """The cost function of planning from a state.
 
         Args:

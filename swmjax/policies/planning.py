@@ -44,7 +44,7 @@ class PlanningTask(Protocol):
     def cost(self, problem: Any, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
         """Costs of N candidates of one problem."""
 
-    def to_env(self, actions: Shaped[Array, "*batch a"]) -> Shaped[Array, "*batch a"]:
+    def to_env(self, actions: Shaped[Array, "*batch a"]) -> Shaped[Array, "..."]:
         """Environment actions of planned ones."""
 
 
@@ -108,7 +108,7 @@ class PlanningPolicy:
 
     def act(
         self, carry: PlanCarry, states: Any, alive: Bool[Array, " B"] | None = None
-    ) -> tuple[Shaped[Array, "B a"], PlanCarry]:
+    ) -> tuple[Shaped[Array, "B ..."], PlanCarry]:
         """The next environment action of every episode; plans where the last plan is used up.
 
         Args:

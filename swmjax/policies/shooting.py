@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,7 @@ from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Shaped, UInt8
 
 from swmjax.models import OracleModel
-from swmjax.planning import GoalMSE, LatentModel, LatentProblem, Objective, latent_cost
+from swmjax.planning import GoalMSE, LatentModel, LatentProblem, Objective, block_space, from_one_hot, latent_cost
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -24,12 +25,14 @@ class OracleShooting:
     Args:
         model: Oracle of the environment.
         state_cost: Cost of one final state.
-        space: The environment's action space.
+        space: The environment's action space, a one-axis Box or a discrete one.
+        action_block: Environment actions per planner step.
     """
 
     model: OracleModel
     state_cost: Callable[[Any], Float[Array, ""]]
-    space: Box
+    space: gymnasium.Space
+    action_block: int = 1
 
     @property
     def problems_at_once(self) -> None:
@@ -47,12 +50,15 @@ class OracleShooting:
         return jax.tree.map(lambda leaf: leaf[:, -1], observations)
 
     def cost(self, problem: Any, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
-        """Cost of the state that each candidate leads to."""
-        return self.model.cost_fn(problem, self.state_cost)(actions)
+        """Cost of the state that each candidate leads to; discrete candidates are one-hot vectors."""
+        moves: Array = actions
+        if not isinstance(self.space, Box):
+            moves = from_one_hot(actions, block_space(self.space, self.action_block))
+        return self.model.cost_fn(problem, self.state_cost)(moves)
 
-    def to_env(self, actions: Float[Array, "*batch a"]) -> Float[Array, "*batch a"]:
-        """The same actions: the solver works in the environment's units."""
-        return actions
+    def to_env(self, actions: Shaped[Array, "*batch a"]) -> Shaped[Array, "..."]:
+        """The same actions, in the shape of the space: the solver works in the environment's units."""
+        return actions.reshape(*actions.shape[:-1], *(self.space.shape or ()))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import jax
 from flax import nnx
 from gymnasium.spaces import Box
@@ -14,6 +15,7 @@ import envs_mjx
 from envs_mjx.raster.antialias import resize_antialiased
 from swmjax.checkpoints import load_pretrained, resolve_checkpoint
 from swmjax.models import OracleModel
+from swmjax.planning import SOLVERS
 from swmjax.policies import ActionScaler, LatentShooting, OracleShooting, PlanningPolicy
 from swmjax.world.config import ORACLE, EvalConfig
 from swmjax.world.problems import Problems, read_problems
@@ -46,15 +48,16 @@ def set_up(config: EvalConfig) -> Setup:
     """
     env = envs_mjx.make(config.env, **config.env_options)
     space = env.action_space
-    if not isinstance(space, Box) or len(space.shape) != 1:
-        raise ValueError(f"{config.env} cannot be planned for: its actions are {space}, not a one-axis Box")
     solver = config.make_solver()
+    _check_solver(config, solver.kind, space)
     problems = None if config.problems is None else _problems(config, env)
     if config.model == ORACLE:
-        task = OracleShooting(OracleModel(env), env.planning_cost, space)
+        task = OracleShooting(OracleModel(env), env.planning_cost, space, config.plan.action_block)
         return Setup(
             env=env, weights=None, policy=lambda _: PlanningPolicy(solver, task, config.plan), problems=problems
         )
+    if not isinstance(space, Box):
+        raise ValueError(f"model: {config.env} has discrete actions; plan for it through its own physics (oracle)")
     model = load_pretrained(config.model)
     (action_dim,) = space.shape
     expected, given = model.config.action_encoder.input_dim, config.plan.action_block * action_dim
@@ -78,6 +81,19 @@ def set_up(config: EvalConfig) -> Setup:
         return PlanningPolicy(solver, task, config.plan)
 
     return Setup(env=env, weights=weights, policy=policy, notes=(note,) if note else (), problems=problems)
+
+
+def _check_solver(config: EvalConfig, kind: str, space: gymnasium.Space) -> None:
+    """ValueError unless a solver of this kind plans actions of this space."""
+    discrete = isinstance(space, gymnasium.spaces.Discrete | gymnasium.spaces.MultiDiscrete)
+    if not discrete and not (isinstance(space, Box) and len(space.shape) == 1):
+        raise ValueError(f"{config.env} cannot be planned for: its actions are {space}, not a one-axis Box or discrete")
+    if discrete != (kind == "discrete"):
+        fitting = [name for name, entry in SOLVERS.items() if (entry.kind == "discrete") == discrete]
+        raise ValueError(
+            f"solver.name: {config.solver['name']} does not plan actions of {config.env}, which are {space}; "
+            f"allowed are {', '.join(fitting)}"
+        )
 
 
 def _problems(config: EvalConfig, env: envs_mjx.Env) -> Problems:
