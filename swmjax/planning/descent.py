@@ -135,7 +135,8 @@ class DescentSolver:
         losses: Float[Array, " N"],
         gradient: Float[Array, "N H A"],
         usable: Bool[Array, " N"],
-        loss_of_one: Callable[[Float[Array, "H A"]], Float[Array, ""]],
+        loss_of_one: Callable[[Float[Array, "H A"], Any], Float[Array, ""]],
+        context: Any = None,
     ) -> DescentState:
         """One step of the optimiser, then noise, then the projection.
 
@@ -144,17 +145,18 @@ class DescentSolver:
             losses: What they descend.
             gradient: Its gradient.
             usable: Which sequences move; the others keep their value and their optimiser state.
-            loss_of_one: The loss of one sequence, for optimisers with a line search.
+            loss_of_one: The loss of one sequence with its context, for optimisers with a line search.
+            context: What the loss of a sequence depends on besides it; a leading axis of N.
         """
         transformation, dtype = self._transformation(), state.iterates.dtype
 
-        def move(gradient: Array, optimizer: Any, iterate: Array, loss: Array) -> tuple[Array, Any]:
+        def move(gradient: Array, optimizer: Any, iterate: Array, loss: Array, context: Any) -> tuple[Array, Any]:
             updates, optimizer = transformation.update(
-                gradient, optimizer, iterate, value=loss, grad=gradient, value_fn=loss_of_one
+                gradient, optimizer, iterate, value=loss, grad=gradient, value_fn=lambda one: loss_of_one(one, context)
             )
             return optax.apply_updates(iterate, updates), optimizer
 
-        iterates, optimizer = jax.vmap(move)(gradient, state.optimizer, state.iterates, losses.astype(dtype))
+        iterates, optimizer = jax.vmap(move)(gradient, state.optimizer, state.iterates, losses.astype(dtype), context)
         step = state.step + 1
         if self.action_noise > 0:
             iterates = iterates + self.action_noise * self.sample_noise(state.key, step, iterates.shape, dtype)

@@ -107,6 +107,6 @@ def best_sequence(state: DescentState, cost_fn: Scorer) -> tuple[Float[Array, "H
     return jnp.where(jnp.isfinite(cost), state.known[index].astype(state.start.dtype), state.start), cost
 
 
-def cost_of_one(cost_fn: Scorer, state: DescentState) -> Callable[[Float[Array, "H A"]], Float[Array, ""]]:
+def cost_of_one(cost_fn: Scorer, state: DescentState) -> Callable[[Float[Array, "H A"], None], Float[Array, ""]]:
     """The cost of one sequence in the precision of the descent, for optimisers with a line search."""
-    return lambda one: cost_fn(one[None].astype(state.start.dtype))[0].astype(one.dtype)
+    return lambda one, _: cost_fn(one[None].astype(state.start.dtype))[0].astype(one.dtype)

@@ -1,6 +1,7 @@
 """The one driver for every solver."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,6 +29,7 @@ def solve(
     horizon: int,
     warm_start: Any = None,
     *,
+    carry: Any = None,
     constraint_fn: ConstraintFn | None = None,
     metrics: tuple[Metric, ...] = DEFAULT_METRICS,
     on_step: Listener | None = None,
@@ -43,6 +45,7 @@ def solve(
         key: Typed key.
         horizon: H, planner steps.
         warm_start: The first W <= H actions to start from, in action units; zeros follow.
+        carry: `Plan.carry` of the solve before of the same problem, for solvers that keep something.
         constraint_fn: Candidates to constraint values [N, C], at most 0 when satisfied; for constrained solvers.
         metrics: What the trace keeps of every step.
         on_step: Called on the host after each step, for a live plot or log; the order of the calls is not promised.
@@ -55,8 +58,8 @@ def solve(
         The plan with its trace.
 
     Raises:
-        ValueError: The space, the horizon, the warm start or the shape of the costs does not fit, or constraints are
-            given to a solver that takes none.
+        ValueError: The space, the horizon, the warm start or the shape of the costs does not fit, or constraints or a
+            carry are given to a solver that takes none.
     """
     if candidate_chunk is not None:
         check_integer("candidate_chunk", candidate_chunk, 1)
@@ -73,9 +76,30 @@ def solve(
             jax.debug.callback(on_step, number, row)
         return state, row
 
-    state = solver.init(key, space, horizon, warm_start)
+    state = started(solver, scorer, key, space, horizon, warm_start, carry)
     state, trace = jax.lax.scan(advance, state, jnp.arange(solver.n_steps))
     return dataclasses.replace(solver.finish(state, scorer), trace=trace)
+
+
+def started(
+    solver: Solver,
+    scorer: Scorer,
+    key: Key[Array, ""],
+    space: gymnasium.Space,
+    horizon: int,
+    warm_start: Any,
+    carry: Any,
+) -> Any:
+    """The state before the first step, see `solve`.
+
+    Solvers whose state depends on the cost function (on the number of constraints, or the size of a latent) have a
+    method `prepare(state, cost_fn) -> state` that completes what `init` gave.
+    """
+    if carry is not None and "carry" not in inspect.signature(solver.init).parameters:
+        raise ValueError(f"{type(solver).__name__} keeps nothing from one solve to the next; leave out carry")
+    kept = {} if carry is None else {"carry": carry}
+    state = solver.init(key, space, horizon, warm_start, **kept)
+    return solver.prepare(state, scorer) if hasattr(solver, "prepare") else state
 
 
 def solve_batch(
@@ -89,6 +113,7 @@ def solve_batch(
     problem_ids: Int[Array, " B"] | None = None,
     batch_size: int | None = None,
     *,
+    carry: Any = None,
     constraint_fn: Callable[[Problem, Any], Float[Array, "N C"]] | None = None,
     mesh: Mesh | None = None,
     **options: Any,
@@ -107,6 +132,7 @@ def solve_batch(
         warm_start: The first W <= H actions of every problem.
         problem_ids: Non-negative identifiers; 0 to B - 1 if not given. Not with one key a problem.
         batch_size: Problems solved side by side, the rest after them: bounds the memory; all at once if not given.
+        carry: `Plan.carry` of the solve before of the same problems.
         constraint_fn: One problem and its candidates to constraint values [N, C].
         mesh: Devices; its axis `problems` shares the problems among them, `candidates` every population.
         **options: `metrics`, `on_step` and `candidate_chunk` of `solve`.
@@ -120,12 +146,12 @@ def solve_batch(
     leaves = jax.tree.leaves(problems)
     if not leaves or min(jnp.ndim(leaf) for leaf in leaves) == 0:
         raise ValueError("problems must be a pytree of arrays with a leading axis of problems")
-    sizes = {leaf.shape[0] for leaf in (*leaves, *jax.tree.leaves(warm_start))}
+    sizes = {leaf.shape[0] for leaf in (*leaves, *jax.tree.leaves((warm_start, carry)))}
     sizes |= {problem_ids.shape[0]} if problem_ids is not None else set()
     sizes |= set(key.shape)
     if len(sizes) != 1:
         raise ValueError(
-            f"problems, warm_start, keys and problem_ids must agree in their leading axis, got {sorted(sizes)}"
+            f"problems, warm_start, carry, keys and problem_ids must agree in their leading axis, got {sorted(sizes)}"
         )
     (count,) = sizes
     if key.ndim and problem_ids is not None:
@@ -133,7 +159,7 @@ def solve_batch(
     keys = key if key.ndim else jax.vmap(partial(jax.random.fold_in, key))(_numbers(problem_ids, count))
     mesh = planning_mesh(mesh)
 
-    def solve_one(problem: Problem, one_key: Array, warm_start: Any) -> Plan:
+    def solve_one(problem: Problem, one_key: Array, warm_start: Any, carry: Any) -> Plan:
         constraints = None if constraint_fn is None else partial(constraint_fn, problem)
         return solve(
             solver,
@@ -142,12 +168,13 @@ def solve_batch(
             one_key,
             horizon,
             warm_start,
+            carry=carry,
             constraint_fn=constraints,
             mesh=mesh,
             **options,
         )
 
-    arguments = problems, keys, warm_start
+    arguments = problems, keys, warm_start, carry
     axis = None
     if mesh is not None and PROBLEMS in mesh.axis_names:
         if batch_size is not None:

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 
 from swmjax.planning import Scorer
+from swmjax.planning.solve import started
 
 
 def replay(solver, noise):
@@ -18,7 +19,7 @@ def replay(solver, noise):
     return recorded(**{field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)})
 
 
-def run(solver, cost_fn, space, horizon, warm_start=None, constraint_fn=None):
+def run(solver, cost_fn, space, horizon, warm_start=None, constraint_fn=None, carry=None):
     """What `solve` does, keeping every state and record: (states of all steps, plan, records of all steps)."""
     scorer = Scorer(cost_fn, constraint_fn)
 
@@ -26,6 +27,6 @@ def run(solver, cost_fn, space, horizon, warm_start=None, constraint_fn=None):
         state, record = solver.step(state, scorer)
         return state, (state, record)
 
-    state = solver.init(jax.random.key(0), space, horizon, warm_start)
+    state = started(solver, scorer, jax.random.key(0), space, horizon, warm_start, carry)
     state, (states, records) = jax.lax.scan(advance, state, length=solver.n_steps)
     return states, solver.finish(state, scorer), records
