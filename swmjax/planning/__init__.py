@@ -2,6 +2,7 @@
 
 from swmjax.planning.cem import CEMSolver, CEMState
 from swmjax.planning.gradient import GradientSolver
+from swmjax.planning.lagrangian import LagrangianCarry, LagrangianSolver
 from swmjax.planning.latent_cost import (
     LatentModel,
     LatentProblem,
@@ -64,6 +65,8 @@ __all__ = [
     "GoalMSE",
     "GradNorm",
     "GradientSolver",
+    "LagrangianCarry",
+    "LagrangianSolver",
     "LatentModel",
     "LatentProblem",
     "MeanCost",

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from swmjax.planning.cem import CEMSolver
 from swmjax.planning.gradient import GradientSolver
+from swmjax.planning.lagrangian import LagrangianSolver
 from swmjax.planning.pgd import PGDSolver
 
 
@@ -36,6 +37,9 @@ SOLVERS: dict[str, SolverEntry] = {
     ),
     "gradient": SolverEntry(
         GradientSolver, "follow the gradient of the cost from several starts, with any Optax optimiser", "reference"
+    ),
+    "lagrangian": SolverEntry(
+        LagrangianSolver, "gradient descent under constraints, with multipliers that persist", "Nocedal and Wright 2006"
     ),
     "pgd": SolverEntry(
         PGDSolver, "gradient descent on relaxed one-hot actions, projected onto the simplex", "Duchi et al. 2008"
