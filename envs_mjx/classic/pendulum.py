@@ -99,7 +99,7 @@ class PendulumControl(ControlEnv):
         lift = (3.0 / (factors["m"] * factors["l"] ** 2)).astype(action.dtype) * torque
         effort = (0.001 * torque**2).astype(dtype)
 
-        wrapped = jnp.mod(angle + math.pi, 2 * math.pi) - math.pi
+        wrapped = angle - 2 * math.pi * jnp.floor((angle + math.pi) / (2 * math.pi))
         cost = wrapped**2 + 0.1 * speed**2 + effort
         fall = 3 * factors["g"] / (2 * factors["l"]) * jnp.sin(angle)
         speed = speed + (fall + lift.astype(dtype)) * factors["dt"]
