@@ -42,6 +42,50 @@ def test_vit_names_of_both_versions(name: str, canonical: str) -> None:
     assert RULES.spelled(canonical, 5) == canonical
 
 
+DINO = KeyRules(dinos=("backbone",), unused=(r"\.mask$",), renames=((r"^encoder\.", "backbone."),))
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical", "of_5"),
+    [
+        ("attention.attention.query.weight", "attention.q_proj.weight", "attention.q_proj.weight"),
+        ("attention.output.dense.bias", "attention.o_proj.bias", "attention.o_proj.bias"),
+        ("mlp.fc1.weight", "mlp.fc1.weight", "mlp.fc1.weight"),
+        ("mlp.weights_out.bias", "mlp.down_proj.bias", "mlp.down_proj.bias"),
+        ("layer_scale1.lambda1", "layer_scale1.lambda1", "layer_scale1.lambda1"),
+        ("norm2.weight", "norm2.weight", "norm2.weight"),
+    ],
+)
+def test_dinov2_names_of_both_versions(name: str, canonical: str, of_5: str) -> None:
+    place = "backbone.encoder.layer.7."
+    assert DINO.canonical(place + name) == f"backbone.layers.7.{canonical}"
+    assert DINO.canonical(place + of_5) == f"backbone.layers.7.{canonical}"
+    assert DINO.spelled(f"backbone.layers.7.{canonical}", 4) == place + name
+    assert DINO.spelled(f"backbone.layers.7.{canonical}", 5) == place + of_5
+    assert DINO.version_of(place + name) == (4 if name != of_5 else None)
+
+
+def test_renames_come_before_everything_else() -> None:
+    assert DINO.canonical("model.encoder.encoder.layer.0.norm1.bias") == "backbone.layers.0.norm1.bias"
+    assert DINO.canonical("encoder.mask") is None
+
+
+def test_fused_rows_are_shared_out() -> None:
+    specs = tensor_specs(
+        parameters(
+            backbone__layers__0__mlp__gate_proj__kernel=(3, 2),
+            backbone__layers__0__mlp__up_proj__kernel=(3, 2),
+        )
+    )
+    fused = rising(4, 3)
+    matched = match_tensors({"backbone.encoder.layer.0.mlp.weights_in.weight": fused}, specs, DINO)
+    gate, up = (matched["backbone", "layers", "0", "mlp", part, "kernel"] for part in ("gate_proj", "up_proj"))
+    np.testing.assert_array_equal(gate, fused[:2].T)
+    np.testing.assert_array_equal(up, fused[2:].T)
+    with pytest.raises(CheckpointError, match=r"weights_in\.weight: expected shape \(2, 3\), found \(1, 3\)"):
+        match_tensors({"backbone.encoder.layer.0.mlp.weights_in.weight": rising(2, 3)}, specs, DINO)
+
+
 def test_wrappers_are_dropped_and_counters_skipped() -> None:
     for name in ("model.projector.net.0.bias", "module.model.projector.net.0.bias", "_orig_mod.projector.net.0.bias"):
         assert RULES.canonical(name) == "projector.net.0.bias"

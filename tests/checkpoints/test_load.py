@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from checkpoints.test_targets import PREJEPA
 from flax import nnx
+from models.recorded import CONFIGS, Recorded
 
 from swmjax.checkpoints import CheckpointError, load, load_pretrained, read_state_dict
+from swmjax.checkpoints.targets import backbones
+from swmjax.models import PreJEPA
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -127,3 +133,28 @@ def test_one_wrong_tensor_is_one_line(
     with pytest.raises(CheckpointError) as caught:
         load_pretrained(GOLDEN / "lewm_mini_hf5")
     assert str(caught.value) == f"{GOLDEN / 'lewm_mini_hf5' / 'weights.pt'}: {line}"
+
+
+def test_a_prejepa_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wanted, recorded = CONFIGS["prejepa"], Recorded("prejepa")
+    monkeypatch.setitem(backbones.DINOV2, "dinov2_small", wanted.encoder)
+    config = copy.deepcopy(PREJEPA)
+    config["predictor"] |= vars(wanted.predictor)
+    for name, embedder in wanted.extra_encoders:
+        config["extra_encoders"]["modules"][name] |= vars(embedder)
+    tensors = {k.removeprefix("weights/"): v for k, v in recorded.values.items() if k.startswith("weights/")}
+    tensors |= {
+        "predictor.transformer.layers.1.0.bias": np.ones((1, 1, 12, 12), np.float32),
+        "decoder.net.weight": np.ones((2, 2), np.float32),
+    }
+    monkeypatch.setattr(load, "read_state_dict", lambda path: tensors)
+    (tmp_path / "weights.pt").write_bytes(b"")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = load_pretrained(tmp_path, remat=True)
+    assert isinstance(model, PreJEPA)
+    assert model.config == replace(wanted, remat=True)
+    for ours, theirs in zip(*(jax.tree.leaves(nnx.state(m)) for m in (model, recorded.model)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    del tensors["backbone.encoder.layer.1.attention.q_proj.bias"]
+    with pytest.raises(CheckpointError, match=r"backbone\.encoder\.layer\.1\.attention\.q_proj\.bias: is missing"):
+        load_pretrained(tmp_path)

@@ -11,6 +11,13 @@ import pytest
 
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.targets import build_config
+from swmjax.models import (
+    CausalPredictorConfig,
+    DINOv2Config,
+    LinearEmbedderConfig,
+    PLDMConfig,
+    PreJEPAConfig,
+)
 from swmjax.models.layers import EmbedderConfig, MLPConfig
 from swmjax.models.lewm import LeWMConfig
 from swmjax.models.predictor import PredictorConfig
@@ -168,6 +175,92 @@ def test_errors_name_the_key(path: str, value: Any, problem: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_training_configuration_says_where_the_model_is() -> None:
-    with pytest.raises(CheckpointError, match=r"_target_: is missing; .* its part under 'model'"):
-        build_config({"model": MINI, "trainer": {}})
+def test_the_model_may_lie_in_a_training_configuration() -> None:
+    assert build_config({"model": MINI, "trainer": {}}) == build_config(MINI)
+    with pytest.raises(CheckpointError, match=r"_target_: is missing; .* with such a _target_ under 'model'"):
+        build_config({"trainer": {}})
+
+
+PREJEPA = {
+    "_target_": "stable_worldmodel.wm.PreJEPA",
+    "encoder": {"_target_": "stable_worldmodel.wm.prejepa.module.create_backbone", "name": "dinov2_small"},
+    "predictor": {
+        "_target_": "stable_worldmodel.wm.prejepa.module.CausalPredictor",
+        "num_patches": 256,
+        "num_frames": 3,
+        "dim": 404,
+        "depth": 6,
+        "heads": 16,
+        "mlp_dim": 2048,
+        "dropout": 0.1,
+        "emb_dropout": 0,
+        "pool": "mean",
+    },
+    "extra_encoders": {
+        "_target_": "torch.nn.ModuleDict",
+        "modules": {
+            name: {"_target_": "stable_worldmodel.wm.prejepa.module.Embedder", "in_chans": size, "emb_dim": 10}
+            for name, size in (("proprio", 4), ("action", 10))
+        },
+    },
+    "decoder": None,
+    "history_size": 3,
+    "num_pred": 1,
+}
+
+
+def test_prejepa() -> None:
+    assert build_config(PREJEPA) == PreJEPAConfig(
+        encoder=DINOv2Config(),
+        predictor=CausalPredictorConfig(256, 3, 404, 6, 16, 2048),
+        extra_encoders=(("proprio", LinearEmbedderConfig(4, 10)), ("action", LinearEmbedderConfig(10, 10))),
+        history_size=3,
+    )
+    assert build_config({**PREJEPA, "_target_": "stable_worldmodel.wm.prejepa.prejepa.PreJEPA", "decoder": {}})
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "layers", "registers"),
+    [
+        ("dinov2_base", 768, 12, 0),
+        ("facebook/dinov2-large", 1024, 24, 0),
+        ("dinov2_giant", 1536, 40, 0),
+        ("facebook/dinov2-with-registers-small", 384, 12, 4),
+    ],
+)
+def test_backbones_by_name(name: str, width: int, layers: int, registers: int) -> None:
+    config = copy.deepcopy(PREJEPA)
+    config["encoder"]["name"], config["predictor"]["dim"] = name, width + 20
+    encoder = build_config(config).encoder
+    assert (encoder.hidden_size, encoder.num_hidden_layers, encoder.num_register_tokens) == (width, layers, registers)
+    assert encoder.use_swiglu_ffn == ("giant" in name)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        (("encoder", "name"), "resnet_50", "^encoder.name: is 'resnet_50'; allowed are dinov2_small, "),
+        (("predictor", "dim"), 394, "PreJEPAConfig: predictor.dim must be 404"),
+        (("extra_encoders", "modules"), [], "^extra_encoders.modules: is list; allowed is an object"),
+        (("extra_encoders", "modules", "action", "tubelet_size"), 2, "modules.action.tubelet_size: is 2; allowed is 1"),
+        (("num_pred",), 2, "^num_pred: is 2; allowed is 1"),
+        (("histroy_size",), 2, "^histroy_size: is not a known field; did you mean history_size"),
+    ],
+)
+def test_errors_of_prejepa_name_the_key(path: tuple[str, ...], value: Any, problem: str) -> None:
+    config = copy.deepcopy(PREJEPA)
+    node: Any = config
+    for parent in path[:-1]:
+        node = node[parent]
+    node[path[-1]] = value
+    with pytest.raises(CheckpointError, match=problem):
+        build_config(config)
+
+
+def test_pldm_is_lewm_under_its_own_names() -> None:
+    text = json.dumps(MINI).replace("wm.lewm.LeWM", "wm.pldm.pldm.PLDM").replace("wm.lewm.", "wm.pldm.")
+    config = build_config(json.loads(text))
+    assert type(config) is PLDMConfig
+    assert config == PLDMConfig(**vars(build_config(MINI)))
+    with pytest.raises(CheckpointError, match="^embed_dim: is not a known field"):
+        build_config({**json.loads(text), "embed_dim": 3})
