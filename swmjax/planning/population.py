@@ -55,6 +55,14 @@ def finite_or_last(costs: Float[Array, " N"]) -> Float[Array, " N"]:
     return jnp.where(jnp.isfinite(costs), costs, jnp.inf)
 
 
+def finite_stand_ins(costs: Float[Array, " N"]) -> Float[Array, " N"]:
+    """Costs with a finite number above all others where they are not finite, for searches that compute with them."""
+    finite = jnp.isfinite(costs)
+    worst = jnp.max(costs, where=finite, initial=-jnp.inf)
+    spread = worst - jnp.min(costs, where=finite, initial=jnp.inf)
+    return jnp.where(finite, costs, jnp.where(finite.any(), worst + jnp.maximum(spread, 1), 0))
+
+
 def best(candidates: Float[Array, "N H A"], costs: Float[Array, " N"], count: int) -> Elites:
     """The elites of a population.
 
