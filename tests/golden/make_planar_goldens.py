@@ -12,11 +12,14 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import gymnasium
 import numpy as np
+from PIL import Image
+from stable_worldmodel.envs.image_positioning import ImagePositioning
 from stable_worldmodel.envs.piecewise.expert_policy import ExpertPolicy
 from stable_worldmodel.envs.piecewise.piecewise_env import PiecewiseEnv
 from stable_worldmodel.envs.simple_point_maze import SimplePointMazeEnv
 
 FOLDER = Path(__file__).parent
+NAMES = ("background", "locations", "rotations")
 
 
 def values_of(space: gymnasium.Space) -> dict[str, np.ndarray]:
@@ -88,6 +91,50 @@ def point_maze(rng: np.random.Generator) -> dict[str, np.ndarray]:
     return stacked(episodes)
 
 
+def image_positioning(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """2 episodes of 12 steps with two square pictures, frames of every state and of the targets.
+
+    Layouts are set, since the reference draws a second column of turns, and so is the noise, which it draws from the
+    global generator.
+    """
+    pictures = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (21, 34)]
+    resolution = 60
+    episodes = []
+    for _ in range(2):
+        env = ImagePositioning(resolution, [Image.fromarray(one) for one in pictures], "rgb_array")
+        white = rng.normal(size=(2 * resolution, 2 * resolution)).astype(np.float32)
+        draw, np.random.randn = np.random.randn, lambda *_, white=white: white.astype(float)
+        env.reset(seed=0)
+        np.random.randn = draw
+        for name, shape in zip(NAMES, ((2, 1), (2, 2), (2, 1)), strict=True):
+            for time in ("current", "target"):
+                setattr(env, f"_{time}_{name}", rng.uniform(0, 0.9, shape).astype(np.float32).astype(float))
+        recorded: dict[str, list] = {name: [] for name in ("state", "action", "distances", "terminated", "frames")}
+
+        def note(info, env=env, recorded=recorded):
+            layout = (env._current_background, env._current_locations, env._current_rotations)
+            recorded["state"].append(np.concatenate([part.ravel() for part in layout]))
+            recorded["distances"].append([info[f"{name}_distance"] for name in ("background", "location", "rotation")])
+            recorded["frames"].append(env.render())
+
+        note(env._get_info())
+        for step in range(12):
+            if step < 3:
+                action = {n: 1.5 * rng.uniform(space.low, space.high) for n, space in env.action_space.items()}
+            else:
+                action = {name: value.astype(np.float32) for name, value in env._get_optimal_action().items()}
+            recorded["action"].append(np.concatenate([action[f"delta_{name}"].ravel() for name in NAMES]))
+            _, _, terminated, _, info = env.step(action)
+            recorded["terminated"].append(terminated)
+            note(info)
+        target = (env._target_background, env._target_locations, env._target_rotations)
+        recorded["goal"] = np.concatenate([part.ravel() for part in target])
+        episodes.append(recorded | {"white": white, "noise": env.pink_noise[..., 0], "target": env.render("target")})
+    named = {f"picture_{i}": picture for i, picture in enumerate(pictures)}
+    return stacked(episodes) | named
+
+
 if __name__ == "__main__":
     np.savez_compressed(FOLDER / "piecewise.npz", **piecewise(np.random.default_rng(0)))
     np.savez_compressed(FOLDER / "point_maze.npz", **point_maze(np.random.default_rng(1)))
+    np.savez_compressed(FOLDER / "image_positioning.npz", **image_positioning(np.random.default_rng(2)))
