@@ -1,5 +1,6 @@
 """Evolution strategies behind ask and tell: a small one of our own, and those of evosax where it is installed."""
 
+import sys
 from dataclasses import dataclass
 
 import jax
@@ -134,8 +135,8 @@ def test_hyperparameters_are_validated(options, message):
 
 
 def test_evosax_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "evosax", None)
-    monkeypatch.setitem(__import__("sys").modules, "evosax.algorithms", None)
+    monkeypatch.setitem(sys.modules, "evosax", None)
+    monkeypatch.setitem(sys.modules, "evosax.algorithms", None)
     with pytest.raises(ValueError, match=r"EvosaxSolver needs evosax; install it with pip install 'swmjax\[search\]'"):
         EvosaxSolver()
 
