@@ -1,7 +1,12 @@
 """Planning as pure functions: solvers, objectives and the driver."""
 
+from swmjax.planning.ask_tell import AskTellSolver, EvosaxSolver
+from swmjax.planning.categorical_cem import CategoricalCEMSolver
 from swmjax.planning.cem import CEMSolver, CEMState
+from swmjax.planning.composite import CompositeSolver
 from swmjax.planning.gradient import GradientSolver
+from swmjax.planning.host import HostSolver
+from swmjax.planning.icem import ICEMSolver
 from swmjax.planning.lagrangian import LagrangianCarry, LagrangianSolver
 from swmjax.planning.latent_cost import (
     LatentModel,
@@ -27,6 +32,8 @@ from swmjax.planning.metrics import (
     VarNorm,
 )
 from swmjax.planning.mpc import PlanCarry, PlanConfig
+from swmjax.planning.mppi import MPPISolver
+from swmjax.planning.nevergrad import NevergradSolver
 from swmjax.planning.objectives import (
     ActionPenalty,
     AtMost,
@@ -38,6 +45,8 @@ from swmjax.planning.objectives import (
     WeightedSum,
 )
 from swmjax.planning.pgd import PGDSolver
+from swmjax.planning.predictive_sampling import PredictiveSamplingSolver
+from swmjax.planning.random_shooting import RandomSolver
 from swmjax.planning.registry import SOLVERS, make_solver
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.solve import solve, solve_batch
@@ -45,51 +54,61 @@ from swmjax.planning.spaces import action_size, block_space, from_one_hot, nomin
 from swmjax.planning.types import ConstraintFn, CostFn, Plan, Problem, Solver, Status, StepRecord
 
 __all__ = [
-    "latent_constraints",
-    "WeightedSum",
-    "GoalL1",
-    "GoalCosine",
-    "DiscountedReward",
-    "AtMost",
-    "ActionPenalty",
     "ActionNorm",
+    "ActionPenalty",
+    "AskTellSolver",
+    "AtMost",
     "BestCost",
     "CEMSolver",
     "CEMState",
+    "CategoricalCEMSolver",
     "Cloud",
+    "CompositeSolver",
     "ConstraintFn",
     "CostFn",
     "DEFAULT_METRICS",
+    "DiscountedReward",
     "EliteCost",
     "EliteSpread",
+    "EvosaxSolver",
+    "GoalCosine",
+    "GoalL1",
     "GoalMSE",
     "GradNorm",
     "GradientSolver",
+    "HostSolver",
+    "ICEMSolver",
     "LagrangianCarry",
     "LagrangianSolver",
     "LatentModel",
     "LatentProblem",
+    "MPPISolver",
     "MeanCost",
     "MeanShift",
     "Metric",
+    "NevergradSolver",
     "NonFinite",
     "Objective",
     "PGDSolver",
     "Plan",
     "PlanCarry",
     "PlanConfig",
+    "PredictiveSamplingSolver",
     "Problem",
+    "RandomSolver",
     "SOLVERS",
     "Scorer",
     "Solver",
     "Status",
     "StepRecord",
     "VarNorm",
+    "WeightedSum",
     "action_size",
     "auto_chunk",
     "block_space",
     "encode_problems",
     "from_one_hot",
+    "latent_constraints",
     "latent_cost",
     "make_solver",
     "nominal_actions",

@@ -179,7 +179,7 @@ class AskTellSolver(StrategySolver):
 
     kind: ClassVar[Literal["search"]] = "search"
 
-    strategy: Any
+    strategy: Any = None
     n_steps: int = 30
     clip: Literal["none", "bounds"] = "none"
 

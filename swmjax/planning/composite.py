@@ -35,7 +35,7 @@ class CompositeSolver(PopulationSolver):
 
     kind: ClassVar[Literal["composite"]] = "composite"
 
-    solvers: Any
+    solvers: Any = ()
 
     def __post_init__(self) -> None:
         pairs = self.solvers.items() if isinstance(self.solvers, Mapping) else self.solvers

@@ -2,13 +2,22 @@
 
 import dataclasses
 import difflib
+import types
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from swmjax.planning.ask_tell import AskTellSolver, EvosaxSolver
+from swmjax.planning.categorical_cem import CategoricalCEMSolver
 from swmjax.planning.cem import CEMSolver
+from swmjax.planning.composite import CompositeSolver
 from swmjax.planning.gradient import GradientSolver
+from swmjax.planning.icem import ICEMSolver
 from swmjax.planning.lagrangian import LagrangianSolver
+from swmjax.planning.mppi import MPPISolver
+from swmjax.planning.nevergrad import NevergradSolver
 from swmjax.planning.pgd import PGDSolver
+from swmjax.planning.predictive_sampling import PredictiveSamplingSolver
+from swmjax.planning.random_shooting import RandomSolver
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,18 +41,39 @@ class SolverEntry:
 
 
 SOLVERS: dict[str, SolverEntry] = {
+    "ask_tell": SolverEntry(
+        AskTellSolver, "any evolution strategy with pure init, ask and tell functions", "Collette et al. 2010"
+    ),
+    "categorical_cem": SolverEntry(
+        CategoricalCEMSolver, "refit the probabilities of categories to the best samples", "Rubinstein and Kroese 2004"
+    ),
     "cem": SolverEntry(
         CEMSolver, "refit a Gaussian over action sequences to the best samples", "Rubinstein and Kroese 2004"
     ),
+    "composite": SolverEntry(
+        CompositeSolver, "one solver for every part of a Dict action space, under one cost", "reference"
+    ),
+    "evosax": SolverEntry(EvosaxSolver, "CMA-ES, SNES and other evolution strategies of evosax", "Lange 2023"),
     "gradient": SolverEntry(
         GradientSolver, "follow the gradient of the cost from several starts, with any Optax optimiser", "reference"
+    ),
+    "icem": SolverEntry(
+        ICEMSolver, "CEM with noise correlated in time, momentum and elites that stay", "Pinneri et al. 2020"
     ),
     "lagrangian": SolverEntry(
         LagrangianSolver, "gradient descent under constraints, with multipliers that persist", "Nocedal and Wright 2006"
     ),
+    "mppi": SolverEntry(
+        MPPISolver, "average noisy candidates, weighted by exp(-cost / temperature)", "Williams et al. 2017"
+    ),
+    "nevergrad": SolverEntry(NevergradSolver, "any optimiser of nevergrad, on the host", "Rapin and Teytaud 2018"),
     "pgd": SolverEntry(
         PGDSolver, "gradient descent on relaxed one-hot actions, projected onto the simplex", "Duchi et al. 2008"
     ),
+    "predictive_sampling": SolverEntry(
+        PredictiveSamplingSolver, "add noise to the warm start and take the best candidate", "Howell et al. 2022"
+    ),
+    "random": SolverEntry(RandomSolver, "draw evenly from the action space: the baseline", "reference"),
 }
 """Every solver by the name that configurations and the command line use."""
 
@@ -84,6 +114,11 @@ def _convert(place: str, value: Any, kind: Any) -> Any:
         if value not in get_args(kind):
             raise ValueError(f"{place} must be one of {', '.join(map(repr, get_args(kind)))}, got {value!r}")
         return value
+    if get_origin(kind) is types.UnionType and types.NoneType in get_args(kind):
+        if value is None or (isinstance(value, str) and value.lower() == "none"):
+            return None
+        others = [one for one in get_args(kind) if one is not types.NoneType]
+        return _convert(place, value, others[0]) if len(others) == 1 else value
     if kind is bool:
         words = {"true": True, "false": False}
         if isinstance(value, bool):

@@ -125,3 +125,12 @@ def test_bad_input(space, warm_start, message):
 def test_metrics_of_one_distribution_say_that_they_need_one():
     with pytest.raises(ValueError, match="VarNorm needs a solver that has a standard deviation"):
         solve(SOLVER, cost, SPACE, jax.random.key(0), 3, metrics=(VarNorm(),))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("composite", "must have at least one solver"), ("ask_tell", "strategy must have num_samples")],
+)
+def test_solvers_made_of_others_cannot_be_made_of_nothing(name, message):
+    with pytest.raises(ValueError, match=message):
+        make_solver(name)

@@ -11,8 +11,7 @@ from planning.recorded import replay, run
 from planning.recorded_costs import quad, recorded_noise, wavy
 from planning.recorded_steps import assert_costs, run_recorded
 
-from swmjax.planning import Scorer, Status, solve
-from swmjax.planning.mppi import MPPISolver
+from swmjax.planning import MPPISolver, Scorer, Status, make_solver, solve
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (4,), np.float32)
@@ -114,3 +113,10 @@ def test_comes_near_the_optimum():
 def test_hyperparameters_are_validated(field, value, message):
     with pytest.raises(ValueError, match=message):
         MPPISolver(**{field: value})
+
+
+@pytest.mark.parametrize(("text", "topk"), [("none", None), (None, None), ("12", 12), (12, 12)])
+def test_number_of_weighted_candidates_as_text(text, topk):
+    assert make_solver("mppi", {"topk": text}) == MPPISolver(topk=topk)
+    with pytest.raises(ValueError, match="solver.topk must be an integer, got 'some'"):
+        make_solver("mppi", {"topk": "some"})
