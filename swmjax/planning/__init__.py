@@ -5,6 +5,7 @@ from swmjax.planning.categorical_cem import CategoricalCEMSolver
 from swmjax.planning.cem import CEMSolver, CEMState
 from swmjax.planning.composite import CompositeSolver
 from swmjax.planning.gradient import GradientSolver
+from swmjax.planning.grasp import GRASPSolver
 from swmjax.planning.host import HostSolver
 from swmjax.planning.icem import ICEMSolver
 from swmjax.planning.lagrangian import LagrangianCarry, LagrangianSolver
@@ -51,6 +52,12 @@ from swmjax.planning.registry import SOLVERS, make_solver
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.solve import solve, solve_batch
 from swmjax.planning.spaces import action_size, block_space, from_one_hot, nominal_actions, one_hot
+from swmjax.planning.transitions import (
+    ProblemTransitions,
+    TransitionCost,
+    function_transitions,
+    model_transitions,
+)
 from swmjax.planning.types import ConstraintFn, CostFn, Plan, Problem, Solver, Status, StepRecord
 
 __all__ = [
@@ -71,6 +78,7 @@ __all__ = [
     "EliteCost",
     "EliteSpread",
     "EvosaxSolver",
+    "GRASPSolver",
     "GoalCosine",
     "GoalL1",
     "GoalMSE",
@@ -95,12 +103,14 @@ __all__ = [
     "PlanConfig",
     "PredictiveSamplingSolver",
     "Problem",
+    "ProblemTransitions",
     "RandomSolver",
     "SOLVERS",
     "Scorer",
     "Solver",
     "Status",
     "StepRecord",
+    "TransitionCost",
     "VarNorm",
     "WeightedSum",
     "action_size",
@@ -108,9 +118,11 @@ __all__ = [
     "block_space",
     "encode_problems",
     "from_one_hot",
+    "function_transitions",
     "latent_constraints",
     "latent_cost",
     "make_solver",
+    "model_transitions",
     "nominal_actions",
     "one_hot",
     "shooting_cost",

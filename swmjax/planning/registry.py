@@ -11,6 +11,7 @@ from swmjax.planning.categorical_cem import CategoricalCEMSolver
 from swmjax.planning.cem import CEMSolver
 from swmjax.planning.composite import CompositeSolver
 from swmjax.planning.gradient import GradientSolver
+from swmjax.planning.grasp import GRASPSolver
 from swmjax.planning.icem import ICEMSolver
 from swmjax.planning.lagrangian import LagrangianSolver
 from swmjax.planning.mppi import MPPISolver
@@ -56,6 +57,9 @@ SOLVERS: dict[str, SolverEntry] = {
     "evosax": SolverEntry(EvosaxSolver, "CMA-ES, SNES and other evolution strategies of evosax", "Lange 2023"),
     "gradient": SolverEntry(
         GradientSolver, "follow the gradient of the cost from several starts, with any Optax optimiser", "reference"
+    ),
+    "grasp": SolverEntry(
+        GRASPSolver, "descend in actions and states on the errors of single model steps", "Psenka et al. 2026"
     ),
     "icem": SolverEntry(
         ICEMSolver, "CEM with noise correlated in time, momentum and elites that stay", "Pinneri et al. 2020"
