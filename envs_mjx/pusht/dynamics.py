@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from envs_mjx import rigid2d
 from envs_mjx.pusht import shapes
+from envs_mjx.rigid2d.batching import where_needed
 from envs_mjx.rigid2d.ordering import LeafTree
 
 AGENT, BLOCK = 0, 1
@@ -83,15 +84,13 @@ class Scene(NamedTuple):
         agent: Shape of the agent; nothing exists of it if it is round.
         block: Shape of the block.
         agent_is_disc: Whether the agent is round.
-        disc: Geometry of the world with a round agent.
-        polygon: Geometry of the world with a polygonal agent.
+        disc: Geometry of the world with a round agent; that with a polygonal one is made where it is needed.
     """
 
     agent: shapes.Shape
     block: shapes.Shape
     agent_is_disc: Bool[Array, ""]
     disc: rigid2d.Geometry
-    polygon: rigid2d.Geometry
 
     def shape(self, body: int) -> shapes.Shape:
         """Shape of a body."""
@@ -128,35 +127,9 @@ class Rules:
         if self.block_cog is not None:
             block = block._replace(center_of_gravity=jnp.asarray(self.block_cog, dtype))
         is_disc = factors["agent.shape"] == shapes.CIRCLE
-        parts = [shape.vertices - shape.center_of_gravity[None, None, :] for shape in (agent, block)]
-        still, unit = jnp.zeros((), dtype), jnp.ones((), dtype)
-        walls = {
-            "segment_ends": jnp.asarray(WALLS, dtype),
-            "segment_radius": jnp.full((len(WALLS),), WALL_RADIUS, dtype),
-        }
-        disc = rigid2d.Geometry(
-            inverse_mass=jnp.stack([still, unit]),
-            inverse_inertia=jnp.stack([still, 1.0 / block.inertia]),
-            circle_center=jnp.zeros((1, 2), dtype),
-            circle_radius=(shapes.CIRCLE_RADIUS * factors["agent.scale"].astype(dtype))[None],
-            polygon_vertices=parts[1],
-            polygon_normals=rigid2d.polygon_normals(parts[1]),
-            polygon_mask=block.mask,
-            **walls,
-        )
-        both = jnp.concatenate(parts)
-        polygon = rigid2d.Geometry(
-            inverse_mass=jnp.stack([unit, unit]),
-            inverse_inertia=jnp.stack([1.0 / agent.inertia, 1.0 / block.inertia]),
-            circle_center=jnp.zeros((0, 2), dtype),
-            circle_radius=jnp.zeros((0,), dtype),
-            polygon_vertices=both,
-            polygon_normals=rigid2d.polygon_normals(both),
-            polygon_mask=jnp.concatenate([agent.mask, block.mask]),
-            update_order=_update_order(agent.mask, block.mask),
-            **walls,
-        )
-        return Scene(agent, block, is_disc, disc, polygon)
+        radius = shapes.CIRCLE_RADIUS * factors["agent.scale"].astype(dtype)
+        disc = _geometry([block], radius[None], inverse_mass=jnp.array([0.0, 1.0], dtype))
+        return Scene(agent, block, is_disc, disc)
 
     def build(self, scene: Scene, factors: Mapping[str, Array]) -> Physics:
         """The scene just after it was built from the initial factors, nothing moving."""
@@ -178,7 +151,9 @@ class Rules:
         )
         disc, polygon = (
             rigid2d.rest(world, geometry, bodies)
-            for world, geometry in zip(self.worlds, (scene.disc, scene.polygon), strict=True)
+            for world, geometry in zip(
+                self.worlds, (scene.disc, _polygon_geometry(scene.agent, scene.block)), strict=True
+            )
         )
         return Physics(bodies=bodies, disc=Memory(disc.cache, disc.tree), polygon=Memory(polygon.cache, polygon.tree))
 
@@ -225,42 +200,39 @@ class Rules:
 
     def contacts(self, physics: Physics, scene: Scene) -> rigid2d.Contacts:
         """The contacts that the last physics step solved, those of a round agent's world first."""
+        geometries = (scene.disc, _polygon_geometry(scene.agent, scene.block))
+        memories, mine = (physics.disc, physics.polygon), (scene.agent_is_disc, ~scene.agent_is_disc)
         found = []
-        for world, geometry, memory, mine in self._both(physics, scene):
-            state = rigid2d.PhysicsState(bodies=physics.bodies, cache=memory.cache, tree=memory.tree)
-            of_world = rigid2d.contacts(world, geometry, state)
-            found.append(of_world.replace(active=of_world.active & mine))
+        for world, geometry, memory, used in zip(self.worlds, geometries, memories, mine, strict=True):
+            of_world = rigid2d.contacts(world, geometry, _state(physics.bodies, memory))
+            found.append(of_world.replace(active=of_world.active & used))
         return jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
 
     def _march(self, physics, scene, steps, drive, target):
         """Some physics steps in the world that the row lives in."""
-        after = []
-        for world, geometry, memory, mine in self._both(physics, scene):
-            state = rigid2d.PhysicsState(bodies=physics.bodies, cache=memory.cache, tree=memory.tree)
-            # The control of a disc does not look at what contacts move.
-            kinematic = world is self.worlds[0]
-            control = (target, jnp.zeros((2,)) if kinematic else scene.agent.center_of_gravity)
-            after.append(
-                rigid2d.march(world, geometry, state, TIME_STEP, steps, drive, control, wanted=mine, coasting=kinematic)
-            )
-        (disc, disc_points), (polygon, polygon_points) = after
-        bodies, points = jax.tree.map(
-            lambda a, b: jnp.where(scene.agent_is_disc, a, b),
-            (disc.bodies, disc_points),
-            (polygon.bodies, polygon_points),
+        of_disc, of_polygon = self.worlds
+        # The control of a disc does not look at what contacts move.
+        control = (target, jnp.zeros((2,), physics.bodies.position.dtype))
+        start = _state(physics.bodies, physics.disc)
+        disc, points = rigid2d.march(
+            of_disc, scene.disc, start, TIME_STEP, steps, drive, control, wanted=scene.agent_is_disc
         )
-        memories = {"disc": Memory(disc.cache, disc.tree), "polygon": Memory(polygon.cache, polygon.tree)}
-        return Physics(bodies=bodies, **memories), points
 
-    def _both(self, physics, scene):
-        """World, geometry, memory, and whether the row lives there."""
-        return zip(
-            self.worlds,
-            (scene.disc, scene.polygon),
-            (physics.disc, physics.polygon),
-            (scene.agent_is_disc, ~scene.agent_is_disc),
-            strict=True,
-        )
+        def by_polygon(operand):
+            agent, block, state, target = operand
+            geometry, control = _polygon_geometry(agent, block), (target, agent.center_of_gravity)
+            return rigid2d.march(of_polygon, geometry, state, TIME_STEP, steps, drive, control, coasting=False)
+
+        start = _state(physics.bodies, physics.polygon)
+        operand, other = (scene.agent, scene.block, start, target), (start.replace(bodies=disc.bodies), points)
+        if self.differentiable:
+            after = by_polygon(operand)
+            polygon, points = jax.tree.map(lambda a, b: jnp.where(scene.agent_is_disc, a, b), other, after)
+        else:
+            effort = start.cache.active(of_polygon).sum(dtype=jnp.int32)
+            polygon, points = where_needed(~scene.agent_is_disc, effort, by_polygon, operand, other)
+        disc_memory, polygon_memory = (Memory(state.cache, state.tree) for state in (disc, polygon))
+        return Physics(bodies=polygon.bodies, disc=disc_memory, polygon=polygon_memory), points
 
 
 def origin(bodies: rigid2d.Bodies, body: int, shape: shapes.Shape) -> Float[Array, "2"]:
@@ -301,6 +273,35 @@ def _shapes(factors):
     return [
         shapes.shape(factors[f"{name}.shape"], factors[f"{name}.scale"].astype(dtype)) for name in ("agent", "block")
     ]
+
+
+def _state(bodies, memory):
+    return rigid2d.PhysicsState(bodies=bodies, cache=memory.cache, tree=memory.tree)
+
+
+def _geometry(bodies, circle_radius, inverse_mass, **more):
+    """Geometry of the parts of some bodies, the last ones of the world, and of the walls."""
+    dtype = inverse_mass.dtype
+    vertices = jnp.concatenate([shape.vertices - shape.center_of_gravity[None, None, :] for shape in bodies])
+    still = [jnp.zeros((), dtype)] * (len(inverse_mass) - len(bodies))
+    return rigid2d.Geometry(
+        inverse_mass=inverse_mass,
+        inverse_inertia=jnp.stack([*still, *(1.0 / shape.inertia for shape in bodies)]),
+        circle_center=jnp.zeros((*circle_radius.shape, 2), dtype),
+        circle_radius=circle_radius,
+        polygon_vertices=vertices,
+        polygon_normals=rigid2d.polygon_normals(vertices),
+        polygon_mask=jnp.concatenate([shape.mask for shape in bodies]),
+        segment_ends=jnp.asarray(WALLS, dtype),
+        segment_radius=jnp.full((len(WALLS),), WALL_RADIUS, dtype),
+        **more,
+    )
+
+
+def _polygon_geometry(agent, block):
+    dtype = agent.vertices.dtype
+    order = _update_order(agent.mask, block.mask)
+    return _geometry([agent, block], jnp.zeros((0,), dtype), jnp.ones((2,), dtype), update_order=order)
 
 
 def _update_order(agent_mask, block_mask):

@@ -154,26 +154,30 @@ def _run_rows(fn, flags, needed, effort, operand, default):
         found = jax.lax.cond(jnp.any(needed), lambda: run(needed, operand), lambda: default)
         return jax.tree.map(lambda new, old: _select(needed, new, old), found, default)
     rounds = -(-count // chunk)
-    numbers = jnp.arange(count, dtype=jnp.int32)
-    last = jnp.iinfo(jnp.int32).max
-    _, rows = jax.lax.sort((jnp.where(needed, effort.astype(jnp.int32), last), numbers), num_keys=1)
-    _, place = jax.lax.sort((rows, numbers), num_keys=1)
-    # The first rows are those in need; the results of others in the last chunk are not looked at.
-    rows, total = jnp.pad(rows, (0, rounds * chunk - count)), needed.sum(dtype=jnp.int32)
     parts, shape = jax.tree.flatten(operand)
     batched = flags[2 : 2 + len(parts)]
 
-    def handle(carry):
-        start, found = carry
-        mine = jax.lax.dynamic_slice(rows, (start,), (chunk,))
-        part = jax.tree.unflatten(shape, [x[mine] if flag else x for x, flag in zip(parts, batched, strict=True)])
-        put = jax.lax.dynamic_update_slice_in_dim
-        new = run(needed[mine], part)
-        return start + chunk, jax.tree.map(lambda whole, piece: put(whole, piece, start, 0), found, new)
+    def in_chunks():
+        numbers = jnp.arange(count, dtype=jnp.int32)
+        last = jnp.iinfo(jnp.int32).max
+        _, rows = jax.lax.sort((jnp.where(needed, effort.astype(jnp.int32), last), numbers), num_keys=1)
+        _, place = jax.lax.sort((rows, numbers), num_keys=1)
+        # The first rows are those in need; the results of others in the last chunk are not looked at.
+        rows, total = jnp.pad(rows, (0, rounds * chunk - count)), needed.sum(dtype=jnp.int32)
 
-    empty = jax.tree.map(lambda x: jnp.zeros((rounds * chunk, *x.shape[1:]), x.dtype), default)
-    _, found = jax.lax.while_loop(lambda c: c[0] < total, handle, (jnp.zeros((), jnp.int32), empty))
-    return jax.tree.map(lambda new, old: _select(needed, new[place], old), found, default)
+        def handle(carry):
+            start, found = carry
+            mine = jax.lax.dynamic_slice(rows, (start,), (chunk,))
+            part = jax.tree.unflatten(shape, [x[mine] if flag else x for x, flag in zip(parts, batched, strict=True)])
+            put = jax.lax.dynamic_update_slice_in_dim
+            new = run(needed[mine], part)
+            return start + chunk, jax.tree.map(lambda whole, piece: put(whole, piece, start, 0), found, new)
+
+        empty = jax.tree.map(lambda x: jnp.zeros((rounds * chunk, *x.shape[1:]), x.dtype), default)
+        _, found = jax.lax.while_loop(lambda c: c[0] < total, handle, (jnp.zeros((), jnp.int32), empty))
+        return jax.tree.map(lambda new, old: _select(needed, new[place], old), found, default)
+
+    return jax.lax.cond(jnp.any(needed), in_chunks, lambda: default)
 
 
 def _select(condition, new, old):

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from envs_mjx.rigid2d.batching import any_in_batch
+from envs_mjx.rigid2d.indexing import pick
 
 _MARGIN = float(np.float32(0.1))
 """A box grows by this fraction of its size, and by the way travelled in this time (s), before it is stored."""
@@ -67,16 +68,16 @@ class Nodes(NamedTuple):
 class Order(NamedTuple):
     """Sort keys of this step, compared lexicographically: `first` then `second`.
 
-    `wall_second[k][i]` belongs to static shape k and leaf i, `wall_first[i]` to leaf i and any static shape, and
+    `wall_second[k, i]` belongs to static shape k and leaf i, `wall_first[i]` to leaf i and any static shape, and
     `pair_*` to the pairs of `leaf_pairs`. `pair_swapped` says for which of these the engine takes the second leaf as
     its first shape, and visits two contacts the other way round.
     """
 
-    wall_first: list[Any]
-    wall_second: list[list[Any]]
-    pair_first: list[Any]
-    pair_second: list[Any]
-    pair_swapped: list[Any]
+    wall_first: Int[Array, " leaves"]
+    wall_second: Int[Array, "statics leaves"]
+    pair_first: Int[Array, " leaf_pairs"]
+    pair_second: Int[Array, " leaf_pairs"]
+    pair_swapped: Bool[Array, " leaf_pairs"]
 
 
 def leaf_pairs(leaves: int) -> list[tuple[int, int]]:
@@ -180,24 +181,33 @@ def advance(
     return nodes._replace(clock=nodes.clock + 1), moved
 
 
-def order(nodes: Nodes, moved: list[Any], static_rank: tuple[int, ...]) -> Order:
+def order(tree: LeafTree, moved: Bool[Array, " leaves"], static_rank: tuple[int, ...]) -> Order:
     """Sort keys for the pairs of this step, given the tree and moved leaves that `advance` returned."""
-    leaves = len(nodes.code)
-    position = _positions(nodes)
-    latest = (nodes.clock + 1) * _ticks_per_step(leaves)
+    leaves = tree.code.shape[0]
+    earlier = (tree.code[None, :] < tree.code[:, None]) & (tree.depth >= 0)[None, :]
+    position = earlier.sum(axis=1, dtype=jnp.int32)
+    latest = (tree.clock + 1) * _ticks_per_step(leaves)
     # A leaf that moved reports at once, statics first; one that stayed goes through its list, latest entry first.
-    walls = [
-        [jnp.where(moved[i], rank, latest - (nodes.wall_time[i] + rank)) for i in range(leaves)] for rank in static_rank
-    ]
-    firsts, seconds, swapped = [], [], []
-    for p, (i, j) in enumerate(leaf_pairs(leaves)):
-        caller = nodes.caller[p]
-        firsts.append(jnp.where(caller, position[j], position[i]))
-        at_once = _STATIC_TICKS + _climb(nodes, i, j) * leaves + jnp.where(caller, position[i], position[j])
-        reporter_moved = jnp.where(caller, moved[j], moved[i])
-        seconds.append(jnp.where(reporter_moved, at_once, latest - nodes.pair_time[p]))
-        swapped.append(caller == reporter_moved)
-    return Order(position, walls, firsts, seconds, swapped)
+    rank = np.array(static_rank, np.int32)[:, None]
+    walls = jnp.where(moved[None, :], rank, latest - (tree.wall_time[None, :] + rank))
+    i, j = np.array(leaf_pairs(leaves), np.int32).reshape(-1, 2).T
+    if len(i) == 0:
+        none = jnp.zeros((0,), jnp.int32)
+        return Order(position, walls, none, none, none == 0)
+    caller = tree.caller
+    levels = _levels(leaves)
+    above = np.arange(levels, dtype=np.int32)[:, None]
+    shared = (pick(tree.code, i)[None, :] >> above) == (pick(tree.code, j)[None, :] >> above)
+    climb = levels - shared.sum(axis=0, dtype=jnp.int32)
+    at_once = _STATIC_TICKS + climb * leaves + jnp.where(caller, pick(position, i), pick(position, j))
+    reporter_moved = jnp.where(caller, pick(moved, j), pick(moved, i))
+    return Order(
+        wall_first=position,
+        wall_second=walls,
+        pair_first=jnp.where(caller, pick(position, j), pick(position, i)),
+        pair_second=jnp.where(reporter_moved, at_once, latest - tree.pair_time),
+        pair_swapped=caller == reporter_moved,
+    )
 
 
 def static_ranks(boxes: tuple[tuple[float, float, float, float], ...]) -> tuple[int, ...]:

@@ -93,7 +93,7 @@ def march(
         control: Second argument of `drive`.
         wanted: Whether the result of this scene is looked at; if not it is wrong, and costs little in a batch.
         coasting: Look for scenes in which nothing touches; `drive` may then look at and change only the bodies that
-            contacts do not move. Without, every wanted scene takes the steps one by one.
+            contacts do not move. Without, every scene takes the steps one by one.
 
     Returns:
         The state after the last step, and the number of contact points summed over the steps.
@@ -110,14 +110,10 @@ def march(
         return _repeat(steps, body, (state, jnp.zeros((), jnp.int32)))
 
     operand = (geometry, state, control)
-    if world.differentiable:
+    if world.differentiable or not coasting:
         return advance(operand)
-    needed, coasted = jnp.asarray(True), state
-    if coasting:
-        coasted, undisturbed = coast(world, geometry, state, dt, steps, lambda bodies: drive(bodies, control))
-        needed = ~undisturbed
-    if wanted is not None:
-        needed = needed & wanted
+    coasted, undisturbed = coast(world, geometry, state, dt, steps, lambda bodies: drive(bodies, control))
+    needed = ~undisturbed if wanted is None else ~undisturbed & wanted
     effort = state.cache.active(world).sum(dtype=jnp.int32)
     return where_needed(needed, effort, advance, operand, (coasted, jnp.zeros((), jnp.int32)))
 
@@ -194,7 +190,7 @@ def _visit_order(
     doubled = contacts.active[single:].reshape(-1, 2)
 
     def by_tree():
-        first, second, swapped = _pair_keys(world, ordering.order(nodes, moved, ranks))
+        first, second, swapped = _pair_keys(world, ordering.order(tree, jnp.stack(moved), ranks))
         earlier = (first[:, None] < first[None, :]) | (
             (first[:, None] == first[None, :]) & (second[:, None] < second[None, :])
         )
@@ -213,13 +209,16 @@ def _visit_order(
 def _pair_keys(world, keys: ordering.Order):
     """Sort keys of every pair, in the order of the world's pairs, and whether a two-contact pair is swapped."""
     circles = len(world.circles)
-    index = {pair: p for p, pair in enumerate(ordering.leaf_pairs(circles + len(world.polygons)))}
+    leaves = circles + len(world.polygons)
+    index = {pair: p for p, pair in enumerate(ordering.leaf_pairs(leaves))}
     round_pairs = [index[i, circles + j] for i, j in world.circle_polygon]
     flat_pairs = [index[circles + i, circles + j] for i, j in world.polygon_polygon]
     walls = [(i, circles + j) for i, j in world.segment_polygon]
-    first = [keys.pair_first[p] for p in round_pairs] + [keys.wall_first[leaf] for _, leaf in walls]
-    second = [keys.pair_second[p] for p in round_pairs] + [keys.wall_second[wall][leaf] for wall, leaf in walls]
-    first += [keys.pair_first[p] for p in flat_pairs]
-    second += [keys.pair_second[p] for p in flat_pairs]
-    swapped = [jnp.asarray(False)] * len(walls) + [keys.pair_swapped[p] for p in flat_pairs]
-    return jnp.stack(first), jnp.stack(second), jnp.stack(swapped) if swapped else jnp.zeros((0,), bool)
+    of_wall = [wall * leaves + leaf for wall, leaf in walls]
+    first = [(keys.pair_first, round_pairs), (keys.wall_first, [leaf for _, leaf in walls])]
+    second = [(keys.pair_second, round_pairs), (keys.wall_second.reshape(-1), of_wall)]
+    columns = [*first, (keys.pair_first, flat_pairs)], [*second, (keys.pair_second, flat_pairs)]
+    sorted_by = [jnp.concatenate([pick(x, which) for x, which in column if which]) for column in columns]
+    still = jnp.zeros((len(walls),), bool)
+    swapped = jnp.concatenate([still, pick(keys.pair_swapped, flat_pairs)]) if flat_pairs else still
+    return *sorted_by, swapped
