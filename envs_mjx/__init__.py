@@ -7,4 +7,14 @@ from envs_mjx.registry import Spec, full_id, make, register, registered_ids, spe
 __all__ = ["Env", "Spec", "State", "full_id", "make", "register", "registered_ids", "spaces", "spec"]
 
 register("swm/PushT-v1", "envs_mjx.pusht.env:PushT")
+register("swm/PushT-Discrete-v1", "envs_mjx.pusht.discrete:PushTDiscrete", discrete=True)
 register("swm/TwoRoom-v1", "envs_mjx.tworoom.env:TwoRoom")
+register("swm/Piecewise-v0", "envs_mjx.piecewise.env:Piecewise")
+register("swm/SimplePointMaze-v0", "envs_mjx.point_maze.env:SimplePointMaze")
+register("swm/VoidRun-v0", "envs_mjx.void_run.env:VoidRun", discrete=True)
+register("swm/ImagePositioning-v1", "envs_mjx.image_positioning.env:ImagePositioning")
+register("swm/CartPoleControl-v1", "envs_mjx.classic.cartpole:CartPoleControl", discrete=True)
+register("swm/MountainCarControl-v0", "envs_mjx.classic.mountain_car:MountainCarControl", discrete=True)
+register("swm/MountainCarContinuousControl-v0", "envs_mjx.classic.mountain_car_continuous:MountainCarContinuousControl")
+register("swm/AcrobotControl-v1", "envs_mjx.classic.acrobot:AcrobotControl", discrete=True)
+register("swm/PendulumControl-v1", "envs_mjx.classic.pendulum:PendulumControl")

@@ -124,12 +124,12 @@ class Env(abc.ABC):
         state = self._start(key, factors, given)
         return state.replace(info=state.info | {"invalid_action": jnp.asarray(False)})
 
-    def step(self, state: State, action: Array) -> State:
+    def step(self, state: State, action: Any) -> State:
         """Advance by one control step.
 
         Args:
             state: the state before.
-            action: of the shape of `action_space`; whole numbers for a discrete space. One that is not finite, or not
+            action: of the shape of `action_space` (a dict for a `Dict` space), whole numbers for a discrete one. One that is not finite, or not
                 in a discrete space, changes nothing but the step counter: the reward is 0 and
                 `info["invalid_action"]` is set.
 
@@ -164,7 +164,7 @@ class Env(abc.ABC):
         """The first state of an episode with these factors; `options` are known and not None."""
 
     @abc.abstractmethod
-    def _advance(self, state: State, action: Array) -> State:
+    def _advance(self, state: State, action: Any) -> State:
         """The state after an action that is known to be good; `step` is counted here, goal, factors and key stay."""
 
     @abc.abstractmethod
@@ -192,7 +192,7 @@ class Env(abc.ABC):
         """What a planner through the environment's physics should minimise; 0 exactly at the goal."""
 
     @abc.abstractmethod
-    def weak_action(self, key: Array, state: State) -> Array:
+    def weak_action(self, key: Array, state: State) -> Any:
         """An action of the policy that reachable goals are made with."""
 
 

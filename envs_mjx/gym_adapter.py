@@ -137,7 +137,7 @@ def _reset(env: Env, key: Array, variation: tuple[str, ...] | None, values: Any,
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _step(env: Env, state: State, action: Array) -> State:
+def _step(env: Env, state: State, action: Any) -> State:
     return env.step(state, action)
 
 
@@ -152,7 +152,7 @@ def _reset_batch(env: Env, keys: Array, variation: tuple[str, ...] | None, value
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _step_batch(env: Env, states: State, ended: Array, actions: Array) -> State:
+def _step_batch(env: Env, states: State, ended: Array, actions: Any) -> State:
     def restarted() -> State:
         fresh = jax.vmap(lambda state: env.reset(jax.random.fold_in(state.key, state.step)))(states)
         return jax.tree.map(lambda a, b: jax.vmap(jnp.where)(ended, a, b), fresh, stepped)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from goal_env import unchecked_types
 
 from envs_mjx.image_positioning import ImagePositioning, Picture, optimal_action
 from envs_mjx.image_positioning.pictures import framed
@@ -24,13 +23,6 @@ def golden():
 @pytest.fixture(scope="module")
 def env(golden):
     return ImagePositioning(resolution=60, images=(Picture.of(golden["picture_0"]), Picture.of(golden["picture_1"])))
-
-
-@pytest.fixture(autouse=True)
-def mappings_as_actions():
-    """`Env.step` takes mappings for `Dict` spaces although its annotation says array."""
-    with unchecked_types():
-        yield
 
 
 def as_action(env, vector):
