@@ -129,9 +129,9 @@ class Env(abc.ABC):
 
         Args:
             state: the state before.
-            action: of the shape of `action_space` (a dict for a `Dict` space), whole numbers for a discrete one. One that is not finite, or not
-                in a discrete space, changes nothing but the step counter: the reward is 0 and
-                `info["invalid_action"]` is set.
+            action: of the shape of `action_space` (a dict for a `Dict` space), whole numbers for a discrete one. An
+                action that is not finite, or not in a discrete space, changes nothing but the step counter: the reward
+                is 0 and `info["invalid_action"]` is set.
 
         Returns:
             The state after.
