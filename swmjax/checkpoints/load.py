@@ -15,7 +15,7 @@ from flax import nnx
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.key_maps import match_tensors, tensor_specs
 from swmjax.checkpoints.store import read_config, resolve_checkpoint
-from swmjax.checkpoints.targets import build_config, family_of
+from swmjax.checkpoints.targets import build_config, complete, family_of
 from swmjax.checkpoints.torch_archive import read_state_dict
 
 
@@ -73,6 +73,7 @@ def build_model(config: Any, tensors: Mapping[str, np.ndarray], dtype: Any) -> A
     Raises:
         CheckpointError: the tensors are not those of this model; one line per problem.
     """
+    config = complete(config, tensors)
     family = family_of(config)
     # Abstract: the random weights that the tensors replace are never drawn.
     graph, state = nnx.split(nnx.eval_shape(lambda: family.model(config, rngs=nnx.Rngs(0))))

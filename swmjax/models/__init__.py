@@ -2,6 +2,7 @@
 
 from swmjax.models.causal_predictor import CausalPredictorConfig
 from swmjax.models.dinov2 import DINOv2, DINOv2Config
+from swmjax.models.gcrl import GCRL, GCRLConfig
 from swmjax.models.layers import EmbedderConfig, LinearEmbedderConfig, MLPConfig
 from swmjax.models.lewm import LeWM, LeWMConfig
 from swmjax.models.oracle import OracleModel
@@ -14,6 +15,8 @@ from swmjax.models.tdmpc2 import TDMPC2, TDMPC2Config
 from swmjax.models.vit import ViT, ViTConfig
 
 __all__ = [
+    "GCRL",
+    "GCRLConfig",
     "CausalPredictorConfig",
     "DINOv2",
     "DINOv2Config",

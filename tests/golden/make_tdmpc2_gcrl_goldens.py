@@ -8,11 +8,14 @@ inputs are float32 and outputs float64, computed in float64 from the same weight
 import json
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from omegaconf import OmegaConf
+from stable_worldmodel.wm.gcrl import gcrl, module
 from stable_worldmodel.wm.tdmpc2 import tdmpc2
 from stable_worldmodel.wm.tdmpc2.module import RunningScale, gaussian_logprob, squash, two_hot, two_hot_inv
 
@@ -153,10 +156,151 @@ def record_two_hot() -> None:
     )
 
 
+# Goal-conditioned baselines
+
+
+def trunk(**sizes: object) -> dict:
+    return {"num_patches": 4, "num_frames": 3, "dim": 16, "depth": 3, "heads": 2, "mlp_dim": 20, "dim_head": 6, **sizes}
+
+
+class Frozen(torch.nn.Module):
+    """stable-pretraining's EvalOnly, which is not part of the reference's package: a part at `backbone`."""
+
+    def __init__(self, part: torch.nn.Module):
+        super().__init__()
+        self.backbone = part
+
+    def forward(self, *arguments, **kwargs):
+        return self.backbone(*arguments, **kwargs)
+
+
+class TeacherStudent(torch.nn.Module):
+    """stable-pretraining's TeacherStudentWrapper: names, and the teacher as the answer of a call."""
+
+    def __init__(self, part: torch.nn.Module):
+        super().__init__()
+        self.student, self.teacher = part, deepcopy(part)
+        for name, value in (("base_ema_coefficient", 0.995), ("final_ema_coefficient", 0.9), ("ema_coefficient", 0.99)):
+            self.register_buffer(name, torch.tensor(value))
+
+    def forward(self, *arguments):
+        return self.teacher(*arguments)
+
+
+def vit(image: int) -> tuple[torch.nn.Module, dict]:
+    sizes = {
+        "patch_size": 7, "image_size": image, "hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }  # fmt: skip
+    node = {"_target_": "stable_pretraining.backbone.utils.vit_hf", "size": "tiny", "use_mask_token": False, **sizes}
+    return transformers.ViTModel(transformers.ViTConfig(**sizes), add_pooling_layer=False), node
+
+
+def resnet(layer_type: str) -> torch.nn.Module:
+    """A small backbone as `create_backbone` returns it."""
+    config = transformers.ResNetConfig(
+        embedding_size=4, hidden_sizes=[8, 12], depths=[2, 2], layer_type=layer_type, num_labels=2
+    )
+    model = transformers.ResNetForImageClassification(config)
+    model.classifier[1] = torch.nn.LayerNorm(config.hidden_sizes[-1])
+    return model
+
+
+def record_gcrl(name: str, phase: str, extra: bool, stored: int, value: dict | None, depth: int = 3) -> None:
+    """One checkpoint: phase 'plain' (GCBC), 'value' or 'policy'; positions are resized where `stored` is not 14."""
+    encoder, encoder_node = vit(stored)
+    sizes = {"dim": 16 if extra else 12, "depth": depth}
+    extra_encoders = torch.nn.ModuleDict({"proprio": module.Embedder(in_chans=5, emb_dim=4)}) if extra else None
+    action = trunk(out_dim=2, **sizes)
+    kind = {"ivl": module.Predictor, "iql": module.Predictor, "hilp": module.MetricValuePredictor}
+    wrap = {"plain": lambda part: part, "value": TeacherStudent, "policy": Frozen}[phase]
+    parts, path = {}, "stable_worldmodel.wm.gcrl"
+    nodes = {"action_predictor": {"_target_": f"{path}.module.Predictor", **action, "dropout": 0.0, "emb_dropout": 0.0}}
+    if value:
+        options = {} if value["kind"] == "hilp" else {"out_dim": 1, "pool_type": value["pool"]}
+        made = kind[value["kind"]](**trunk(**sizes, **options))
+        nodes["value_predictor"] = {"_target_": f"{path}.module.{type(made).__name__}", **trunk(**sizes, **options)}
+        parts["value_predictor"] = wrap(made)
+        if value["kind"] == "iql" and phase != "policy":
+            q = trunk(**sizes, action_dim=2, q_hidden_dim=10, pool_type=value["pool"])
+            nodes["critic_predictor"] = {"_target_": f"{path}.module.QPredictor", **q}
+            parts["critic_predictor"] = wrap(module.QPredictor(**q))
+    model = gcrl.GCRL(
+        encoder=encoder if phase == "plain" else Frozen(encoder),
+        action_predictor=module.Predictor(**action),
+        extra_encoders=extra_encoders,
+        **parts,
+    )
+    randomise(model, 5)
+    config = {
+        "_target_": f"{path}.gcrl.GCRL",
+        "history_size": 3,
+        "encoder": encoder_node,
+        **nodes,
+    }
+    if extra:
+        embedder = {"_target_": f"{path}.module.Embedder", "in_chans": 5, "emb_dim": 4}
+        config["extra_encoders"] = {"_target_": "torch.nn.ModuleDict", "modules": {"proprio": embedder}}
+
+    rng = np.random.default_rng(6)
+    inputs = {
+        "pixels": rng.normal(size=(2, 3, 3, 14, 14)), "goal": rng.normal(size=(2, 1, 3, 14, 14)),
+        "proprio": rng.normal(size=(2, 3, 5)), "goal_proprio": rng.normal(size=(2, 1, 5)),
+        "actions": rng.normal(size=(2, 3, 2)),
+    }  # fmt: skip
+    inputs = {key: value.astype(np.float32) for key, value in inputs.items()}
+    model.double()
+    info = double(inputs)
+    # The reference casts observations to float32, which these are; the cast itself does not go with float64 weights.
+    torch.Tensor.float, original = torch.Tensor.double, torch.Tensor.float
+    action_out = model.get_action(dict(info))
+    model.encode(info, target="embed")
+    model.encode(info, pixels_key="goal", prefix="goal_", target="goal_embed")
+    torch.Tensor.float = original
+    embed, goal = info["embed"], info["goal_embed"]
+    out = {"embed": embed, "goal_embed": goal, "action": action_out}
+    for context in (1, 2, 3):
+        out[f"means_{context}"], out["stds"] = model.predict_actions(embed[:, :context], goal, temperature=0.7)
+        if value:
+            out[f"values_{context}"] = model.predict_values(embed[:, :context], goal)
+    flat = (embed.flatten(1, 2), goal.flatten(1, 2))
+    if phase == "value":
+        out["student_values"] = model.value_predictor.student(*flat)
+    if "critic_predictor" in parts:
+        out["q"] = model.critic_predictor(flat[0], info["actions"], flat[1])
+    save(name, model.float(), config, inputs=inputs, outputs={key: numpy(value) for key, value in out.items()})
+
+
+def record_resnet(layer_type: str) -> None:
+    """Weights beside inputs and outputs: evaluation, then two training steps' statistics."""
+    model = randomise(resnet(layer_type), 7)
+    weights = {f"weight:{key}": value.clone().float().numpy() for key, value in model.state_dict().items()}
+    pixels = np.random.default_rng(8).normal(size=(3, 3, 40, 33)).astype(np.float32)
+    model.double()
+    given = torch.from_numpy(pixels).double()
+    out = {"features": model(given).logits}
+    model.train()
+    for step in range(2):
+        out[f"trained_{step}"] = model(given + step).logits
+    statistics = {key: value for key, value in model.state_dict().items() if "running" in key}
+    out |= {f"after:{key}": value for key, value in statistics.items()}
+    save(
+        f"resnet_{layer_type}", None, None, weights=weights, inputs={"pixels": pixels},
+        outputs={key: numpy(value) for key, value in out.items()},
+    )  # fmt: skip
+
+
 RECORDS: dict[str, Callable[[], None]] = {
     "tdmpc2_state": lambda: record_tdmpc2("tdmpc2_state", {"state": 16}, 1),
     "tdmpc2_pixels": lambda: record_tdmpc2("tdmpc2_pixels", {"proprio": 4, "pixels": 12, "state": 8}, 3),
     "two_hot": record_two_hot,
+    "gcrl_gcbc": lambda: record_gcrl("gcrl_gcbc", "plain", True, 21, None),
+    "gcrl_gcbc_deep": lambda: record_gcrl("gcrl_gcbc_deep", "plain", False, 14, None, depth=4),
+    "gcrl_iql_value": lambda: record_gcrl("gcrl_iql_value", "value", True, 14, {"kind": "iql", "pool": "mean"}),
+    "gcrl_ivl_policy": lambda: record_gcrl("gcrl_ivl_policy", "policy", False, 14, {"kind": "ivl", "pool": "mean"}, 4),
+    "gcrl_hilp_value": lambda: record_gcrl("gcrl_hilp_value", "value", False, 14, {"kind": "hilp"}),
+    "resnet_basic": lambda: record_resnet("basic"),
+    "resnet_bottleneck": lambda: record_resnet("bottleneck"),
 }
 
 

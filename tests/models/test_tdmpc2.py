@@ -1,6 +1,7 @@
 """TD-MPC2 on the recorded outputs of the reference, in both precisions, and what it makes of odd input."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import jax
@@ -21,6 +22,10 @@ TINY = TDMPC2Config(
     action_dim=2, encoding=(("state", 8),), extra_dims=(("state", 5),), mlp_dim=8, enc_dim=8, num_q=2, bins=Bins(5)
 )
 
+# Numbers are checked here, not speed: without optimisation these programs compile three times as fast.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+quick_jit = functools.partial(jax.jit, compiler_options=QUICK)
+
 
 def worst(actual, expected):
     """Largest error relative to the largest entry."""
@@ -37,7 +42,7 @@ def test_recorded_outputs(name, x64, tolerance):
         golden = dict(np.load(GOLDEN / f"{name}_io.npz"))
         inputs = {key: jnp.asarray(value, dtype) for key, value in golden.items() if value.dtype == np.float32}
 
-        @jax.jit
+        @quick_jit
         def run(weights, given):
             model = nnx.merge(graphdef, weights)
             obs = {key: given[key] for key, _ in model.config.encoding}
@@ -136,7 +141,7 @@ def test_get_action_draws_by_key_and_averages():
     model.config = dataclasses.replace(model.config, num_pi_trajs=4)
     latents, prefix = model.encode_current({"state": jnp.ones((2, 5))}), 0.5 * jnp.ones((2, 1, 2))
 
-    @jax.jit
+    @quick_jit
     def run(key):
         draws = jax.random.normal(key, (2, 4, 3, 2))
         by_hand = model.policy_rollout(model.predict(latents, prefix[:, 0]), draws).mean(axis=1)

@@ -5,15 +5,18 @@ Targets are looked up here; nothing is imported by name. Every family of models 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from swmjax.checkpoints.errors import CheckpointError
-from swmjax.checkpoints.targets import lewm, pldm, prejepa, tdmpc2
+from swmjax.checkpoints.targets import gcrl, lewm, pldm, prejepa, tdmpc2
 from swmjax.checkpoints.targets.family import Family
 from swmjax.checkpoints.targets.node import Node, Targets, build
+from swmjax.models.gcrl import GCRLConfig
 
-_FAMILIES: tuple[Family, ...] = (lewm.FAMILY, pldm.FAMILY, prejepa.FAMILY, tdmpc2.FAMILY)
+_FAMILIES: tuple[Family, ...] = (lewm.FAMILY, pldm.FAMILY, prejepa.FAMILY, tdmpc2.FAMILY, gcrl.FAMILY, gcrl.TRAINED)
+_SETTINGS = ((gcrl.is_training, gcrl.from_training), (tdmpc2.is_cfg, tdmpc2.from_cfg))
+"""Settings of training scripts that were saved instead of the model's, and what reads them."""
 _MODELS: Targets = {target: make for family in _FAMILIES for target, make in family.targets.items()}
 
 
@@ -31,11 +34,22 @@ def build_config(config: Mapping[str, Any]) -> Any:
 
     Source: reference, `config/train/model/*.yaml` and the constructors these files name.
     """
-    if "_target_" not in config:
-        nested = isinstance(config.get("model"), dict)
-        hint = "; this looks like a training configuration: its part under 'model' is what is needed" if nested else ""
-        raise CheckpointError(f"_target_: is missing; allowed are {', '.join(_MODELS)}{hint}")
-    return build(Node(config, ""), _MODELS)
+    if "_target_" in config:
+        return build(Node(config, ""), _MODELS)
+    if isinstance(config.get("model"), dict):
+        return build(Node(config["model"], "model"), _MODELS)
+    for is_form, make in _SETTINGS:
+        if is_form(config):
+            return build(Node({**config, "_target_": "settings"}, ""), {"settings": make})
+    raise CheckpointError(
+        f"_target_: is missing; allowed are {', '.join(_MODELS)}, or the settings of a training script with "
+        "such a _target_ under 'model'"
+    )
+
+
+def complete(config: Any, names: Collection[str]) -> Any:
+    """A configuration with what it leaves open, as the names of a file's tensors tell."""
+    return gcrl.complete(config, names) if isinstance(config, GCRLConfig) else config
 
 
 def family_of(config: Any) -> Family:
@@ -43,4 +57,4 @@ def family_of(config: Any) -> Family:
     return next(family for family in _FAMILIES if family.config is type(config))
 
 
-__all__ = ["Family", "build_config", "family_of"]
+__all__ = ["Family", "build_config", "complete", "family_of"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.key_maps import KeyRules
 from swmjax.checkpoints.targets.family import Family
@@ -53,6 +56,12 @@ def from_cfg(node: Node) -> TDMPC2Config:
     # Settings of the training script lie beside the sizes in files of the online script.
     node.known |= set(node.values)
     return config
+
+
+def is_cfg(config: Mapping[str, Any]) -> bool:
+    """Whether this is what the constructor gets as `cfg`, as the online script saves it."""
+    wm = config.get("wm")
+    return isinstance(wm, dict) and "num_q" in wm
 
 
 FAMILY = Family(
