@@ -1,7 +1,7 @@
 """Checkpoints: names, torch archives without torch, and models filled from them."""
 
 from swmjax.checkpoints.errors import CheckpointError
-from swmjax.checkpoints.load import load_pretrained
+from swmjax.checkpoints.load import load_pretrained, load_probe
 from swmjax.checkpoints.store import (
     CheckpointFiles,
     CheckpointRow,
@@ -21,6 +21,7 @@ __all__ = [
     "checkpoints_root",
     "list_checkpoints",
     "load_pretrained",
+    "load_probe",
     "read_config",
     "read_state_dict",
     "resolve_checkpoint",

@@ -13,14 +13,20 @@ import numpy as np
 from flax import nnx
 
 from swmjax.checkpoints.errors import CheckpointError
-from swmjax.checkpoints.key_maps import match_tensors, tensor_specs
+from swmjax.checkpoints.key_maps import KeyRules, match_tensors, tensor_specs
 from swmjax.checkpoints.store import read_config, resolve_checkpoint
 from swmjax.checkpoints.targets import build_config, complete, family_of
 from swmjax.checkpoints.torch_archive import read_state_dict
+from swmjax.models.probes import attach_probe, get_probe
 
 
 def load_pretrained(
-    name: str | Path, *, dtype: Any = jnp.float32, root: Path | None = None, remat: bool = False
+    name: str | Path,
+    *,
+    dtype: Any = jnp.float32,
+    root: Path | None = None,
+    remat: bool = False,
+    probes: Mapping[str, nnx.Module] | None = None,
 ) -> Any:
     """Load a world model from a folder with `config.json` and torch weights.
 
@@ -29,6 +35,7 @@ def load_pretrained(
         dtype: the dtype of every parameter, whatever the file has; float64 needs x64 mode.
         root: the folder of checkpoints; None for `$STABLEWM_HOME/checkpoints`.
         remat: gradients through rollouts recompute instead of store, so that gradient solvers need less memory.
+        probes: probes that were attached when the file was written, by key; their values are replaced.
 
     Returns:
         The model that the configuration describes, in evaluation mode; its arrays are copies, independent of the file.
@@ -57,31 +64,84 @@ def load_pretrained(
         config = replace(config, remat=True)
     tensors = read_state_dict(files.weights)
     try:
-        return build_model(config, tensors, wanted)
+        return build_model(config, tensors, wanted, probes)
     except CheckpointError as error:
         raise CheckpointError(_prefixed(files.weights, error)) from None
 
 
-def build_model(config: Any, tensors: Mapping[str, np.ndarray], dtype: Any) -> Any:
+def build_model(
+    config: Any, tensors: Mapping[str, np.ndarray], dtype: Any, probes: Mapping[str, nnx.Module] | None = None
+) -> Any:
     """Build the model of a configuration and fill it with tensors.
 
     Args:
         config: as `build_config` makes it.
         tensors: a torch state dict.
         dtype: the dtype of every parameter.
+        probes: probes to attach before, by key.
 
     Raises:
         CheckpointError: the tensors are not those of this model; one line per problem.
     """
     config = complete(config, tensors)
     family = family_of(config)
+
+    def make() -> nnx.Module:
+        model = family.model(config, rngs=nnx.Rngs(0))
+        for key, probe in (probes or {}).items():
+            model = attach_probe(model, key, probe)
+        return model
+
     # Abstract: the random weights that the tensors replace are never drawn.
-    graph, state = nnx.split(nnx.eval_shape(lambda: family.model(config, rngs=nnx.Rngs(0))))
+    return fill(nnx.eval_shape(make), tensors, family.rules(config), dtype)
+
+
+def fill(model: nnx.Module, tensors: Mapping[str, np.ndarray], rules: KeyRules, dtype: Any) -> Any:
+    """A module with the values of a torch state dict.
+
+    Args:
+        model: the module; only its structure and shapes matter.
+        tensors: a torch state dict.
+        rules: how the file names its tensors.
+        dtype: the dtype of every parameter.
+
+    Raises:
+        CheckpointError: the tensors are not those of this module; one line per problem.
+    """
+    graph, state = nnx.split(model)
     variables = dict(nnx.to_flat_state(state))
-    arrays = match_tensors(tensors, tensor_specs(variables), family.rules(config))
+    arrays = match_tensors(tensors, tensor_specs(variables), rules)
     values = jax.device_put({path: np.array(array, dtype, order="C") for path, array in arrays.items()})
     filled = [(path, variable.replace(values[path])) for path, variable in variables.items()]
     return nnx.merge(graph, nnx.from_flat_state(filled))
+
+
+def load_probe(model: Any, key: str, path: str | Path) -> Any:
+    """Fill an attached probe from a file of its own.
+
+    Args:
+        model: a model with a probe of that name.
+        key: the name.
+        path: a `.pt` file with the probe's state dict; a pickled module is refused.
+
+    Returns:
+        A new model; the given one stays as it is.
+
+    Raises:
+        CheckpointError: the file cannot be used; one line per problem, each begins with the file.
+        ValueError: the model has no such probe.
+
+    Source: reference, `wm/probes.py`.
+    """
+    probe = get_probe(model, key)
+    if probe is None:
+        raise ValueError(f"the model has no probe {key!r}; attach one with attach_probe before filling it")
+    tensors = read_state_dict(path)
+    dtype = next(leaf.dtype for leaf in jax.tree.leaves(nnx.state(probe)))
+    try:
+        return attach_probe(model, key, fill(probe, tensors, KeyRules(), dtype))
+    except CheckpointError as error:
+        raise CheckpointError(_prefixed(Path(path), error)) from None
 
 
 def _prefixed(file: Path, error: CheckpointError) -> str:

@@ -2,6 +2,7 @@
 
 from swmjax.models.causal_predictor import CausalPredictorConfig
 from swmjax.models.dinov2 import DINOv2, DINOv2Config
+from swmjax.models.dummy import DummyConfig, DummyWorldModel
 from swmjax.models.gcrl import GCRL, GCRLConfig
 from swmjax.models.layers import EmbedderConfig, LinearEmbedderConfig, MLPConfig
 from swmjax.models.lewm import LeWM, LeWMConfig
@@ -10,31 +11,40 @@ from swmjax.models.pldm import PLDM, PLDMConfig
 from swmjax.models.precision import cast_model
 from swmjax.models.predictor import PredictorConfig
 from swmjax.models.prejepa import PreJEPA, PreJEPAConfig
+from swmjax.models.probes import MLPProbe, attach_probe, get_probe
 from swmjax.models.protocol import WorldModel
+from swmjax.models.resnet import ResNet, ResNetConfig
 from swmjax.models.tdmpc2 import TDMPC2, TDMPC2Config
 from swmjax.models.vit import ViT, ViTConfig
 
 __all__ = [
-    "GCRL",
-    "GCRLConfig",
     "CausalPredictorConfig",
     "DINOv2",
     "DINOv2Config",
+    "DummyConfig",
+    "DummyWorldModel",
     "EmbedderConfig",
+    "GCRL",
+    "GCRLConfig",
     "LeWM",
     "LeWMConfig",
     "LinearEmbedderConfig",
     "MLPConfig",
+    "MLPProbe",
     "OracleModel",
     "PLDM",
     "PLDMConfig",
     "PreJEPA",
     "PreJEPAConfig",
     "PredictorConfig",
+    "ResNet",
+    "ResNetConfig",
     "TDMPC2",
     "TDMPC2Config",
     "ViT",
     "ViTConfig",
     "WorldModel",
+    "attach_probe",
     "cast_model",
+    "get_probe",
 ]

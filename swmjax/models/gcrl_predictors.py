@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from swmjax.models.gcrl_transformer import Transformer, TrunkConfig
-from swmjax.models.layers import check_positive, linear
+from swmjax.models.layers import Relu, check_positive, linear
 
 
 def _check_pool(owner: str, pool: str) -> None:
@@ -185,10 +185,3 @@ class MetricValuePredictor(_Positions):
         """
         squares = jnp.sum(jnp.square(self.encode(x) - self.encode(goal)), axis=-1, keepdims=True)
         return -jnp.sqrt(jnp.maximum(squares, 1e-6))
-
-
-class Relu(nnx.Module):
-    """max(x, 0), as a module so that it can hold a place in a list."""
-
-    def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        return nnx.relu(x)

@@ -70,6 +70,13 @@ class Silu(nnx.Module):
         return nnx.silu(x)
 
 
+class Relu(nnx.Module):
+    """max(x, 0), as a module so that it can hold a place in a list."""
+
+    def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        return nnx.relu(x)
+
+
 class Identity(nnx.Module):
     """Returns its input: keeps the numbering of the reference where a place in a `net` does nothing."""
 

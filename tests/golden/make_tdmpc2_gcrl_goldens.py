@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import transformers
 from omegaconf import OmegaConf
+from stable_worldmodel.wm import probes
 from stable_worldmodel.wm.gcrl import gcrl, module
 from stable_worldmodel.wm.tdmpc2 import tdmpc2
 from stable_worldmodel.wm.tdmpc2.module import RunningScale, gaussian_logprob, squash, two_hot, two_hot_inv
@@ -121,6 +122,23 @@ def record_tdmpc2(name: str, encoding: dict[str, int], trajectories: int) -> Non
         out[key] = model.get_action(current, horizon, prefix)
         tdmpc2.torch.randn_like = original
     save(name, model.float(), config, inputs=inputs, outputs={key: numpy(value) for key, value in out.items()})
+
+
+def record_probes() -> None:
+    """A model with two probes attached, and what they read; one of them in a file of its own as well."""
+    config = tdmpc2_config(state=16)
+    model = tdmpc2.TDMPC2(OmegaConf.create(config["cfg"]))
+    probes.attach_probe(model, "position", torch.nn.Linear(16, 3))
+    deep = torch.nn.Sequential(torch.nn.Linear(16, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2))
+    probes.attach_probe(model, "deep", deep)
+    randomise(model, 9).double()
+    state = np.random.default_rng(10).normal(size=(4, 5)).astype(np.float32)
+    z = model.encode({"state": torch.from_numpy(state).double()})
+    outputs = {key: numpy(probes.get_probe(model, key)(z)) for key in ("position", "deep")}
+    save("tdmpc2_probes", model.float(), config, inputs={"state": state}, outputs=outputs)
+    other = randomise(deepcopy(deep), 11)
+    torch.save(other.state_dict(), FOLDER / "probe_deep.pt")
+    np.savez_compressed(FOLDER / "probe_deep_io.npz", deep=numpy(other.double()(z)))
 
 
 def record_two_hot() -> None:
@@ -293,6 +311,7 @@ def record_resnet(layer_type: str) -> None:
 RECORDS: dict[str, Callable[[], None]] = {
     "tdmpc2_state": lambda: record_tdmpc2("tdmpc2_state", {"state": 16}, 1),
     "tdmpc2_pixels": lambda: record_tdmpc2("tdmpc2_pixels", {"proprio": 4, "pixels": 12, "state": 8}, 3),
+    "tdmpc2_probes": record_probes,
     "two_hot": record_two_hot,
     "gcrl_gcbc": lambda: record_gcrl("gcrl_gcbc", "plain", True, 21, None),
     "gcrl_gcbc_deep": lambda: record_gcrl("gcrl_gcbc_deep", "plain", False, 14, None, depth=4),

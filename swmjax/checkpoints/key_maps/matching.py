@@ -44,7 +44,7 @@ def tensor_specs(parameters: Mapping[Any, Any]) -> dict[str, TensorSpec]:
         convert = _as_it_is
         if leaf == "kernel" and len(shape) == 4:
             shape, convert = (shape[3], shape[2], *shape[:2]), _from_oihw
-        elif leaf == "kernel" and owner[-1] == "patch_embed":
+        elif leaf == "kernel" and owner[-1:] == ["patch_embed"]:
             shape, convert = (*shape[::-1], 1), _from_width_1
         elif leaf == "kernel":
             shape, convert = shape[::-1], _transposed

@@ -1,0 +1,81 @@
+"""ResNet on the recorded outputs of transformers: evaluation, and the statistics of training steps."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from swmjax.checkpoints.key_maps import KeyRules, tensor_specs
+from swmjax.checkpoints.load import fill
+from swmjax.models.resnet import ResNet, ResNetConfig
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+def worst(actual, expected):
+    """Largest error relative to the largest entry."""
+    assert actual.shape == expected.shape
+    return np.max(np.abs(np.asarray(actual, np.float64) - expected)) / np.max(np.abs(expected))
+
+
+@pytest.mark.parametrize(("x64", "tolerance"), [(False, 1e-4), (True, 1e-8)])
+@pytest.mark.parametrize("layer_type", ["basic", "bottleneck"])
+def test_recorded_outputs(layer_type, x64, tolerance):
+    with jax.enable_x64(x64):
+        dtype = jnp.float64 if x64 else jnp.float32
+        golden = dict(np.load(GOLDEN / f"resnet_{layer_type}_io.npz"))
+        tensors = {key.removeprefix("weight:"): value for key, value in golden.items() if key.startswith("weight:")}
+        config = ResNetConfig(hidden_sizes=(8, 12), depths=(2, 2), layer_type=layer_type, embedding_size=4)
+        abstract = nnx.eval_shape(lambda: ResNet(config, rngs=nnx.Rngs(0)))
+        graphdef, weights = nnx.split(fill(abstract, tensors, KeyRules(), dtype))
+
+        def run(weights, pixels):
+            model = nnx.merge(graphdef, weights)
+            training = nnx.clone(model)
+            training.train()
+            first, second = training(pixels), training(pixels + 1)
+            return {"features": model(pixels), "trained_0": first, "trained_1": second}, nnx.state(training)
+
+        found, after = jax.jit(run, compiler_options=QUICK)(weights, jnp.asarray(golden["pixels"], dtype))
+        assert {value.dtype for value in found.values()} == {jnp.dtype(dtype)}
+        after = dict(nnx.to_flat_state(after))
+        for name, spec in tensor_specs(after).items():
+            if "running" in name:
+                found[f"after:{name}"] = after[spec.path][...]
+        assert set(found) == {key for key, value in golden.items() if value.dtype == np.float64}
+        errors = {key: worst(value, golden[key]) for key, value in found.items()}
+        assert max(errors.values()) < tolerance, max(errors.items(), key=lambda item: item[1])
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        # torchvision's counts without the last linear layer, and a layer norm in its place.
+        (ResNetConfig(), 23_508_032 + 2 * 2048),
+        (ResNetConfig(depths=(3, 4, 23, 3)), 42_500_160 + 2 * 2048),
+        (
+            ResNetConfig(hidden_sizes=(64, 128, 256, 512), depths=(2, 2, 2, 2), layer_type="basic"),
+            11_176_512 + 2 * 512,
+        ),
+    ],
+)
+def test_parameter_counts(config, expected):
+    model = nnx.eval_shape(lambda: ResNet(config, rngs=nnx.Rngs(0)))
+    assert sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))) == expected
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"depths": (3, 4)}, "needs one depth for each of hidden_sizes"),
+        ({"depths": (3, 4, 0, 3)}, r"ResNetConfig.depths\[2\] must be an integer of at least 1, got 0"),
+        ({"embedding_size": 0}, "ResNetConfig.embedding_size must be an integer of at least 1, got 0"),
+    ],
+)
+def test_bad_configurations(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        ResNetConfig(**sizes)
