@@ -1,5 +1,6 @@
 """LeWM on the recorded inputs of the reference, and the fast rollout against the plain one."""
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from flax import nnx
 
 from swmjax.checkpoints import load_pretrained
 from swmjax.models import EmbedderConfig, LeWM, LeWMConfig, MLPConfig, PredictorConfig, ViTConfig, WorldModel
+from swmjax.models.layers import Identity
 from swmjax.models.predictor import Predictor
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -126,7 +128,7 @@ def test_rollout_without_projectors_and_with_one_layer(hidden):
     np.testing.assert_allclose(*both(latents, history, actions), rtol=1e-4, atol=1e-5)
 
 
-def test_rollout_gradients_equal_the_plain_ones():
+def test_rollout_gradients_equal_the_plain_ones_also_when_recomputed():
     with jax.enable_x64(True):
         model = small(num_frames=2, depth=1)
         latents, history = jax.random.normal(jax.random.key(0), (1, 2, 8)), jnp.ones((1, 1, 4))
@@ -136,9 +138,11 @@ def test_rollout_gradients_equal_the_plain_ones():
             cost = jax.grad(lambda a: jnp.sum(jnp.square(rollout(latents, history, a)[:, :, -1])))
             return jax.jit(cost, compiler_options=QUICK)(actions)
 
-        fast, plain = gradient(model.rollout), gradient(lambda *arguments: plain_rollout(model, *arguments))
+        plain = gradient(lambda *arguments: plain_rollout(model, *arguments))
         assert jnp.max(jnp.abs(plain)) > 1e-3
-        np.testing.assert_allclose(fast, plain, rtol=1e-8, atol=1e-10)
+        for remat in (False, True):
+            model.config = dataclasses.replace(model.config, remat=remat)
+            np.testing.assert_allclose(gradient(model.rollout), plain, rtol=1e-8, atol=1e-10)
 
 
 def test_rollout_names_a_wrong_history():
@@ -189,3 +193,16 @@ def test_parts_must_fit_together():
         )
     with pytest.raises(ValueError, match="PredictorConfig.depth must be an integer of at least 1, got 0"):
         PredictorConfig(3, 8, 8, 8, 0, 2, 16, 4)
+
+
+def test_a_single_head_of_the_tokens_width_has_no_output_projection():
+    config = dataclasses.replace(small(2, depth=1).config.predictor, heads=1, dim_head=12)
+    attention = Predictor(config, rngs=nnx.Rngs(0)).transformer.layers[0].attn
+    assert isinstance(attention.to_out[0], Identity)
+
+
+def test_batch_statistics_need_two_rows():
+    mlp = small(1).projector
+    mlp.train()
+    with pytest.raises(ValueError, match=r"at least 2 rows, got an input of shape \(1, 16\)"):
+        mlp(jnp.ones((1, 8)))

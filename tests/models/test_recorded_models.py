@@ -1,5 +1,7 @@
 """Every model on the recorded inputs of the reference: float32 within 1e-4, float64 within 1e-8."""
 
+import json
+import math
 import os
 import subprocess
 from pathlib import Path
@@ -8,9 +10,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from models.recorded import CONFIGS, ENCODERS, GOLDEN, PREJEPAS, Recorded, difference, split_jit
+from models.recorded import CONFIGS, ENCODERS, GOLDEN, PREJEPAS, RULES, Recorded, difference, split_jit
 
-from swmjax.models import cast_model
+from swmjax.checkpoints.key_maps import tensor_specs
+from swmjax.checkpoints.targets import backbones
+from swmjax.checkpoints.targets.node import Node, build
+from swmjax.models import DINOv2, ViT, cast_model
 
 TOLERANCES = {"float32": 1e-4, "float64": 1e-8}
 
@@ -118,15 +123,62 @@ def test_bfloat16_computes_in_bfloat16_and_returns_float32(name):
         assert 1e-4 < difference(value, expected) < 0.1
 
 
-@pytest.mark.reference
-@pytest.mark.parametrize("seed", [1, 2])
-def test_outputs_on_fresh_weights_are_those_of_the_installed_reference(seed, tmp_path):
+def reference_python():
     python = os.environ.get("SWMJAX_REFERENCE_PYTHON")
     if not python or not Path(python).exists():
         pytest.skip("SWMJAX_REFERENCE_PYTHON does not name an interpreter that has the reference")
+    return python
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("seed", [1, 2])
+def test_outputs_on_fresh_weights_are_those_of_the_installed_reference(seed, tmp_path):
     script = GOLDEN / "make_model_goldens.py"
-    subprocess.run([python, script, tmp_path, str(seed)], check=True, capture_output=True)
+    subprocess.run([reference_python(), script, tmp_path, str(seed)], check=True, capture_output=True)
     for dtype, tolerance in TOLERANCES.items():
         with jax.enable_x64(dtype == "float64"):
             for name in CONFIGS:
-                check(Recorded(name, dtype, tmp_path), tolerance)
+                error = check(Recorded(name, dtype, tmp_path), tolerance)
+                print(f"{name} {dtype} seed {seed}: {error:.1e}")
+
+
+SHAPES = """
+import json, sys, torch
+from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+from transformers import ViTConfig, ViTModel
+shapes = {}
+with torch.device("meta"):
+    for name, sizes in json.load(sys.stdin).items():
+        if name.startswith("vit"):
+            model = ViTModel(ViTConfig(**sizes), add_pooling_layer=False, use_mask_token=True)
+        elif "num_register_tokens" in sizes:
+            model = Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**sizes))
+        else:
+            model = Dinov2Model(Dinov2Config(**sizes))
+        shapes[name] = {k: list(v.shape) for k, v in model.state_dict().items()}
+print(json.dumps(shapes))
+"""
+
+
+@pytest.mark.reference
+def test_encoders_of_every_size_have_the_tensors_of_transformers():
+    python, configs, sizes = reference_python(), {}, {}
+    for size in ("tiny", "small", "base", "large", "huge"):
+        target = {"_target_": "stable_pretraining.backbone.utils.vit_hf", "size": size, "patch_size": 14}
+        config = configs[f"vit_{size}"] = build(Node(target, ""), backbones.VIT)
+        names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "patch_size")
+        sizes[f"vit_{size}"] = {name: getattr(config, name) for name in names}
+    for name, config in backbones.DINOV2.items():
+        configs[name] = config
+        names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size")
+        names += ("use_swiglu_ffn",)
+        names += ("num_register_tokens",) if config.num_register_tokens else ()
+        sizes[name] = {name: getattr(config, name) for name in names}
+    done = subprocess.run([python, "-c", SHAPES], input=json.dumps(sizes), check=True, capture_output=True, text=True)
+    for name, theirs in json.loads(done.stdout).items():
+        kind, place = (ViT, "encoder") if name.startswith("vit") else (DINOv2, "backbone")
+        model = nnx.eval_shape(lambda kind=kind, name=name: kind(configs[name], rngs=nnx.Rngs(0)))
+        specs = tensor_specs({(place, *path): value for path, value in nnx.to_flat_state(nnx.state(model))})
+        expected = {RULES.canonical(f"{place}.{key}"): tuple(shape) for key, shape in theirs.items()}
+        assert {key: spec.shape for key, spec in specs.items()} == expected, name
+        print(f"{name}: {len(expected)} tensors, {sum(map(math.prod, expected.values()))} parameters")

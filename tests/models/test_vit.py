@@ -82,3 +82,11 @@ def test_sizes_are_validated(change, message):
 def test_float64_stays():
     with jax.enable_x64(True):
         assert tiny()(jnp.zeros((1, 3, 28, 28), jnp.float64)).dtype == jnp.float64
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 13, 28), (1, 4, 28, 28)])
+def test_frames_that_have_no_patch_or_other_channels_are_refused(shape):
+    with pytest.raises(
+        ValueError, match=rf"3 channels and sides of at least 14 px, got shape \({shape[0]}, {shape[1]},"
+    ):
+        tiny()(jnp.zeros(shape))
