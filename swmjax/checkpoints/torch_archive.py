@@ -39,7 +39,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "uint8": np.dtype("u1"),
     "bool": np.dtype("?"),
 }
-_STORAGES = {
+STORAGES = {
     "Double": "float64",
     "Float": "float32",
     "Half": "float16",
@@ -274,7 +274,7 @@ def _globals() -> dict[str, Global]:
         "collections OrderedDict": _rebuild_dict,
     }
     known = [Global(name, build=build) for name, build in builders.items()]
-    known += [Global(f"torch {name}Storage", value=(_DTYPES[dtype],)) for name, dtype in _STORAGES.items()]
+    known += [Global(f"torch {name}Storage", value=(_DTYPES[dtype],)) for name, dtype in STORAGES.items()]
     known += [Global(f"{module} UntypedStorage", value=(None,)) for module in ("torch.storage", "torch")]
     known += [Global(f"torch {name}", value=dtype) for name, dtype in _DTYPES.items()]
     return {item.name: item for item in known}
