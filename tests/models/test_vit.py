@@ -86,7 +86,5 @@ def test_float64_stays():
 
 @pytest.mark.parametrize("shape", [(1, 3, 13, 28), (1, 4, 28, 28)])
 def test_frames_that_have_no_patch_or_other_channels_are_refused(shape):
-    with pytest.raises(
-        ValueError, match=r"3 channels and sides of at least 14 px, got shape \("
-    ):
+    with pytest.raises(ValueError, match=r"3 channels and sides of at least 14 px, got shape \("):
         tiny()(jnp.zeros(shape))
