@@ -42,6 +42,8 @@ def _tables():
     for i, name in enumerate(NAMES):
         parts = np.array([[(a, c), (b, c), (b, d), (a, d)] for a, b, c, d in _RECTANGLES[name]])
         if len(parts) == 0:
+            # Never seen, but corners in one point would have no direction, and no gradient.
+            vertices[i] = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
             continue
         vertices[i, : len(parts)] = parts
         vertices[i, len(parts) :] = parts[0]
