@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +21,21 @@ from swmjax.checkpoints import CheckpointError, build_config, read_state_dict
 from swmjax.checkpoints.key_maps import tensor_specs
 from swmjax.checkpoints.load import build_model
 from swmjax.checkpoints.targets import complete, family_of
+from swmjax.checkpoints.targets.gcrl import BACKBONES
 from swmjax.models.dinov2 import DINOv2Config
 from swmjax.models.gcrl import GCRLConfig
-from swmjax.models.gcrl_predictors import GoalPredictorConfig, MetricValuePredictorConfig, QPredictorConfig
+from swmjax.models.gcrl_predictors import (
+    GoalPredictor,
+    GoalPredictorConfig,
+    MetricValuePredictor,
+    MetricValuePredictorConfig,
+    QPredictor,
+    QPredictorConfig,
+)
 from swmjax.models.layers import LinearEmbedderConfig
-from swmjax.models.resnet import ResNetConfig
+from swmjax.models.resnet import ResNet, ResNetConfig
+from swmjax.models.tdmpc2 import TDMPC2, TDMPC2Config
+from swmjax.models.two_hot import Bins
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 GCBC = json.loads((GOLDEN / "gcrl_gcbc" / "config.json").read_text())
@@ -187,3 +201,58 @@ def test_settings_with_too_small_an_image() -> None:
     config = changed(changed(SETTINGS, "encoder_type", "vit_tiny"), "image_size", 7)
     with pytest.raises(CheckpointError, match=r"ViTConfig.image_size must be at least patch_size \(14\), got 7"):
         build_config(config)
+
+
+SHAPES = """
+import json, torch, transformers
+from omegaconf import OmegaConf
+from stable_worldmodel.wm.gcrl import module
+from stable_worldmodel.wm.tdmpc2 import TDMPC2
+trunk = dict(num_patches=256, num_frames=3, dim=384, depth=6, heads=16, mlp_dim=2048)
+wm = dict(mlp_dim=384, enc_dim=256, simnorm_dim=8, num_q=5, tau=.01, num_bins=101, vmin=-6, vmax=2)
+wm["encoding"] = dict(pixels=128, state=128)
+basic = dict(hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2], layer_type="basic")
+with torch.device("meta"):
+    models = {
+        "tdmpc2": TDMPC2(OmegaConf.create(dict(image_size=64, action_dim=2, extra_dims=dict(state=14), wm=wm))),
+        "action": module.Predictor(**trunk, out_dim=2),
+        "value": module.Predictor(**trunk, out_dim=1, pool_type="mean"),
+        "critic": module.QPredictor(**trunk, action_dim=2, pool_type="mean"),
+        "metric": module.MetricValuePredictor(**trunk),
+    }
+    for name, sizes in {"18": basic, "50": {}, "101": dict(depths=[3, 4, 23, 3])}.items():
+        model = transformers.ResNetForImageClassification(transformers.ResNetConfig(**sizes))
+        model.classifier[1] = torch.nn.LayerNorm(model.config.hidden_sizes[-1])
+        models["resnet_" + name] = model
+kept = lambda key: not key.endswith(("causal_mask", "num_batches_tracked"))
+print(json.dumps({n: {k: list(v.shape) for k, v in m.state_dict().items() if kept(k)} for n, m in models.items()}))
+"""
+
+
+def _resnet(size: str) -> ResNet:
+    return ResNet(BACKBONES[f"microsoft/resnet-{size}"], rngs=nnx.Rngs(0))
+
+
+@pytest.mark.reference
+def test_models_of_the_reference_settings_have_its_tensors() -> None:
+    python = os.environ.get("SWMJAX_REFERENCE_PYTHON")
+    if not python or not Path(python).exists():
+        pytest.skip("SWMJAX_REFERENCE_PYTHON does not name an interpreter that has the reference")
+    printed = subprocess.run([python, "-W", "ignore", "-c", SHAPES], check=True, capture_output=True, text=True).stdout
+    tdmpc2 = TDMPC2Config(
+        action_dim=2, encoding=(("pixels", 128), ("state", 128)), extra_dims=(("state", 14),), bins=Bins(101, -6, 2)
+    )
+    made: dict[str, Callable[[], nnx.Module]] = {
+        "tdmpc2": lambda: TDMPC2(tdmpc2, rngs=nnx.Rngs(0)),
+        "action": lambda: GoalPredictor(GoalPredictorConfig(**TRUNK, out_dim=2), rngs=nnx.Rngs(0)),
+        "value": lambda: GoalPredictor(GoalPredictorConfig(**TRUNK, out_dim=1, pool="mean"), rngs=nnx.Rngs(0)),
+        "critic": lambda: QPredictor(QPredictorConfig(**TRUNK, action_dim=2, pool="mean"), rngs=nnx.Rngs(0)),
+        "metric": lambda: MetricValuePredictor(MetricValuePredictorConfig(**TRUNK), rngs=nnx.Rngs(0)),
+        **{f"resnet_{size}": partial(_resnet, size) for size in ("18", "50", "101")},
+    }
+    for name, shapes in json.loads(printed).items():
+        model = nnx.eval_shape(made[name])
+        specs = tensor_specs(dict(nnx.to_flat_state(nnx.state(model))))
+        assert {key: list(spec.shape) for key, spec in specs.items()} == shapes, name
+        count = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+        print(f"{name}: {count} parameters, {len(shapes)} tensors")

@@ -1,12 +1,12 @@
 """Record TD-MPC2, the goal-conditioned baselines and ResNet: folders `tdmpc2_*`, `gcrl_*` and files `*_io.npz`.
 
-Run with a Python that has the released reference (stable-worldmodel 0.1.1, transformers 5):
-`python tests/golden/make_tdmpc2_gcrl_goldens.py [NAME ...]`. Weights are random float32 numbers, none of them zero;
-inputs are float32 and outputs float64, computed in float64 from the same weights.
+`python tests/golden/make_tdmpc2_gcrl_goldens.py [--folder FOLDER] [--seed SEED] [NAME ...]`, with a Python that has
+the released reference (stable-worldmodel 0.1.1, transformers 5). Weights are random float32 numbers, none of them
+zero; inputs are float32 and outputs float64, computed in float64 from the same weights.
 """
 
+import argparse
 import json
-import sys
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -20,12 +20,17 @@ from stable_worldmodel.wm.gcrl import gcrl, module
 from stable_worldmodel.wm.tdmpc2 import tdmpc2
 from stable_worldmodel.wm.tdmpc2.module import RunningScale, gaussian_logprob, squash, two_hot, two_hot_inv
 
-FOLDER = Path(__file__).parent
+ARGUMENTS = argparse.ArgumentParser()
+ARGUMENTS.add_argument("names", nargs="*")
+ARGUMENTS.add_argument("--folder", type=Path, default=Path(__file__).parent)
+ARGUMENTS.add_argument("--seed", type=int, default=0)
+GIVEN = ARGUMENTS.parse_args()
+FOLDER = GIVEN.folder
 
 
 def randomise(model: torch.nn.Module, seed: int) -> torch.nn.Module:
     """Fill every parameter and buffer with numbers that keep activations near 1 and are never zero."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, GIVEN.seed] if GIVEN.seed else seed)
     for name, tensor in model.state_dict().items():
         if not tensor.is_floating_point() or "ema_coefficient" in name:
             continue
@@ -325,5 +330,5 @@ RECORDS: dict[str, Callable[[], None]] = {
 
 if __name__ == "__main__":
     torch.set_default_dtype(torch.float64)  # two_hot_inv makes its bins in the default dtype
-    for name in sys.argv[1:] or RECORDS:
+    for name in GIVEN.names or RECORDS:
         RECORDS[name]()

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import os
+import subprocess
 from pathlib import Path
 
 import jax
@@ -26,6 +28,7 @@ from swmjax.models.vit import ViTConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = ["gcrl_gcbc", "gcrl_gcbc_deep", "gcrl_iql_value", "gcrl_ivl_policy", "gcrl_hilp_value"]
+TOLERANCES = {False: 1e-4, True: 1e-8}
 SIZES = {"num_patches": 4, "num_frames": 2, "dim": 8, "depth": 1, "heads": 1, "mlp_dim": 4, "dim_head": 8}
 TINY = GCRLConfig(encoder=ViTConfig(14, 7, 8, 1, 2, 8), action_predictor=GoalPredictorConfig(**SIZES, out_dim=2))
 
@@ -40,13 +43,12 @@ def worst(actual, expected):
     return np.max(np.abs(np.asarray(actual, np.float64) - expected)) / np.max(np.abs(expected))
 
 
-@pytest.mark.parametrize(("x64", "tolerance"), [(False, 1e-4), (True, 1e-8)])
-@pytest.mark.parametrize("name", NAMES)
-def test_recorded_outputs(name, x64, tolerance):
+def compare(folder, name, x64):
+    """Errors of all outputs on a recorded checkpoint."""
     with jax.enable_x64(x64):
         dtype = jnp.float64 if x64 else jnp.float32
-        graphdef, weights = nnx.split(load_pretrained(GOLDEN / name, dtype=dtype))
-        golden = dict(np.load(GOLDEN / f"{name}_io.npz"))
+        graphdef, weights = nnx.split(load_pretrained(folder / name, dtype=dtype))
+        golden = dict(np.load(folder / f"{name}_io.npz"))
         obs = {key: jnp.asarray(value, dtype) for key, value in golden.items() if value.dtype == np.float32}
 
         @quick_jit
@@ -69,7 +71,30 @@ def test_recorded_outputs(name, x64, tolerance):
         errors = {key: worst(value, golden[key]) for key, value in outputs.items()}
         recorded = {key for key, value in golden.items() if value.dtype == np.float64 and key != "action"}
         assert set(errors) == {key for key in recorded if x64 or not key.endswith("_2")}
-        assert max(errors.values()) < tolerance, errors
+        return errors
+
+
+@pytest.mark.parametrize("x64", TOLERANCES)
+@pytest.mark.parametrize("name", NAMES)
+def test_recorded_outputs(name, x64):
+    errors = compare(GOLDEN, name, x64)
+    assert max(errors.values()) < TOLERANCES[x64], errors
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("seed", [1, 2])
+def test_outputs_on_fresh_weights_are_those_of_the_installed_reference(seed, tmp_path):
+    python = os.environ.get("SWMJAX_REFERENCE_PYTHON")
+    if not python or not Path(python).exists():
+        pytest.skip("SWMJAX_REFERENCE_PYTHON does not name an interpreter that has the reference")
+    script = GOLDEN / "make_tdmpc2_gcrl_goldens.py"
+    command = [python, script, "--folder", tmp_path, "--seed", str(seed), *NAMES]
+    subprocess.run(command, check=True, capture_output=True)
+    for x64, tolerance in TOLERANCES.items():
+        for name in NAMES:
+            errors = compare(tmp_path, name, x64)
+            print(f"{name} seed {seed} {'float64' if x64 else 'float32'}: {max(errors.values()):.1e}")
+            assert max(errors.values()) < tolerance, (name, errors)
 
 
 def test_actions_are_means_or_means_and_scaled_noise():

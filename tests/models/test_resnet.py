@@ -1,5 +1,7 @@
 """ResNet on the recorded outputs of transformers: evaluation, and the statistics of training steps."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import jax
@@ -13,6 +15,8 @@ from swmjax.checkpoints.load import fill
 from swmjax.models.resnet import ResNet, ResNetConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+NAMES = ["resnet_basic", "resnet_bottleneck"]
+TOLERANCES = {False: 1e-4, True: 1e-8}
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
@@ -22,14 +26,15 @@ def worst(actual, expected):
     return np.max(np.abs(np.asarray(actual, np.float64) - expected)) / np.max(np.abs(expected))
 
 
-@pytest.mark.parametrize(("x64", "tolerance"), [(False, 1e-4), (True, 1e-8)])
-@pytest.mark.parametrize("layer_type", ["basic", "bottleneck"])
-def test_recorded_outputs(layer_type, x64, tolerance):
+def compare(folder, name, x64):
+    """Errors of all outputs and statistics on recorded weights."""
     with jax.enable_x64(x64):
         dtype = jnp.float64 if x64 else jnp.float32
-        golden = dict(np.load(GOLDEN / f"resnet_{layer_type}_io.npz"))
+        golden = dict(np.load(folder / f"{name}_io.npz"))
         tensors = {key.removeprefix("weight:"): value for key, value in golden.items() if key.startswith("weight:")}
-        config = ResNetConfig(hidden_sizes=(8, 12), depths=(2, 2), layer_type=layer_type, embedding_size=4)
+        config = ResNetConfig(
+            hidden_sizes=(8, 12), depths=(2, 2), layer_type=name.removeprefix("resnet_"), embedding_size=4
+        )
         abstract = nnx.eval_shape(lambda: ResNet(config, rngs=nnx.Rngs(0)))
         graphdef, weights = nnx.split(fill(abstract, tensors, KeyRules(), dtype))
 
@@ -43,12 +48,34 @@ def test_recorded_outputs(layer_type, x64, tolerance):
         found, after = jax.jit(run, compiler_options=QUICK)(weights, jnp.asarray(golden["pixels"], dtype))
         assert {value.dtype for value in found.values()} == {jnp.dtype(dtype)}
         after = dict(nnx.to_flat_state(after))
-        for name, spec in tensor_specs(after).items():
-            if "running" in name:
-                found[f"after:{name}"] = after[spec.path][...]
+        for key, spec in tensor_specs(after).items():
+            if "running" in key:
+                found[f"after:{key}"] = after[spec.path][...]
         assert set(found) == {key for key, value in golden.items() if value.dtype == np.float64}
-        errors = {key: worst(value, golden[key]) for key, value in found.items()}
-        assert max(errors.values()) < tolerance, max(errors.items(), key=lambda item: item[1])
+        return {key: worst(value, golden[key]) for key, value in found.items()}
+
+
+@pytest.mark.parametrize("x64", TOLERANCES)
+@pytest.mark.parametrize("name", NAMES)
+def test_recorded_outputs(name, x64):
+    errors = compare(GOLDEN, name, x64)
+    assert max(errors.values()) < TOLERANCES[x64], max(errors.items(), key=lambda item: item[1])
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("seed", [1, 2])
+def test_outputs_on_fresh_weights_are_those_of_the_installed_reference(seed, tmp_path):
+    python = os.environ.get("SWMJAX_REFERENCE_PYTHON")
+    if not python or not Path(python).exists():
+        pytest.skip("SWMJAX_REFERENCE_PYTHON does not name an interpreter that has the reference")
+    script = GOLDEN / "make_tdmpc2_gcrl_goldens.py"
+    command = [python, script, "--folder", tmp_path, "--seed", str(seed), *NAMES]
+    subprocess.run(command, check=True, capture_output=True)
+    for x64, tolerance in TOLERANCES.items():
+        for name in NAMES:
+            errors = compare(tmp_path, name, x64)
+            print(f"{name} seed {seed} {'float64' if x64 else 'float32'}: {max(errors.values()):.1e}")
+            assert max(errors.values()) < tolerance, (name, errors)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import os
+import subprocess
 from pathlib import Path
 
 import jax
@@ -18,6 +20,8 @@ from swmjax.models.tdmpc2_layers import RunningScale
 from swmjax.models.two_hot import Bins, symexp, symlog, two_hot, two_hot_inverse
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+NAMES = ["tdmpc2_state", "tdmpc2_pixels"]
+TOLERANCES = {False: 1e-4, True: 1e-8}
 TINY = TDMPC2Config(
     action_dim=2, encoding=(("state", 8),), extra_dims=(("state", 5),), mlp_dim=8, enc_dim=8, num_q=2, bins=Bins(5)
 )
@@ -33,13 +37,12 @@ def worst(actual, expected):
     return np.max(np.abs(np.asarray(actual, np.float64) - expected)) / np.max(np.abs(expected))
 
 
-@pytest.mark.parametrize(("x64", "tolerance"), [(False, 1e-4), (True, 1e-8)])
-@pytest.mark.parametrize("name", ["tdmpc2_state", "tdmpc2_pixels"])
-def test_recorded_outputs(name, x64, tolerance):
+def compare(folder, name, x64):
+    """Errors of all outputs on a recorded checkpoint."""
     with jax.enable_x64(x64):
         dtype = jnp.float64 if x64 else jnp.float32
-        graphdef, weights = nnx.split(load_pretrained(GOLDEN / name, dtype=dtype))
-        golden = dict(np.load(GOLDEN / f"{name}_io.npz"))
+        graphdef, weights = nnx.split(load_pretrained(folder / name, dtype=dtype))
+        golden = dict(np.load(folder / f"{name}_io.npz"))
         inputs = {key: jnp.asarray(value, dtype) for key, value in golden.items() if value.dtype == np.float32}
 
         @quick_jit
@@ -74,8 +77,30 @@ def test_recorded_outputs(name, x64, tolerance):
         golden["z_now"] = np.stack([golden["z"][:, -1]] * 2)
         golden["context"] = np.repeat(golden["z"][:, None], golden["candidates"].shape[1], axis=1)
         assert {value.dtype for value in outputs.values()} == {jnp.dtype(dtype)}
-        errors = {key: worst(value, golden[key]) for key, value in outputs.items()}
-        assert max(errors.values()) < tolerance, errors
+        return {key: worst(value, golden[key]) for key, value in outputs.items()}
+
+
+@pytest.mark.parametrize("x64", TOLERANCES)
+@pytest.mark.parametrize("name", NAMES)
+def test_recorded_outputs(name, x64):
+    errors = compare(GOLDEN, name, x64)
+    assert max(errors.values()) < TOLERANCES[x64], errors
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("seed", [1, 2])
+def test_outputs_on_fresh_weights_are_those_of_the_installed_reference(seed, tmp_path):
+    python = os.environ.get("SWMJAX_REFERENCE_PYTHON")
+    if not python or not Path(python).exists():
+        pytest.skip("SWMJAX_REFERENCE_PYTHON does not name an interpreter that has the reference")
+    script = GOLDEN / "make_tdmpc2_gcrl_goldens.py"
+    command = [python, script, "--folder", tmp_path, "--seed", str(seed), *NAMES]
+    subprocess.run(command, check=True, capture_output=True)
+    for x64, tolerance in TOLERANCES.items():
+        for name in NAMES:
+            errors = compare(tmp_path, name, x64)
+            print(f"{name} seed {seed} {'float64' if x64 else 'float32'}: {max(errors.values()):.1e}")
+            assert max(errors.values()) < tolerance, (name, errors)
 
 
 def test_frames_may_have_their_channels_last():
