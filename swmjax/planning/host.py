@@ -3,7 +3,7 @@
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import gymnasium
 import jax
@@ -15,7 +15,7 @@ from swmjax.planning.metrics import Metric, trace_row
 from swmjax.planning.population import cost_dtype, finite_or_last, finite_stand_ins, status_of
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.spaces import nominal_actions
-from swmjax.planning.types import Plan, Problem, StepRecord
+from swmjax.planning.types import Kind, Plan, Problem, StepRecord
 
 
 @runtime_checkable
@@ -37,6 +37,8 @@ class HostSolver(ABC):
     Every problem has its own search; all populations of a step are scored by one compiled call. The plan is the best
     candidate of all steps, with its own cost.
     """
+
+    kind: ClassVar[Kind] = "search"
 
     n_steps: int
 

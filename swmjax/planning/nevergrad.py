@@ -64,7 +64,7 @@ class NevergradSolver(HostSolver):
 
     def start(self, key: Key[Array, ""], space: gymnasium.Space, nominal: np.ndarray) -> Search:
         """See `HostSolver`."""
-        return _Search(self, int(jax.random.bits(key)), space, nominal)
+        return _Search(self, int(jax.random.bits(key, dtype="uint32")), space, nominal)
 
 
 class _Search:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
+from swmjax.planning.host import HostSolver
 from swmjax.planning.metrics import DEFAULT_METRICS, Metric, trace_row
 from swmjax.planning.scoring import PROBLEMS, Scorer, planning_mesh
 from swmjax.planning.types import ConstraintFn, CostFn, Plan, Problem, Solver
@@ -22,7 +23,7 @@ Listener = Callable[[Any, dict[str, Any]], None]
 
 
 def solve(
-    solver: Solver,
+    solver: Solver | HostSolver,
     cost_fn: CostFn,
     space: gymnasium.Space,
     key: Key[Array, ""],
@@ -37,6 +38,8 @@ def solve(
     mesh: Mesh | None = None,
 ) -> Plan:
     """Plan for one problem. Pure: call it under `jax.jit` together with whatever makes the cost function.
+
+    Only solvers that search on the host (`HostSolver`, such as nevergrad's) have to stay outside of `jit`.
 
     Args:
         solver: Any solver of this package.
@@ -68,6 +71,10 @@ def solve(
             f"{type(solver).__name__} takes no constraints; use LagrangianSolver, or add a penalty to the cost"
         )
     scorer = Scorer(cost_fn, constraint_fn, candidate_chunk, planning_mesh(mesh))
+    if isinstance(solver, HostSolver):
+        if carry is not None:
+            raise ValueError(_keeps_nothing(solver))
+        return solver.solve_host(scorer, space, key, horizon, warm_start, metrics, on_step)
 
     def advance(state: Any, number: Array) -> tuple[Any, dict[str, Array]]:
         state, record = solver.step(state, scorer)
@@ -96,14 +103,14 @@ def started(
     method `prepare(state, cost_fn) -> state` that completes what `init` gave.
     """
     if carry is not None and "carry" not in inspect.signature(solver.init).parameters:
-        raise ValueError(f"{type(solver).__name__} keeps nothing from one solve to the next; leave out carry")
+        raise ValueError(_keeps_nothing(solver))
     kept = {} if carry is None else {"carry": carry}
     state = solver.init(key, space, horizon, warm_start, **kept)
     return solver.prepare(state, scorer) if hasattr(solver, "prepare") else state
 
 
 def solve_batch(
-    solver: Solver,
+    solver: Solver | HostSolver,
     cost_fn: Callable[[Problem, Any], Float[Array, " N"]],
     problems: Problem,
     space: gymnasium.Space,
@@ -158,6 +165,13 @@ def solve_batch(
         raise ValueError("problem_ids cannot be combined with one key a problem")
     keys = key if key.ndim else jax.vmap(partial(jax.random.fold_in, key))(_numbers(problem_ids, count))
     mesh = planning_mesh(mesh)
+    if isinstance(solver, HostSolver):
+        given = {"carry": carry, "constraint_fn": constraint_fn, "mesh": mesh, "batch_size": batch_size}
+        given["on_step"] = options.pop("on_step", None)
+        if refused := [name for name, value in given.items() if value is not None]:
+            raise ValueError(f"{type(solver).__name__} plans for batches without {', '.join(refused)}")
+        options = {"metrics": DEFAULT_METRICS} | options
+        return solver.solve_host_batch(cost_fn, problems, space, keys, horizon, warm_start, **options)
 
     def solve_one(problem: Problem, one_key: Array, warm_start: Any, carry: Any) -> Plan:
         constraints = None if constraint_fn is None else partial(constraint_fn, problem)
@@ -191,6 +205,10 @@ def solve_batch(
         return jax.vmap(solve_one, spmd_axis_name=axis)(*arguments)
     check_integer("batch_size", batch_size, 1)
     return jax.lax.map(lambda one: solve_one(*one), arguments, batch_size=batch_size)
+
+
+def _keeps_nothing(solver: Any) -> str:
+    return f"{type(solver).__name__} keeps nothing from one solve to the next; leave out carry"
 
 
 def _numbers(problem_ids: Int[Array, " B"] | None, count: int) -> Int[Array, " B"]:

@@ -1,0 +1,42 @@
+"""GRASP: states and actions are optimised together, so that long horizons need no long rollouts.
+
+python examples/grasp.py
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium.spaces import Box
+
+from swmjax.planning import GRASPSolver, TransitionCost, solve
+
+SPACE = Box(-1.0, 1.0, (2,), np.float32)
+HORIZON = 40
+GOAL = jnp.asarray([3.0, 1.0, 0.0, 0.0])
+
+
+def predict(states, actions):
+    """One step of a point mass: positions and velocities [T, 4] under accelerations [T, 2]."""
+    velocity = states[:, 2:] + 0.1 * actions
+    return jnp.concatenate([states[:, :2] + 0.1 * velocity, velocity], axis=1)
+
+
+def rollout(candidates):
+    """States that candidates lead to, [N, H, 4]."""
+
+    def move(states, actions):
+        states = predict(states, actions)
+        return states, states
+
+    start = jnp.zeros((candidates.shape[0], 4))
+    return jnp.moveaxis(jax.lax.scan(move, start, jnp.moveaxis(candidates, 1, 0))[1], 0, 1)
+
+
+def cost(candidates):
+    """Squared distance of the last state from the goal."""
+    return jnp.square(rollout(candidates)[:, -1] - GOAL[None]).sum(1)
+
+
+problem = TransitionCost(cost, start=jnp.zeros(4), goal=GOAL, predict=predict, rollout=rollout)
+plan = jax.jit(lambda key: solve(GRASPSolver(), problem, SPACE, key, HORIZON))(jax.random.key(0))
+print(f"GRASPSolver: ends at {np.round(rollout(plan.actions[None])[0, -1], 2)}, goal {np.asarray(GOAL)}")

@@ -1,0 +1,192 @@
+"""One small planning problem for every solver of the registry, for the tests that all of them must pass."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium.spaces import Box, MultiDiscrete
+
+from swmjax.planning import SOLVERS, CategoricalCEMSolver, CEMSolver, CompositeSolver, make_solver, one_hot
+from swmjax.planning.ask_tell import AskTellSolver
+from swmjax.planning.transitions import ProblemTransitions, TransitionCost
+
+HORIZON, SIZE = 3, 4
+BOX = Box(-1.0, 1.0, (SIZE,), np.float32)
+CHOICES = MultiDiscrete([3, 2])
+"""Planner actions of 4 numbers, or of one of 3 and one of 2 choices (5 one-hot entries)."""
+TARGET = jnp.linspace(-0.8, 0.8, HORIZON * SIZE).reshape(HORIZON, SIZE)
+WEIGHTS = jnp.asarray(np.random.default_rng(3).uniform(0.2, 1.0, (HORIZON, 5)), jnp.float32)
+SHAPED = {"a": BOX, "b": CHOICES}
+
+
+@dataclass(frozen=True)
+class Climber:
+    """A strategy: sample around the best vector so far, narrower every time."""
+
+    num_samples: int = 24
+
+    def init(self, key, mean):
+        return {"best": mean, "cost": jnp.asarray(jnp.inf, mean.dtype), "width": jnp.asarray(0.5, mean.dtype)}
+
+    def ask(self, key, state):
+        noise = jax.random.normal(key, (self.num_samples, state["best"].shape[0]), state["best"].dtype)
+        return state["best"][None] + state["width"] * noise, state
+
+    def tell(self, key, state, population, costs):
+        index = jnp.argmin(costs)
+        better = costs[index] < state["cost"]
+        return {
+            "best": jnp.where(better, population[index], state["best"]),
+            "cost": jnp.where(better, costs[index].astype(state["cost"].dtype), state["cost"]),
+            "width": state["width"] * jnp.asarray(0.9, state["width"].dtype),
+        }
+
+
+SMALL: dict[str, dict[str, Any]] = {
+    "cem": {"num_samples": 24, "n_steps": 4, "topk": 5},
+    "icem": {"num_samples": 24, "n_steps": 4, "topk": 5, "n_elite_keep": 3},
+    "mppi": {"num_samples": 24, "n_steps": 6, "topk": 8, "temperature": 0.3, "var_scale": 0.5},
+    "predictive_sampling": {"num_samples": 24, "n_steps": 6, "noise_scale": 0.25},
+    "random": {"num_samples": 3000, "n_steps": 2},
+    "categorical_cem": {"num_samples": 24, "n_steps": 5, "topk": 5, "smoothing": 0.02},
+    "gradient": {"n_steps": 6, "num_samples": 24, "var_scale": 0.5, "learning_rate": 0.2},
+    "lagrangian": {
+        "n_inner_steps": 4,
+        "n_outer_steps": 2,
+        "num_samples": 24,
+        "var_scale": 0.5,
+        "learning_rate": 0.1,
+    },
+    "pgd": {"n_steps": 6, "num_samples": 24, "var_scale": 0.5},
+    "grasp": {"n_steps": 12, "lr_a": 0.1, "sync_every": 4, "sync_steps": 10, "sync_lr": 0.2},
+    "nevergrad": {"optimizer": "CMA", "num_samples": 24, "n_steps": 10},
+    "evosax": {"num_samples": 24, "n_steps": 12, "var_scale": 0.5},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A solver with its space, a cost, and what stands for no plan.
+
+    Attributes:
+        solver: Small enough to run in a moment.
+        space: Action space of one planner step.
+        problem: What the cost is about.
+        cost: Problem and candidates to costs.
+        warm_start: One step.
+        nothing: The plan of a solve in which nothing was finite, without a warm start; None if it is up to the solver.
+        population: Candidates per step.
+    """
+
+    solver: Any
+    space: gymnasium.Space
+    problem: Any
+    cost: Any
+    warm_start: Any
+    nothing: Any
+    population: int
+
+    def cost_of(self, actions: Any, problem: Any = None) -> Any:
+        """Cost of one plan."""
+        encoded = jax.tree.map(lambda leaf: leaf[None], self.candidates(actions))
+        return self.cost(self.problem if problem is None else problem, encoded)[0]
+
+    def candidates(self, actions: Any) -> Any:
+        """A plan in the form that costs take."""
+        if self.space is CHOICES:
+            return one_hot(actions, CHOICES)
+        if isinstance(actions, dict):
+            return actions | {"b": one_hot(actions["b"], CHOICES)}
+        return actions
+
+
+def quadratic(target, actions):
+    return jnp.sum(jnp.square(actions - target.astype(actions.dtype)[None]), axis=(1, 2))
+
+
+def choices(weights, actions):
+    return jnp.sum(actions * weights.astype(actions.dtype)[None], axis=(1, 2))
+
+
+def joint(problem, actions):
+    return quadratic(problem["a"], actions["a"]) + choices(problem["b"], actions["b"])
+
+
+def reach(target):
+    """A point that moves by the action; where the actions add up to is what counts."""
+
+    def predict(states, actions):
+        return states + actions
+
+    def rollout(candidates):
+        return jnp.cumsum(candidates, axis=1)
+
+    def cost(candidates):
+        return jnp.sum(jnp.square(candidates.sum(1) - goal.astype(candidates.dtype)[None]), axis=1)
+
+    goal = target.sum(0)
+    return TransitionCost(cost, start=jnp.zeros_like(goal), goal=goal, predict=predict, rollout=rollout)
+
+
+def case(name: str) -> Case:
+    """The case of a solver; a solver without one fails the tests."""
+    if name == "composite":
+        parts = {
+            "a": CEMSolver(num_samples=24, n_steps=4, topk=5),
+            "b": CategoricalCEMSolver(num_samples=24, n_steps=4, topk=5),
+        }
+        return Case(
+            solver=CompositeSolver(solvers=parts),
+            space=gymnasium.spaces.Dict(SHAPED),
+            problem={"a": TARGET, "b": WEIGHTS},
+            cost=joint,
+            warm_start=None,
+            nothing=None,
+            population=24,
+        )
+    solver = AskTellSolver(Climber(), n_steps=20) if name == "ask_tell" else make_solver(name, SMALL[name])
+    if SOLVERS[name].kind == "discrete":
+        return Case(
+            solver=solver,
+            space=CHOICES,
+            problem=WEIGHTS,
+            cost=choices,
+            warm_start=jnp.zeros((1, 2), jnp.int32),
+            nothing=None,
+            population=solver.num_samples,
+        )
+    return Case(
+        solver=solver,
+        space=BOX,
+        problem=TARGET,
+        cost=ProblemTransitions(reach) if name == "grasp" else quadratic,
+        warm_start=jnp.full((1, SIZE), 0.1),
+        nothing=jnp.zeros((HORIZON, SIZE)),
+        population=1 if name == "grasp" else getattr(solver, "num_samples", 24),
+    )
+
+
+def spoiled(case: Case, bad: Any) -> Any:
+    """A cost like the case's, of which every third is not finite."""
+
+    def cost(problem, candidates):
+        costs = case.cost(problem, candidates)
+        return jnp.where(jnp.arange(costs.shape[0]) % 3 == 1, jnp.asarray(bad, costs.dtype), costs)
+
+    return cost
+
+
+def doomed(case: Case) -> Any:
+    """A cost like the case's that is never finite, gradients included."""
+    if isinstance(case.cost, ProblemTransitions):
+
+        def of(problem):
+            task = case.cost.of(problem)
+            return dataclasses.replace(task, cost_fn=lambda actions: task.cost_fn(actions) * jnp.nan)
+
+        return ProblemTransitions(of)
+    return lambda problem, candidates: case.cost(problem, candidates) * jnp.nan
