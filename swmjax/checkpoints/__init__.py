@@ -1,7 +1,9 @@
 """Checkpoints: names, torch archives without torch, and models filled from them."""
 
 from swmjax.checkpoints.errors import CheckpointError
-from swmjax.checkpoints.load import load_pretrained, load_probe
+from swmjax.checkpoints.load import load_checkpoint, load_pretrained, load_probe
+from swmjax.checkpoints.native import Saving, save_pretrained
+from swmjax.checkpoints.source import Loaded, Source
 from swmjax.checkpoints.store import (
     CheckpointFiles,
     CheckpointRow,
@@ -17,12 +19,17 @@ __all__ = [
     "CheckpointError",
     "CheckpointFiles",
     "CheckpointRow",
+    "Loaded",
+    "Saving",
+    "Source",
     "build_config",
     "checkpoints_root",
     "list_checkpoints",
+    "load_checkpoint",
     "load_pretrained",
     "load_probe",
     "read_config",
     "read_state_dict",
     "resolve_checkpoint",
+    "save_pretrained",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,30 +13,41 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from swmjax.checkpoints import native
+from swmjax.checkpoints.abstract import Shardings, abstract_model, place
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.key_maps import KeyRules, match_tensors, tensor_specs
+from swmjax.checkpoints.source import Loaded, override, source_of
 from swmjax.checkpoints.store import read_config, resolve_checkpoint
 from swmjax.checkpoints.targets import build_config, complete, family_of
 from swmjax.checkpoints.torch_archive import read_state_dict
 from swmjax.models.probes import attach_probe, get_probe
 
+_MODEL = re.compile(r"(?:(?:module|_orig_mod)\.)*model\.")
+
 
 def load_pretrained(
     name: str | Path,
     *,
-    dtype: Any = jnp.float32,
+    dtype: Any = None,
     root: Path | None = None,
     remat: bool = False,
     probes: Mapping[str, nnx.Module] | None = None,
+    sharding: Shardings = None,
+    extra_args: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Load a world model from a folder with `config.json` and torch weights.
+    """Load a world model: what `save_pretrained` wrote, or a folder with `config.json` and torch weights.
 
     Args:
         name: a `.pt` file, a folder or a downloaded `user/repo`; see `resolve_checkpoint`.
-        dtype: the dtype of every parameter, whatever the file has; float64 needs x64 mode.
+        dtype: the dtype of every parameter, whatever the file has; float64 needs x64 mode. None for what
+            `save_pretrained` saved, and for float32 from torch weights.
         root: the folder of checkpoints; None for `$STABLEWM_HOME/checkpoints`.
         remat: gradients through rollouts recompute instead of store, so that gradient solvers need less memory.
         probes: probes that were attached when the file was written, by key; their values are replaced.
+        sharding: where arrays go: one sharding for all, or a function of dotted name and shape; None for the
+            default device.
+        extra_args: values of `config.json` to replace, by dotted key.
 
     Returns:
         The model that the configuration describes, in evaluation mode; its arrays are copies, independent of the file.
@@ -47,14 +59,35 @@ def load_pretrained(
 
     Source: reference, `wm/utils.py`.
     """
-    wanted = np.dtype(dtype)
+    return load_checkpoint(
+        name, dtype=dtype, root=root, remat=remat, probes=probes, sharding=sharding, extra_args=extra_args
+    ).model
+
+
+def load_checkpoint(
+    name: str | Path,
+    *,
+    dtype: Any = None,
+    root: Path | None = None,
+    remat: bool = False,
+    probes: Mapping[str, nnx.Module] | None = None,
+    sharding: Shardings = None,
+    extra_args: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """As `load_pretrained`, with what an export needs to write a torch checkpoint back as it was."""
+    wanted = np.dtype(jnp.float32 if dtype is None else dtype)
     if not jnp.issubdtype(wanted, jnp.floating):
         raise ValueError(f"dtype must be a floating-point type, got {wanted}")
     if jax.dtypes.canonicalize_dtype(wanted) != wanted:
         raise ValueError("dtype float64 needs jax_enable_x64; allowed without it are float32, float16 and bfloat16")
     files = resolve_checkpoint(name, root)
     raw = read_config(files.config)
+    if files.weights is None:
+        given = {**(extra_args or {}), **({"remat": True} if remat else {})}
+        kept = None if dtype is None else wanted
+        return native.restore(files.config.parent, raw, dtype=kept, probes=probes, sharding=sharding, extra_args=given)
     try:
+        raw = override(raw, extra_args)
         config = build_config(raw)
     except CheckpointError as error:
         raise CheckpointError(_prefixed(files.config, error)) from None
@@ -62,15 +95,25 @@ def load_pretrained(
         if not hasattr(config, "remat"):
             raise ValueError(f"remat: {type(config).__name__} has no such option")
         config = replace(config, remat=True)
-    tensors = read_state_dict(files.weights)
+    tensors = model_part(read_state_dict(files.weights))
     try:
-        return build_model(config, tensors, wanted, probes)
+        model = build_model(config, tensors, wanted, probes, sharding)
+        return Loaded(model, source_of(raw, tensors, family_of(config).rules(config)))
     except CheckpointError as error:
         raise CheckpointError(_prefixed(files.weights, error)) from None
 
 
+def model_part(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """The tensors of the model, where a training module with losses and teachers has it as `model`."""
+    return {name: array for name, array in tensors.items() if _MODEL.match(name)} or tensors
+
+
 def build_model(
-    config: Any, tensors: Mapping[str, np.ndarray], dtype: Any, probes: Mapping[str, nnx.Module] | None = None
+    config: Any,
+    tensors: Mapping[str, np.ndarray],
+    dtype: Any,
+    probes: Mapping[str, nnx.Module] | None = None,
+    sharding: Shardings = None,
 ) -> Any:
     """Build the model of a configuration and fill it with tensors.
 
@@ -79,24 +122,22 @@ def build_model(
         tensors: a torch state dict.
         dtype: the dtype of every parameter.
         probes: probes to attach before, by key.
+        sharding: where arrays go.
 
     Raises:
         CheckpointError: the tensors are not those of this model; one line per problem.
     """
     config = complete(config, tensors)
-    family = family_of(config)
-
-    def make() -> nnx.Module:
-        model = family.model(config, rngs=nnx.Rngs(0))
-        for key, probe in (probes or {}).items():
-            model = attach_probe(model, key, probe)
-        return model
-
-    # Abstract: the random weights that the tensors replace are never drawn.
-    return fill(nnx.eval_shape(make), tensors, family.rules(config), dtype)
+    return fill(abstract_model(config, probes), tensors, family_of(config).rules(config), dtype, sharding)
 
 
-def fill(model: nnx.Module, tensors: Mapping[str, np.ndarray], rules: KeyRules, dtype: Any) -> Any:
+def fill(
+    model: nnx.Module,
+    tensors: Mapping[str, np.ndarray],
+    rules: KeyRules,
+    dtype: Any,
+    sharding: Shardings = None,
+) -> Any:
     """A module with the values of a torch state dict.
 
     Args:
@@ -104,6 +145,7 @@ def fill(model: nnx.Module, tensors: Mapping[str, np.ndarray], rules: KeyRules, 
         tensors: a torch state dict.
         rules: how the file names its tensors.
         dtype: the dtype of every parameter.
+        sharding: where arrays go.
 
     Raises:
         CheckpointError: the tensors are not those of this module; one line per problem.
@@ -111,7 +153,9 @@ def fill(model: nnx.Module, tensors: Mapping[str, np.ndarray], rules: KeyRules, 
     graph, state = nnx.split(model)
     variables = dict(nnx.to_flat_state(state))
     arrays = match_tensors(tensors, tensor_specs(variables), rules)
-    values = jax.device_put({path: np.array(array, dtype, order="C") for path, array in arrays.items()})
+    copies = {path: np.array(array, dtype, order="C") for path, array in arrays.items()}
+    places = {path: place(sharding, ".".join(map(str, path)), array.shape) for path, array in copies.items()}
+    values = jax.device_put(copies, places)
     filled = [(path, variable.replace(values[path])) for path, variable in variables.items()]
     return nnx.merge(graph, nnx.from_flat_state(filled))
 

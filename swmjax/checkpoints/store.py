@@ -16,10 +16,10 @@ from swmjax.checkpoints.errors import CheckpointError, shown
 
 @dataclass(frozen=True)
 class CheckpointFiles:
-    """The two files of a checkpoint in torch format."""
+    """The files of a checkpoint: in torch format two, in that of swmjax the configuration leads to the rest."""
 
     config: Path
-    weights: Path
+    weights: Path | None
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,39 @@ def checkpoints_root() -> Path:
     return Path(home).expanduser() / "checkpoints"
 
 
+def checkpoint_path(name: str | Path, root: Path | None = None) -> Path:
+    """The path that a name means.
+
+    Args:
+        name: relative to `root`, unless it is absolute or starts with `.` or `~`.
+        root: the folder of checkpoints; None for `checkpoints_root()`.
+
+    Raises:
+        CheckpointError: the name is empty.
+    """
+    text = str(name)
+    if not text.strip():
+        raise CheckpointError("the checkpoint name is empty; allowed is a .pt file, a folder or user/repo")
+    if _as_it_is(text):
+        return Path(text).expanduser()
+    return (checkpoints_root() if root is None else root) / text
+
+
+def _as_it_is(text: str) -> bool:
+    return text.startswith((".", "~")) or Path(text).is_absolute()
+
+
 def resolve_checkpoint(name: str | Path, root: Path | None = None) -> CheckpointFiles:
     """Find the files that a checkpoint name means.
 
     Args:
         name: a `.pt` file with a `config.json` beside it, or a folder with a `config.json` and exactly one `.pt`
-            file, or `user/repo` for a hub repository that was downloaded before. Relative to `root`, unless it is
-            absolute or starts with `.` or `~`.
+            file, or one that `save_pretrained` wrote, or `user/repo` for a hub repository that was downloaded before.
+            Relative to `root`, unless it is absolute or starts with `.` or `~`.
         root: the folder of checkpoints; None for `checkpoints_root()`.
 
     Returns:
-        The configuration and the weights; both exist.
+        The configuration and the torch weights; both exist. No weights for a checkpoint of swmjax.
 
     Raises:
         CheckpointError: nothing of that name, no or several `.pt` files, no `config.json`.
@@ -60,11 +82,9 @@ def resolve_checkpoint(name: str | Path, root: Path | None = None) -> Checkpoint
     Source: reference, `wm/utils.py`.
     """
     text = str(name)
-    if not text.strip():
-        raise CheckpointError("the checkpoint name is empty; allowed is a .pt file, a folder or user/repo")
     root = checkpoints_root() if root is None else root
-    as_it_is = text.startswith((".", "~")) or Path(text).is_absolute()
-    path = Path(text).expanduser() if as_it_is else root / text
+    path = checkpoint_path(name, root)
+    as_it_is = _as_it_is(text)
     hint = f"; to take the one in the current folder, write ./{text}" if not as_it_is and Path(text).exists() else ""
     if path.suffix == ".pt" and not path.is_dir():
         if not path.is_file():
@@ -82,8 +102,10 @@ def resolve_checkpoint(name: str | Path, root: Path | None = None) -> Checkpoint
         kind = "not a .pt file or a folder" if path.exists() else "no such folder"
         raise CheckpointError(f"{path}: {kind}{_nearest(path)}{hint}")
     weights = sorted(path.glob("*.pt"))
+    if not weights and (path / "config.json").is_file() and any(path.glob("arrays-*/")):
+        return CheckpointFiles(path / "config.json", None)
     if not weights:
-        raise CheckpointError(f"{path}: no .pt file in it; allowed is exactly one")
+        raise CheckpointError(f"{path}: no .pt file in it; allowed is exactly one, or a checkpoint of swmjax")
     if len(weights) > 1:
         names = ", ".join(file.name for file in weights[:8]) + (", ..." if len(weights) > 8 else "")
         raise CheckpointError(f"{path}: {len(weights)} .pt files in it ({names}); name the one to load")

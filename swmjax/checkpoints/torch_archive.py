@@ -60,7 +60,7 @@ def read_state_dict(path: str | Path, *, key: str | None = None) -> dict[str, np
     Args:
         path: a zip archive written by `torch.save` of torch 1.6 or later.
         key: the entry of the top-level dict that holds the state dict (`"state_dict"` in a Lightning checkpoint);
-            None when the top level is the state dict.
+            None for the top level, or for its entry `"state_dict"` if that is a dict.
 
     Returns:
         Arrays by name, in the order of the file, with the dtypes (bfloat16 through ml_dtypes), shapes and strides
@@ -93,6 +93,8 @@ def _load(archive: _Archive) -> Any:
 
 def _checked(top: Any, key: str | None) -> dict[str, np.ndarray]:
     place = "the top level"
+    if key is None and isinstance(top, dict) and isinstance(top.get("state_dict"), dict):
+        key = "state_dict"
     if key is not None:
         if not isinstance(top, dict) or key not in top:
             raise CheckpointError(f"no entry {shown(key)} at the top level")

@@ -45,7 +45,7 @@ def write_state_dict(path: str | Path, tensors: Mapping[str, np.ndarray]) -> Non
         members.add("byteorder", b"little")
         for index, array in enumerate(tensors.values()):
             little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-            data = memoryview(np.asarray(little, order="C").reshape(-1).view("u1"))
+            data = memoryview(np.asarray(little, order="C").reshape(-1).view("u1"))  # type: ignore[arg-type]
             identifier.update(data)
             members.add(f"data/{index}", data)
         members.add("version", b"3\n")

@@ -1,0 +1,126 @@
+"""Configurations of models as JSON and back; the classes are looked up, nothing is imported by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from swmjax import models
+from swmjax.checkpoints.errors import CheckpointError, shown
+from swmjax.checkpoints.targets.node import MAX_DEPTH, MAX_SIZE
+from swmjax.models.gcrl_predictors import GoalPredictorConfig, MetricValuePredictorConfig, QPredictorConfig
+from swmjax.models.resnet import ResNetConfig
+from swmjax.models.two_hot import Bins
+
+_PREFIX = "swmjax.models."
+_DEPTHS = {"depth", "depths", "num_hidden_layers", "num_q"}
+"""Fields that say how often something is repeated; each unit is built one by one."""
+_CLASSES: dict[str, type] = {
+    _PREFIX + kind.__name__: kind
+    for kind in (
+        models.LeWMConfig,
+        models.PLDMConfig,
+        models.PreJEPAConfig,
+        models.TDMPC2Config,
+        models.GCRLConfig,
+        models.ViTConfig,
+        models.DINOv2Config,
+        ResNetConfig,
+        models.PredictorConfig,
+        models.CausalPredictorConfig,
+        models.EmbedderConfig,
+        models.LinearEmbedderConfig,
+        models.MLPConfig,
+        GoalPredictorConfig,
+        QPredictorConfig,
+        MetricValuePredictorConfig,
+        Bins,
+    )
+}
+
+
+def to_json(value: Any) -> Any:
+    """A configuration as JSON: objects with their class under `_target_`, lists for tuples.
+
+    Args:
+        value: a configuration of `swmjax.models`, or a part of one.
+
+    Raises:
+        ValueError: a class that is none of `swmjax.models`' configurations.
+    """
+    if dataclasses.is_dataclass(value):
+        target = _PREFIX + type(value).__name__
+        if _CLASSES.get(target) is not type(value):
+            raise ValueError(f"a {type(value).__name__} cannot be saved; allowed are {', '.join(_CLASSES)}")
+        return {"_target_": target} | {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return [to_json(item) for item in value] if isinstance(value, tuple) else value
+
+
+def from_json(value: Any, place: str = "model") -> Any:
+    """The configuration that `to_json` made this of.
+
+    Args:
+        value: JSON.
+        place: where it lies, for messages.
+
+    Raises:
+        CheckpointError: an unknown class or field, or a value out of range; names the place.
+    """
+    if isinstance(value, list):
+        return tuple(from_json(item, f"{place}[{i}]") for i, item in enumerate(value))
+    if not isinstance(value, Mapping):
+        return value
+    target = value.get("_target_")
+    kind = _CLASSES.get(target) if isinstance(target, str) else None
+    if kind is None:
+        raise CheckpointError(f"{place}._target_: {shown(target)} is not known; allowed are {', '.join(_CLASSES)}")
+    known = [field.name for field in dataclasses.fields(kind)]
+    given = {name: from_json(item, f"{place}.{name}") for name, item in value.items() if name != "_target_"}
+    if unknown := sorted(set(given) - set(known)):
+        raise CheckpointError(
+            f"{place}.{shown(unknown[0])[1:-1]}: is not a known field; allowed are {', '.join(known)}"
+        )
+    hints = get_type_hints(kind)
+    for name, item in given.items():
+        _check(item, hints[name], f"{place}.{name}", MAX_DEPTH if name in _DEPTHS else MAX_SIZE)
+    try:
+        return kind(**given)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{place}: {' '.join(str(error).split())}") from None
+
+
+def _check(value: Any, hint: Any, place: str, limit: int) -> None:
+    """CheckpointError unless a value is of the annotated kind, and no whole number in it is above the limit."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        fitting = [kind for kind in inner if _is_a(value, kind)]
+        if not fitting:
+            _refuse(value, hint, place)
+        hint, origin, inner = fitting[0], get_origin(fitting[0]), get_args(fitting[0])
+    if not _is_a(value, hint):
+        _refuse(value, hint, place)
+    if type(value) is int and value > limit:
+        raise CheckpointError(f"{place}: is {value}; allowed are numbers up to {limit}")
+    if origin is tuple:
+        if inner[-1] is Ellipsis:
+            inner = (inner[0],) * len(value)
+        if len(inner) != len(value):
+            raise CheckpointError(f"{place}: has {len(value)} entries; allowed are {len(inner)}")
+        for i, (item, kind) in enumerate(zip(value, inner, strict=True)):
+            _check(item, kind, f"{place}[{i}]", limit)
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin is Literal:
+        return value in get_args(hint)
+    if hint is float:
+        return type(value) in (int, float) and value - value == 0
+    return type(value) is (origin or hint)
+
+
+def _refuse(value: Any, hint: Any, place: str) -> None:
+    wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+    raise CheckpointError(f"{place}: is {shown(value)}; allowed is {wanted}")
