@@ -1,6 +1,7 @@
 """Checkpoints: names, torch archives without torch, and models filled from them."""
 
 from swmjax.checkpoints.errors import CheckpointError
+from swmjax.checkpoints.export import export_pretrained
 from swmjax.checkpoints.load import load_checkpoint, load_pretrained, load_probe
 from swmjax.checkpoints.native import Saving, save_pretrained
 from swmjax.checkpoints.source import Loaded, Source
@@ -24,6 +25,7 @@ __all__ = [
     "Source",
     "build_config",
     "checkpoints_root",
+    "export_pretrained",
     "list_checkpoints",
     "load_checkpoint",
     "load_pretrained",

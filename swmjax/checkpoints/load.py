@@ -17,7 +17,7 @@ from swmjax.checkpoints import native
 from swmjax.checkpoints.abstract import Shardings, abstract_model, place
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.key_maps import KeyRules, match_tensors, tensor_specs
-from swmjax.checkpoints.source import Loaded, override, source_of
+from swmjax.checkpoints.source import Loaded, override, source_of, unused_of
 from swmjax.checkpoints.store import read_config, resolve_checkpoint
 from swmjax.checkpoints.targets import build_config, complete, family_of
 from swmjax.checkpoints.torch_archive import read_state_dict
@@ -91,16 +91,16 @@ def load_checkpoint(
         config = build_config(raw)
     except CheckpointError as error:
         raise CheckpointError(_prefixed(files.config, error)) from None
-    if remat:
-        if not hasattr(config, "remat"):
-            raise ValueError(f"remat: {type(config).__name__} has no such option")
-        config = replace(config, remat=True)
+    if remat and not hasattr(config, "remat"):
+        raise ValueError(f"remat: {type(config).__name__} has no such option")
     tensors = model_part(read_state_dict(files.weights))
+    config = complete(config, tensors)
     try:
-        model = build_model(config, tensors, wanted, probes, sharding)
-        return Loaded(model, source_of(raw, tensors, family_of(config).rules(config)))
+        model = build_model(replace(config, remat=True) if remat else config, tensors, wanted, probes, sharding)
     except CheckpointError as error:
         raise CheckpointError(_prefixed(files.weights, error)) from None
+    family = family_of(config)
+    return Loaded(model, source_of(raw, config, tensors, family), unused_of(config, tensors, family))
 
 
 def model_part(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,15 @@ from swmjax.checkpoints.codec import from_json, to_json
 from swmjax.checkpoints.errors import CheckpointError, shown
 from swmjax.checkpoints.source import Loaded, Source, override
 from swmjax.checkpoints.store import checkpoint_path
+from swmjax.checkpoints.torch_archive import read_state_dict
+from swmjax.checkpoints.torch_writer import write_state_dict
 
 FORMAT = 1
 """Version of the layout; a release reads this one and all before it."""
 STAMP = "swmjax"
 """Key of the version stamp; `config.json` of a torch checkpoint has none."""
 MAX_LINES = 10
+_UNUSED = "unused.pt"
 
 
 class Saving:
@@ -46,12 +49,12 @@ class Saving:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
-    def start(self, document: dict[str, Any], arrays: dict[str, Any], in_background: bool) -> Saving:
+    def start(self, write: Callable[[], None], in_background: bool) -> Saving:
         """Write, here or in a thread."""
         if not in_background:
-            _write(self.folder, document, arrays)
+            write()
             return self
-        self._thread = threading.Thread(target=self._run, args=(document, arrays), name=f"save {self.folder.name}")
+        self._thread = threading.Thread(target=self._run, args=(write,), name=f"save {self.folder.name}")
         self._thread.start()
         return self
 
@@ -63,29 +66,28 @@ class Saving:
             raise self._error
         return self.folder
 
-    def _run(self, document: dict[str, Any], arrays: dict[str, Any]) -> None:
+    def _run(self, write: Callable[[], None]) -> None:
         try:
-            _write(self.folder, document, arrays)
+            write()
         except BaseException as error:
             self._error = error
 
 
 def save_pretrained(
-    model: nnx.Module,
+    model: nnx.Module | Loaded,
     name: str | Path,
     *,
     root: Path | None = None,
-    source: Source | None = None,
     overwrite: bool = False,
     in_background: bool = False,
 ) -> Saving:
     """Save a model so that `load_pretrained(name)` loads it.
 
     Args:
-        model: a model of `swmjax.models`, with its configuration as `config`.
+        model: a model of `swmjax.models`, with its configuration as `config`; or what `load_checkpoint` gave, so that
+            an export later can write the torch checkpoint back as it was.
         name: a folder, relative to `root` unless it is absolute or starts with `.` or `~`.
         root: the folder of checkpoints; None for `$STABLEWM_HOME/checkpoints`.
-        source: where the model came from, as `load_checkpoint` says, for a later export.
         overwrite: replace a checkpoint of swmjax there; other files in the folder stay.
         in_background: return once the arrays are copied; `wait()` of the result waits for the file.
 
@@ -98,6 +100,8 @@ def save_pretrained(
     """
     folder = checkpoint_path(name, root)
     _check_free(folder, overwrite)
+    loaded = model if isinstance(model, Loaded) else Loaded(model)
+    model = loaded.model
     arrays = _named(nnx.state(model))
     for path, array in arrays.items():
         if not jnp.issubdtype(array.dtype, jnp.floating):
@@ -107,7 +111,6 @@ def save_pretrained(
         raise ValueError(f"a {type(model).__name__} has no `config`; allowed are the models of swmjax.models")
     dtypes = {path: array.dtype.name for path, array in arrays.items()}
     usual = Counter(dtypes.values()).most_common(1)[0][0]
-    kept = source or Source()
     document = {
         STAMP: {
             "format": FORMAT,
@@ -119,12 +122,12 @@ def save_pretrained(
             "sha256": None,
         },
         "model": to_json(config),
-        "source": {"config": kept.config, "transformers": kept.transformers},
+        "source": vars(loaded.source),
     }
     if in_background:
         # Copies: a step of training may donate the model's buffers meanwhile.
         arrays = {path: np.array(array) for path, array in arrays.items()}
-    return Saving(folder).start(document, arrays, in_background)
+    return Saving(folder).start(lambda: _write(folder, document, arrays, loaded.unused), in_background)
 
 
 def is_native(config: Mapping[str, Any]) -> bool:
@@ -194,8 +197,25 @@ def restore(
             raise ValueError(f"{file}: the arrays are {kind}, which needs jax_enable_x64; or load with another dtype")
     arrays = _read(folder / stamp.arrays, stamp, wanted, kinds, sharding)
     filled = [(path, variable.replace(arrays[_dotted(path)])) for path, variable in nnx.to_flat_state(state)]
-    kept = raw.get("source") or {}
-    return Loaded(nnx.merge(graph, nnx.from_flat_state(filled)), Source(kept.get("config"), kept.get("transformers")))
+    unused = folder / stamp.arrays / _UNUSED
+    return Loaded(
+        nnx.merge(graph, nnx.from_flat_state(filled)),
+        _source(raw.get("source")),
+        read_state_dict(unused) if unused.exists() else {},
+    )
+
+
+def _source(value: Any) -> Source:
+    """What a file says about its origin; one that says something else than this release writes has none."""
+    kept = value if isinstance(value, dict) else {}
+    config, version, dtype = kept.get("config"), kept.get("transformers"), kept.get("dtype")
+    others = kept.get("other_dtypes")
+    return Source(
+        config if isinstance(config, dict) else None,
+        version if version in (4, 5) else None,
+        dtype if isinstance(dtype, str) else None,
+        others if isinstance(others, dict) else {},
+    )
 
 
 def _dotted(path: tuple[Any, ...]) -> str:
@@ -271,7 +291,7 @@ def _check_free(folder: Path, overwrite: bool) -> None:
         raise FileExistsError(f"{folder}: is a checkpoint already; take another name, or allow to overwrite it")
 
 
-def _write(folder: Path, document: dict[str, Any], arrays: dict[str, Any]) -> None:
+def _write(folder: Path, document: dict[str, Any], arrays: dict[str, Any], unused: Mapping[str, np.ndarray]) -> None:
     import orbax.checkpoint as ocp
 
     made = not folder.exists()
@@ -281,6 +301,8 @@ def _write(folder: Path, document: dict[str, Any], arrays: dict[str, Any]) -> No
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
             checkpointer.save(data.absolute(), arrays)
+        if unused:
+            write_state_dict(data / _UNUSED, unused)
         document[STAMP]["sha256"] = _digest(data)
         new.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         for path in (new, *data.rglob("*"), data):

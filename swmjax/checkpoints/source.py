@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from swmjax.checkpoints.errors import CheckpointError, shown
-from swmjax.checkpoints.key_maps import KeyRules
+from swmjax.checkpoints.targets import Family, build_config
 
 
 @dataclass(frozen=True)
@@ -15,36 +18,67 @@ class Source:
     """What is kept of the torch checkpoint that a model came from.
 
     Attributes:
-        config: its `config.json` if the reference can build a model from that, or None.
+        config: its `config.json` if the reference can build the model from that, or None.
         transformers: the version of transformers that named its encoder's tensors; None if it has none.
+        dtype: the dtype of its parameters; None if the model came from elsewhere.
+        other_dtypes: the parameters that have another one, by name.
     """
 
     config: Mapping[str, Any] | None = None
     transformers: Literal[4, 5] | None = None
+    dtype: str | None = None
+    other_dtypes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model, and where it came from."""
+    """A model, and where it came from.
+
+    Attributes:
+        model: the model.
+        source: what its file said beside the values.
+        unused: tensors of the file that inference does not use and that do not follow from the configuration, by
+            name; for example a decoder, or how many batches a BatchNorm has seen.
+    """
 
     model: Any
-    source: Source
+    source: Source = Source()
+    unused: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def source_of(raw: Mapping[str, Any], names: Iterable[str], rules: KeyRules) -> Source:
+def source_of(raw: Mapping[str, Any], config: Any, tensors: Mapping[str, np.ndarray], family: Family) -> Source:
     """What to keep of a torch checkpoint.
 
     Args:
         raw: its `config.json`.
-        names: the names of its tensors.
-        rules: those of its family.
+        config: what that and the tensors say together.
+        tensors: its tensors.
+        family: the family of its model.
     """
+    rules = family.rules(config)
     described = raw if "_target_" in raw else raw.get("model")
     # Settings of training scripts and classes of other repositories are not what the reference loads.
     known = isinstance(described, dict) and str(described.get("_target_")).startswith("stable_worldmodel.")
-    versions = {rules.version_of(name) for name in names} - {None}
+    if known and build_config(raw) != config:
+        known = False
+    versions = {rules.version_of(name) for name in tensors} - {None}
     version: Literal[4, 5] | None = 4 if 4 in versions else 5 if 5 in versions else None
-    return Source(described if known else None, version)
+    used = {rules.bare(name): array.dtype.name for name, array in tensors.items() if rules.canonical(name)}
+    dtype = Counter(used.values()).most_common(1)[0][0]
+    others = {name: kind for name, kind in used.items() if kind != dtype}
+    return Source(described if known else None, version, dtype, others)
+
+
+def unused_of(config: Any, tensors: Mapping[str, np.ndarray], family: Family) -> dict[str, np.ndarray]:
+    """Copies of the tensors that inference does not use, without those that follow from the configuration."""
+    rules, buffers = family.rules(config), family.buffers(config)
+    kept = {}
+    for name, array in tensors.items():
+        bare = rules.bare(name)
+        same = bare in buffers and buffers[bare].dtype == array.dtype and np.array_equal(buffers[bare], array)
+        if rules.canonical(name) is None and not same:
+            kept[bare] = np.array(array)
+    return kept
 
 
 def override(raw: Mapping[str, Any], extra_args: Mapping[str, Any] | None) -> dict[str, Any]:

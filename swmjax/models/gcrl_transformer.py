@@ -101,6 +101,20 @@ class Attention(nnx.Module):
         return x.reshape(*x.shape[:-1], self.heads, -1)
 
 
+def layer_kinds(depth: int, pool: str, sees_goal: bool) -> list[Kind]:
+    """The attention of every layer.
+
+    Args:
+        depth: Number of layers.
+        pool: 'attention' for a last layer of frame tokens, or 'mean'.
+        sees_goal: Whether every second layer attends to the goal.
+    """
+    kinds: list[Kind] = ["cross" if sees_goal and i % 2 else "self" for i in range(depth)]
+    if pool == "attention":
+        kinds[-1] = "frames"
+    return kinds
+
+
 class Transformer(nnx.Module):
     """Attention and feed-forward by turns, then one embedding for each frame.
 
@@ -118,9 +132,7 @@ class Transformer(nnx.Module):
         sees_goal: bool,
         rngs: nnx.Rngs,
     ):
-        kinds: list[Kind] = ["cross" if sees_goal and i % 2 else "self" for i in range(config.depth)]
-        if pool == "attention":
-            kinds[-1] = "frames"
+        kinds = layer_kinds(config.depth, pool, sees_goal)
         self.norm = layer_norm(config.dim, rngs=rngs)
         self.layers = nnx.List(
             [

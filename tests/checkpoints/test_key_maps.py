@@ -42,7 +42,7 @@ def test_vit_names_of_both_versions(name: str, canonical: str) -> None:
     assert RULES.spelled(canonical, 5) == canonical
 
 
-DINO = KeyRules(dinos=("backbone",), unused=(r"\.mask$",), renames=((r"^encoder\.", "backbone."),))
+DINO = KeyRules(dinos=("backbone",), unused=(r"\.mask$",))
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_dinov2_names_of_both_versions(name: str, canonical: str, of_5: str) -> 
     assert DINO.version_of(place + name) == (4 if name != of_5 else None)
 
 
-def test_renames_come_before_everything_else() -> None:
-    assert DINO.canonical("model.encoder.encoder.layer.0.norm1.bias") == "backbone.layers.0.norm1.bias"
-    assert DINO.canonical("encoder.mask") is None
+def test_unused_tensors_have_no_name() -> None:
+    assert DINO.canonical("model.backbone.encoder.layer.0.norm1.bias") == "backbone.layers.0.norm1.bias"
+    assert DINO.canonical("backbone.mask") is None
 
 
 def test_fused_rows_are_shared_out() -> None:

@@ -15,7 +15,7 @@ for family, origin in {"tdmpc2": "tdmpc2_state", "gcbc": "gcrl_gcbc_deep"}.items
     folder = FOLDER / f"native_{family}_{RELEASE}"
     if not folder.exists():
         loaded = load_checkpoint(FOLDER / origin)
-        save_pretrained(loaded.model, folder, source=loaded.source)
+        save_pretrained(loaded, folder)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         assert size < 300_000
         print(folder.name, size)

@@ -20,11 +20,12 @@ _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var":
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A torch tensor that a model needs: its shape, and how it becomes the parameter at `path`."""
+    """A torch tensor that a model needs: its shape, how it becomes the parameter at `path`, and the way back."""
 
     path: _Path
     shape: tuple[int, ...]
     convert: Callable[[np.ndarray], np.ndarray]
+    restore: Callable[[np.ndarray], np.ndarray]
 
 
 def tensor_specs(parameters: Mapping[Any, Any]) -> dict[str, TensorSpec]:
@@ -41,15 +42,15 @@ def tensor_specs(parameters: Mapping[Any, Any]) -> dict[str, TensorSpec]:
     for path, value in parameters.items():
         *owner, leaf = path
         shape: tuple[int, ...] = tuple(value.shape)
-        convert = _as_it_is
+        convert, restore = _as_it_is, _as_it_is
         if leaf == "kernel" and len(shape) == 4:
-            shape, convert = (shape[3], shape[2], *shape[:2]), _from_oihw
+            shape, convert, restore = (shape[3], shape[2], *shape[:2]), _from_oihw, _to_oihw
         elif leaf == "kernel" and owner[-1:] == ["patch_embed"]:
-            shape, convert = (*shape[::-1], 1), _from_width_1
+            shape, convert, restore = (*shape[::-1], 1), _from_width_1, _to_width_1
         elif leaf == "kernel":
-            shape, convert = shape[::-1], _transposed
+            shape, convert, restore = shape[::-1], _transposed, _transposed
         name = ".".join(map(str, (*owner, _LEAVES.get(str(leaf), leaf))))
-        specs[name] = TensorSpec(path, shape, convert)
+        specs[name] = TensorSpec(path, shape, convert, restore)
     return specs
 
 
@@ -63,6 +64,14 @@ def _transposed(array: np.ndarray) -> np.ndarray:
 
 def _from_oihw(array: np.ndarray) -> np.ndarray:
     return array.transpose(2, 3, 1, 0)
+
+
+def _to_oihw(array: np.ndarray) -> np.ndarray:
+    return array.transpose(3, 2, 0, 1)
+
+
+def _to_width_1(array: np.ndarray) -> np.ndarray:
+    return array.T[:, :, None]
 
 
 def _from_width_1(array: np.ndarray) -> np.ndarray:
@@ -81,6 +90,30 @@ def _pieces(tensors: Mapping[str, np.ndarray], rules: KeyRules) -> Iterator[tupl
             continue
         for part, piece in zip(FUSED_OF_4[fused], np.array_split(array, len(FUSED_OF_4[fused])), strict=True):
             yield original, name.replace(fused, part), piece
+
+
+def spell_tensors(
+    tensors: Mapping[str, np.ndarray], rules: KeyRules, transformers: Literal[4, 5]
+) -> dict[str, np.ndarray]:
+    """Tensors under the names that a version of transformers gives them.
+
+    Args:
+        tensors: tensors by canonical name.
+        rules: how files of the model's family name their tensors.
+        transformers: the version.
+    """
+    spelled: dict[str, np.ndarray] = {}
+    for name, array in tensors.items():
+        fused = None
+        if transformers == 4:
+            fused = next((old for old, parts in FUSED_OF_4.items() if any(f".{part}." in name for part in parts)), None)
+        if fused is None:
+            spelled[rules.spelled(name, transformers)] = array
+        elif f".{FUSED_OF_4[fused][0]}." in name:
+            first, *others = FUSED_OF_4[fused]
+            rows = np.concatenate([array, *(tensors[name.replace(first, other)] for other in others)])
+            spelled[rules.spelled(name.replace(first, fused), transformers)] = rows
+    return spelled
 
 
 def match_tensors(

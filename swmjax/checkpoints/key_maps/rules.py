@@ -32,13 +32,11 @@ class KeyRules:
             understood; swmjax calls layer i `layers.i`.
         dinos: places of a DINOv2 of transformers, likewise.
         unused: expressions; a tensor whose name matches one is not needed for inference.
-        renames: expressions and their replacements, applied in order before anything else.
     """
 
     vits: tuple[str, ...] = ()
     dinos: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
-    renames: tuple[tuple[str, str], ...] = ()
 
     def canonical(self, name: str) -> str | None:
         """The one name that swmjax knows a torch tensor by.
@@ -51,15 +49,17 @@ class KeyRules:
 
         Source: transformers, `models/vit` and `models/dinov2`.
         """
-        name = _WRAPPERS.sub("", name)
-        for pattern, replacement in self.renames:
-            name = re.sub(pattern, replacement, name)
+        name = self.bare(name)
         if name.endswith(".num_batches_tracked") or any(re.search(pattern, name) for pattern in self.unused):
             return None
         if layer := self._layer(name):
             place, index, module, leaf = layer.group("place", "index", "module", "leaf")
             return f"{place}.layers.{index}.{_MODULES_OF_4.get(module, module)}.{leaf}"
         return name
+
+    def bare(self, name: str) -> str:
+        """A name without the wrappers of training."""
+        return _WRAPPERS.sub("", name)
 
     def spelled(self, name: str, transformers: Literal[4, 5]) -> str:
         """A canonical name as a file has it that was written with that version of transformers."""

@@ -57,4 +57,9 @@ def family_of(config: Any) -> Family:
     return next(family for family in _FAMILIES if family.config is type(config))
 
 
-__all__ = ["Family", "build_config", "complete", "family_of"]
+def has_checkpoints(config: Any) -> bool:
+    """Whether this is the configuration of a family that has torch checkpoints."""
+    return any(family.config is type(config) for family in _FAMILIES)
+
+
+__all__ = ["Family", "build_config", "complete", "family_of", "has_checkpoints"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -51,7 +52,31 @@ def _vit(node: Node) -> ViTConfig:
     )
 
 
-VIT: Targets = {"stable_pretraining.backbone.utils.vit_hf": _vit}
+_VIT_HF = "stable_pretraining.backbone.utils.vit_hf"
+VIT: Targets = {_VIT_HF: _vit}
+
+
+def describe_vit(config: ViTConfig) -> dict[str, Any]:
+    """The node that builds this ViT."""
+    return {"_target_": _VIT_HF, "size": "tiny", **vars(config), "pretrained": False}
+
+
+def describe_backbone(config: Any, names: Mapping[str, Any], module: str) -> dict[str, Any]:
+    """The node of `create_backbone` that builds this backbone.
+
+    Args:
+        config: the backbone.
+        names: names that `create_backbone` takes, with what each one means.
+        module: import path of the module that has it.
+
+    Raises:
+        ValueError: no name means such a backbone.
+    """
+    if config not in names.values():
+        raise ValueError(f"the reference has no name for {config}; allowed are {', '.join(names)}")
+    # The longer names are those of the hub, which every release of the reference takes.
+    name = max((name for name in names if names[name] == config), key=len)
+    return {"_target_": f"{module}.create_backbone", "name": name}
 
 
 def create_backbone(*modules: str) -> Targets:

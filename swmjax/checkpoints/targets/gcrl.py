@@ -6,24 +6,34 @@ which parts a file has; `complete` asks the tensors.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
+from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.key_maps import KeyRules
-from swmjax.checkpoints.targets.backbones import DINOV2, VIT
-from swmjax.checkpoints.targets.family import Family
+from swmjax.checkpoints.targets.backbones import DINOV2, VIT, describe_backbone, describe_vit
+from swmjax.checkpoints.targets.family import Family, block_causal
 from swmjax.checkpoints.targets.node import MAX_DEPTH, Node, Targets
-from swmjax.checkpoints.targets.prejepa import embedders
+from swmjax.checkpoints.targets.prejepa import describe_embedders, embedders
 from swmjax.models.dinov2 import DINOv2Config
 from swmjax.models.gcrl import GCRL, GCRLConfig, Wrapper
 from swmjax.models.gcrl_predictors import GoalPredictorConfig, MetricValuePredictorConfig, QPredictorConfig
-from swmjax.models.gcrl_transformer import TrunkConfig
+from swmjax.models.gcrl_transformer import TrunkConfig, layer_kinds
 from swmjax.models.layers import LinearEmbedderConfig
 from swmjax.models.resnet import ResNetConfig
 from swmjax.models.vit import ViTConfig
 
 _MODULES = ("stable_worldmodel.wm.gcrl.module", "stable_worldmodel.wm.gcrl")
+_FROZEN = "stable_pretraining.backbone.utils.EvalOnly"
+_TEACHER = "stable_pretraining.backbone.utils.TeacherStudentWrapper"
+_CLASSES: dict[type, str] = {
+    GoalPredictorConfig: "Predictor",
+    QPredictorConfig: "QPredictor",
+    MetricValuePredictorConfig: "MetricValuePredictor",
+}
 _POOLS = {"attention": "attention", "mean": "mean"}
 _RESNETS = {
     "50": ResNetConfig(),
@@ -92,15 +102,43 @@ _ENCODERS: Targets = {
 }
 
 
+def _wrappable(targets: Targets) -> Targets:
+    """Targets of a part and of its wrappers; each builds a pair of the part's configuration and the wrapper."""
+
+    def frozen(node: Node) -> tuple[Any, Wrapper]:
+        return node.child("backbone", targets), "frozen"
+
+    def teacher(node: Node) -> tuple[Any, Wrapper]:
+        node.flag("warm_init", True)
+        for name in ("base_ema_coefficient", "final_ema_coefficient"):
+            node.number(name, 1.0)
+        return node.child("student", targets), "teacher"
+
+    def alone(make: Callable[[Node], Any]) -> Callable[[Node], tuple[Any, Wrapper]]:
+        return lambda node: (make(node), "none")
+
+    plain: Targets = {target: alone(make) for target, make in targets.items()}
+    return {**plain, _FROZEN: frozen, _TEACHER: teacher}
+
+
 def _gcrl(node: Node) -> GCRLConfig:
     node.flag("interpolate_pos_encoding", True)
+    values = {**_every("Predictor", _predictor), **_every("MetricValuePredictor", _metric)}
+    encoder, encoder_wrapper = node.child("encoder", _wrappable(_ENCODERS))
+    value, value_wrapper = node.child_or_none("value_predictor", _wrappable(values)) or (None, "none")
+    critics = _wrappable(_every("QPredictor", _q_predictor))
+    critic, critic_wrapper = node.child_or_none("critic_predictor", critics) or (None, value_wrapper)
+    if value is not None and critic_wrapper != value_wrapper:
+        raise CheckpointError(
+            f"{node.at('critic_predictor')}: is wrapped as {critic_wrapper}; allowed is {value_wrapper}, as the value"
+        )
     return GCRLConfig(
-        encoder=node.child("encoder", _ENCODERS),
+        encoder=encoder,
         action_predictor=node.child("action_predictor", _every("Predictor", _predictor)),
-        value=node.child_or_none(
-            "value_predictor", {**_every("Predictor", _predictor), **_every("MetricValuePredictor", _metric)}
-        ),
-        critic=node.child_or_none("critic_predictor", _every("QPredictor", _q_predictor)),
+        value=value,
+        critic=critic,
+        encoder_wrapper=encoder_wrapper,
+        value_wrapper=critic_wrapper,
         extra_encoders=node.child_or_none("extra_encoders", embedders(*_MODULES)) or (),
         history_size=node.size("history_size", 3),
         log_std_min=node.number("log_std_min", -5.0),
@@ -198,6 +236,54 @@ def _rules(config: GCRLConfig) -> KeyRules:
     return KeyRules(vits=(place,), unused=masks)
 
 
+def _describe(config: GCRLConfig) -> dict[str, Any]:
+    module = _MODULES[0]
+
+    def wrapped(part: dict[str, Any] | None, wrapper: Wrapper) -> dict[str, Any] | None:
+        if part is None or wrapper == "none":
+            return part
+        return (
+            {"_target_": _FROZEN, "backbone": part} if wrapper == "frozen" else {"_target_": _TEACHER, "student": part}
+        )
+
+    def predictor(part: Any) -> dict[str, Any] | None:
+        if part is None:
+            return None
+        fields = {"pool_type" if name == "pool" else name: value for name, value in vars(part).items()}
+        return {"_target_": f"{module}.{_CLASSES[type(part)]}", **fields}
+
+    encoder = (
+        describe_vit(config.encoder)
+        if isinstance(config.encoder, ViTConfig)
+        else describe_backbone(config.encoder, BACKBONES, "stable_worldmodel.wm.prejepa.module")
+    )
+    described = {
+        "_target_": "stable_worldmodel.wm.gcrl.gcrl.GCRL",
+        "encoder": wrapped(encoder, config.encoder_wrapper),
+        "action_predictor": predictor(config.action_predictor),
+        "value_predictor": wrapped(predictor(config.value), config.value_wrapper),
+        "critic_predictor": wrapped(predictor(config.critic), config.value_wrapper),
+        "extra_encoders": describe_embedders(config.extra_encoders, module) if config.extra_encoders else None,
+    }
+    return described | {name: getattr(config, name) for name in ("history_size", "log_std_min", "log_std_max")}
+
+
+def _buffers(config: GCRLConfig) -> dict[str, np.ndarray]:
+    masks: dict[str, np.ndarray] = {}
+    below = {"none": (".",), "frozen": (".backbone.",), "teacher": (".student.", ".teacher.")}[config.value_wrapper]
+    places = {"action_predictor.": config.action_predictor}
+    for name, part in (("value_predictor", config.value), ("critic_predictor", config.critic)):
+        places |= {name + suffix: part for suffix in below if part is not None}
+    for place, part in places.items():
+        full = block_causal(part.num_frames, part.num_patches)
+        kinds = layer_kinds(part.depth, getattr(part, "pool", "attention"), not hasattr(part, "embed_dim"))
+        for i, kind in enumerate(kinds):
+            if kind != "cross":
+                mask = full if kind == "self" else full[:, :, :: part.num_patches]
+                masks[f"{place}transformer.layers.{i}.0.causal_mask"] = mask
+    return masks
+
+
 FAMILY = Family(
     targets={
         "stable_worldmodel.wm.gcrl.gcrl.GCRL": _gcrl,
@@ -207,5 +293,7 @@ FAMILY = Family(
     config=GCRLConfig,
     model=GCRL,
     rules=_rules,
+    describe=_describe,
+    buffers=_buffers,
 )
 TRAINED = replace(FAMILY, targets={}, config=TrainedGCRLConfig)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 from swmjax.checkpoints.key_maps import KeyRules
-from swmjax.checkpoints.targets.backbones import VIT
+from swmjax.checkpoints.targets.backbones import VIT, describe_vit
 from swmjax.checkpoints.targets.family import Family
 from swmjax.checkpoints.targets.node import MAX_DEPTH, Node, Targets
 from swmjax.models.layers import EmbedderConfig, MLPConfig
@@ -59,7 +59,8 @@ def _norm(kind: _Norm) -> Callable[[Node], _Norm]:
     return build
 
 
-_NORMS: Targets = {"torch.nn.BatchNorm1d": _norm("batch"), "torch.nn.LayerNorm": _norm("layer")}
+_NORM_CLASSES: dict[_Norm, str] = {"batch": "torch.nn.BatchNorm1d", "layer": "torch.nn.LayerNorm"}
+_NORMS: Targets = {target: _norm(kind) for kind, target in _NORM_CLASSES.items()}
 
 
 def parts(node: Node, modules: tuple[str, ...], predictors: tuple[str, ...]) -> dict[str, Any]:
@@ -77,6 +78,32 @@ def parts(node: Node, modules: tuple[str, ...], predictors: tuple[str, ...]) -> 
         "action_encoder": node.child("action_encoder", {f"{module}.Embedder": _embedder for module in modules}),
         "projector": node.child_or_none("projector", mlps),
         "pred_proj": node.child_or_none("pred_proj", mlps),
+    }
+
+
+def describe_parts(config: LeWMConfig, package: str, model: str) -> dict[str, Any]:
+    """The configuration of a LeWM, or of a PLDM, as the reference's.
+
+    Args:
+        config: the model.
+        package: import path of its package.
+        model: import path of its class.
+    """
+
+    def mlp(part: MLPConfig | None) -> dict[str, Any] | None:
+        if part is None:
+            return None
+        sizes = {"input_dim": part.input_dim, "hidden_dim": part.hidden_dim, "output_dim": part.output_dim}
+        norm = None if part.norm is None else {"_target_": _NORM_CLASSES[part.norm], "_partial_": True}
+        return {"_target_": f"{package}.module.MLP", **sizes, "norm_fn": norm}
+
+    return {
+        "_target_": model,
+        "encoder": describe_vit(config.encoder),
+        "predictor": {"_target_": f"{package}.module.Predictor", **vars(config.predictor)},
+        "action_encoder": {"_target_": f"{package}.module.Embedder", **vars(config.action_encoder)},
+        "projector": mlp(config.projector),
+        "pred_proj": mlp(config.pred_proj),
     }
 
 
@@ -98,4 +125,5 @@ FAMILY = Family(
     config=LeWMConfig,
     model=LeWM,
     rules=lambda _: KeyRules(vits=("encoder",)),
+    describe=lambda config: describe_parts(config, "stable_worldmodel.wm.lewm", "stable_worldmodel.wm.lewm.LeWM"),
 )

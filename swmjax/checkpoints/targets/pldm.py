@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from swmjax.checkpoints.key_maps import KeyRules
 from swmjax.checkpoints.targets.family import Family
-from swmjax.checkpoints.targets.lewm import parts
+from swmjax.checkpoints.targets.lewm import describe_parts, parts
 from swmjax.checkpoints.targets.node import Node
 from swmjax.models.pldm import PLDM, PLDMConfig
 
@@ -23,4 +23,5 @@ FAMILY = Family(
     config=PLDMConfig,
     model=PLDM,
     rules=lambda _: KeyRules(vits=("encoder",)),
+    describe=lambda config: describe_parts(config, "stable_worldmodel.wm.pldm", "stable_worldmodel.wm.pldm.pldm.PLDM"),
 )

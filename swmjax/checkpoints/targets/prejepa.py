@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from swmjax.checkpoints.key_maps import KeyRules
-from swmjax.checkpoints.targets.backbones import create_backbone
-from swmjax.checkpoints.targets.family import Family
+from swmjax.checkpoints.targets.backbones import DINOV2, create_backbone, describe_backbone
+from swmjax.checkpoints.targets.family import Family, block_causal
 from swmjax.checkpoints.targets.node import MAX_DEPTH, Node, Targets
 from swmjax.models.causal_predictor import CausalPredictorConfig
 from swmjax.models.layers import LinearEmbedderConfig
@@ -48,6 +52,17 @@ def embedders(*modules: str) -> Targets:
     return {"torch.nn.ModuleDict": build}
 
 
+def describe_embedders(config: tuple[tuple[str, LinearEmbedderConfig], ...], module: str) -> dict[str, Any]:
+    """The node of a torch ModuleDict that builds these embedders.
+
+    Args:
+        config: pairs of name and embedder, in order.
+        module: import path of the module that has `Embedder`.
+    """
+    parts = {name: {"_target_": f"{module}.Embedder", **vars(embedder)} for name, embedder in config}
+    return {"_target_": "torch.nn.ModuleDict", "modules": parts}
+
+
 def _prejepa(node: Node) -> PreJEPAConfig:
     node.fixed(num_pred=1)
     node.flag("interpolate_pos_encoding", True)
@@ -59,6 +74,22 @@ def _prejepa(node: Node) -> PreJEPAConfig:
         extra_encoders=node.child("extra_encoders", embedders(_MODULE)),
         history_size=node.size("history_size", 3),
     )
+
+
+def _describe(config: PreJEPAConfig) -> dict[str, Any]:
+    return {
+        "_target_": "stable_worldmodel.wm.prejepa.PreJEPA",
+        "encoder": describe_backbone(config.encoder, DINOV2, _MODULE),
+        "predictor": {"_target_": f"{_MODULE}.CausalPredictor", **vars(config.predictor)},
+        "extra_encoders": describe_embedders(config.extra_encoders, _MODULE),
+        "history_size": config.history_size,
+    }
+
+
+def _buffers(config: PreJEPAConfig) -> dict[str, np.ndarray]:
+    predictor = config.predictor
+    mask = block_causal(predictor.num_frames, predictor.num_patches).astype(np.float32)
+    return {f"predictor.transformer.layers.{i}.0.bias": mask for i in range(predictor.depth)}
 
 
 FAMILY = Family(
@@ -74,4 +105,6 @@ FAMILY = Family(
         # Attention masks, and a decoder for pictures.
         unused=(r"^predictor\.transformer\.layers\.\d+\.0\.bias$", r"^decoder\."),
     ),
+    describe=_describe,
+    buffers=_buffers,
 )

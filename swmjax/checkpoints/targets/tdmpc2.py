@@ -64,6 +64,20 @@ def is_cfg(config: Mapping[str, Any]) -> bool:
     return isinstance(wm, dict) and "num_q" in wm
 
 
+def _describe(config: TDMPC2Config) -> dict[str, Any]:
+    same = ("mlp_dim", "enc_dim", "simnorm_dim", "num_q", "discount", "uncertainty_penalty", "tau")
+    bins = {"num_bins": config.bins.count, "vmin": config.bins.low, "vmax": config.bins.high}
+    wm = {name: getattr(config, name) for name in same} | bins | {"encoding": dict(config.encoding)}
+    cfg = {
+        "image_size": config.image_size,
+        "action_dim": config.action_dim,
+        "extra_dims": dict(config.extra_dims),
+        "num_pi_trajs": config.num_pi_trajs,
+        "wm": wm,
+    }
+    return {"_target_": "stable_worldmodel.wm.tdmpc2.TDMPC2", "_recursive_": False, "cfg": cfg}
+
+
 FAMILY = Family(
     targets={
         "stable_worldmodel.wm.tdmpc2.TDMPC2": _tdmpc2,
@@ -73,4 +87,5 @@ FAMILY = Family(
     config=TDMPC2Config,
     model=TDMPC2,
     rules=lambda _: KeyRules(),
+    describe=_describe,
 )
