@@ -133,11 +133,11 @@ class TDMPC2(nnx.Module):
         self.qs = nnx.List([MLP(both, hidden, bins, zero_last=True, rngs=rngs) for _ in range(config.num_q)])
         self.target_qs = nnx.clone(self.qs)
 
-    def encode(self, obs: Observations) -> Float[Array, "*batch D"]:
+    def encode(self, obs: Observations | Array) -> Float[Array, "*batch D"]:
         """Latents of observations.
 
         Args:
-            obs: Every encoded source with the same leading axes; frames of side `image_size`.
+            obs: Every encoded source with the same leading axes; frames of side `image_size`. A bare array is pixels.
 
         Returns:
             One latent for each observation.
@@ -145,6 +145,7 @@ class TDMPC2(nnx.Module):
         Raises:
             ValueError: A source is missing or has another size.
         """
+        obs = obs if isinstance(obs, Mapping) else {"pixels": obs}
         parts = []
         if self.config.has_pixels:
             frames = self._channels_last(_source(obs, "pixels"))

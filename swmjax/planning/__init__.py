@@ -12,9 +12,11 @@ from swmjax.planning.lagrangian import LagrangianCarry, LagrangianSolver
 from swmjax.planning.latent_cost import (
     LatentModel,
     LatentProblem,
+    RewardModel,
     encode_problems,
     latent_constraints,
     latent_cost,
+    reward_cost,
     shooting_cost,
 )
 from swmjax.planning.memory import auto_chunk
@@ -54,6 +56,7 @@ from swmjax.planning.solve import solve, solve_batch
 from swmjax.planning.spaces import action_size, block_space, from_one_hot, nominal_actions, one_hot
 from swmjax.planning.transitions import (
     ProblemTransitions,
+    StepModel,
     TransitionCost,
     function_transitions,
     model_transitions,
@@ -105,10 +108,12 @@ __all__ = [
     "Problem",
     "ProblemTransitions",
     "RandomSolver",
+    "RewardModel",
     "SOLVERS",
     "Scorer",
     "Solver",
     "Status",
+    "StepModel",
     "StepRecord",
     "TransitionCost",
     "VarNorm",
@@ -125,6 +130,7 @@ __all__ = [
     "model_transitions",
     "nominal_actions",
     "one_hot",
+    "reward_cost",
     "shooting_cost",
     "solve",
     "solve_batch",

@@ -21,6 +21,15 @@ class LatentModel(Protocol):
     def rollout(self, latents: Any, action_history: Any, actions: Any) -> Any: ...
 
 
+@runtime_checkable
+class RewardModel(Protocol):
+    """A world model that predicts rewards and so has costs of its own (TD-MPC2)."""
+
+    def encode(self, obs: Any) -> Any: ...
+
+    def plan_cost(self, latents: Any, actions: Any) -> Any: ...
+
+
 @chex.dataclass(frozen=True)
 class LatentProblem:
     """Where a rollout starts and should end; a leading axis of problems for `solve_batch`.
@@ -28,7 +37,7 @@ class LatentProblem:
     Args:
         latents: Latents [*batch, Tc, *D] of Tc context frames, oldest first; an array or a pytree.
         action_history: The Tc - 1 planner actions between them.
-        goal: Latents [*batch, Tg, *D] of the goal frames.
+        goal: Latents [*batch, Tg, *D] of the goal frames; None for a model with rewards.
     """
 
     latents: Any
@@ -72,6 +81,23 @@ def latent_cost(
 
     def cost(problem: LatentProblem, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
         return objective(_rolled_out(model, problem, actions), problem.goal, actions)
+
+    return cost
+
+
+def reward_cost(model: RewardModel) -> Callable[[LatentProblem, Float[Array, "N H A"]], Float[Array, " N"]]:
+    """The cost of candidates that a model with rewards expects, for `solve_batch`; the goal plays no part.
+
+    Args:
+        model: A world model, see `latent_cost`.
+
+    Returns:
+        A function of one problem and its candidates.
+    """
+
+    def cost(problem: LatentProblem, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
+        current = jax.tree.map(lambda leaf: leaf[None, -1], problem.latents)
+        return model.plan_cost(current, actions[None])[0]
 
     return cost
 

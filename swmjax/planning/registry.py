@@ -12,6 +12,7 @@ from swmjax.planning.cem import CEMSolver
 from swmjax.planning.composite import CompositeSolver
 from swmjax.planning.gradient import GradientSolver
 from swmjax.planning.grasp import GRASPSolver
+from swmjax.planning.host import HostSolver
 from swmjax.planning.icem import ICEMSolver
 from swmjax.planning.lagrangian import LagrangianSolver
 from swmjax.planning.mppi import MPPISolver
@@ -29,21 +30,31 @@ class SolverEntry:
         solver: Its class.
         summary: One line.
         source: Where the algorithm was published.
+        from_settings: Whether names and numbers describe it fully; other solvers are made of objects.
     """
 
     solver: type
     summary: str
     source: str
+    from_settings: bool = True
 
     @property
     def kind(self) -> str:
         """What sort of solver it is, see `Solver`."""
         return self.solver.kind  # type: ignore[attr-defined]
 
+    @property
+    def compiled(self) -> bool:
+        """Whether it runs inside a compiled program, not on the host."""
+        return not issubclass(self.solver, HostSolver)
+
 
 SOLVERS: dict[str, SolverEntry] = {
     "ask_tell": SolverEntry(
-        AskTellSolver, "any evolution strategy with pure init, ask and tell functions", "Collette et al. 2010"
+        AskTellSolver,
+        "any evolution strategy with pure init, ask and tell functions",
+        "Collette et al. 2010",
+        from_settings=False,
     ),
     "categorical_cem": SolverEntry(
         CategoricalCEMSolver, "refit the probabilities of categories to the best samples", "Rubinstein and Kroese 2004"
@@ -52,7 +63,10 @@ SOLVERS: dict[str, SolverEntry] = {
         CEMSolver, "refit a Gaussian over action sequences to the best samples", "Rubinstein and Kroese 2004"
     ),
     "composite": SolverEntry(
-        CompositeSolver, "one solver for every part of a Dict action space, under one cost", "reference"
+        CompositeSolver,
+        "one solver for every part of a Dict action space, under one cost",
+        "reference",
+        from_settings=False,
     ),
     "evosax": SolverEntry(EvosaxSolver, "CMA-ES, SNES and other evolution strategies of evosax", "Lange 2023"),
     "gradient": SolverEntry(
@@ -93,10 +107,14 @@ def make_solver(name: str, overrides: Mapping[str, Any] | None = None) -> Any:
         The solver.
 
     Raises:
-        ValueError: Unknown solver or field (with the nearest names), or a value that the field does not take.
+        ValueError: Unknown solver or field (with the nearest names), a value that the field does not take, or a solver
+            that is made of other objects.
     """
     if name not in SOLVERS:
         raise ValueError(f"unknown solver {name!r}{_nearest(name, SOLVERS)}")
+    if not SOLVERS[name].from_settings:
+        cls = SOLVERS[name].solver.__name__
+        raise ValueError(f"solver {name!r} is made of other objects; build it in Python with swmjax.planning.{cls}")
     solver = SOLVERS[name].solver
     types = get_type_hints(solver)
     fields = {field.name: types[field.name] for field in dataclasses.fields(solver)}

@@ -47,17 +47,19 @@ class TransitionCost:
 
 @dataclass(frozen=True, eq=False)
 class ProblemTransitions:
-    """What `solve_batch` takes as a cost function: the `TransitionCost` of every problem.
+    """A cost function for `solve_batch` that also has the `TransitionCost` of every problem.
 
     Args:
         of: One problem to its `TransitionCost`.
+        cost: One problem and its candidates to their costs; by default what `of` says.
     """
 
     of: Callable[[Problem], TransitionCost]
+    cost: Callable[[Problem, Float[Array, "N H A"]], Float[Array, " N"]] | None = None
 
     def __call__(self, problem: Problem, candidates: Float[Array, "N H A"]) -> Float[Array, " N"]:
         """Costs of one problem's candidates."""
-        return self.of(problem)(candidates)
+        return self.of(problem)(candidates) if self.cost is None else self.cost(problem, candidates)
 
 
 def model_transitions(model: StepModel, objective: Objective) -> ProblemTransitions:
@@ -69,8 +71,10 @@ def model_transitions(model: StepModel, objective: Objective) -> ProblemTransiti
 
     Returns:
         A cost function for `solve_batch`; `.of(problem)` is one for `solve`. Single steps see a window of one latent,
-        rollouts the model's whole window. Where a problem's latents are no single array, it raises ValueError.
+        rollouts the model's whole window. Where a problem's latents are no single array, `.of` raises ValueError.
     """
+
+    cost = latent_cost(model, objective)
 
     def of(problem: LatentProblem) -> TransitionCost:
         if not isinstance(problem.latents, jax.Array):
@@ -83,14 +87,14 @@ def model_transitions(model: StepModel, objective: Objective) -> ProblemTransiti
             return model.rollout(problem.latents[None], problem.action_history[None], actions[None])[0, :, context:]
 
         return TransitionCost(
-            cost_fn=partial(latent_cost(model, objective), problem),
+            cost_fn=partial(cost, problem),
             start=problem.latents[-1],
             goal=problem.goal[-1],
             predict=lambda latents, actions: model.predict(latents[:, None], actions[:, None])[:, 0],
             rollout=rollout,
         )
 
-    return ProblemTransitions(of=of)
+    return ProblemTransitions(of, cost)
 
 
 def function_transitions(

@@ -12,7 +12,20 @@ from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Shaped, UInt8
 
 from swmjax.models import OracleModel
-from swmjax.planning import GoalMSE, LatentModel, LatentProblem, Objective, block_space, from_one_hot, latent_cost
+from swmjax.planning import (
+    GoalMSE,
+    LatentModel,
+    LatentProblem,
+    Objective,
+    RewardModel,
+    StepModel,
+    block_space,
+    from_one_hot,
+    latent_cost,
+    model_transitions,
+    reward_cost,
+)
+from swmjax.policies.scaling import Scaler
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -62,63 +75,29 @@ class OracleShooting:
 
 
 @dataclass(frozen=True)
-class ActionScaler:
-    """Standardisation of single environment actions, as the model saw them in training.
-
-    Args:
-        mean: Mean of every action entry.
-        std: Standard deviation of every action entry, above 0.
-
-    Raises:
-        ValueError: The two differ in length, or a deviation is not positive.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.mean) != len(self.std):
-            raise ValueError(f"action mean and std must have the same length, got {len(self.mean)} and {len(self.std)}")
-        if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or min(self.std, default=1.0) <= 0.0:
-            raise ValueError(
-                f"action mean must be finite and std finite and above 0, got {list(self.mean)} and {list(self.std)}"
-            )
-
-    def to_env(self, actions: Float[Array, "*batch a"]) -> Float[Array, "*batch a"]:
-        """Environment actions of standardised ones."""
-        shape = (1,) * (actions.ndim - 1) + (-1,)
-        mean, std = (jnp.asarray(values, actions.dtype).reshape(shape) for values in (self.mean, self.std))
-        return actions * std + mean
-
-    def space(self, space: Box) -> Box:
-        """The environment's action space in standardised units."""
-        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
-        if space.shape != mean.shape:
-            raise ValueError(f"action statistics have {mean.size} entries, the environment's actions {space.shape}")
-        return Box((space.low - mean) / std, (space.high - mean) / std, dtype=np.float32)
-
-
-@dataclass(frozen=True)
 class LatentShooting:
-    """Planning in the latent space of a world model, from rendered frames.
+    """Planning in the latent space of a world model, from rendered frames and observed vectors.
 
     Args:
         model: A world model; inside `jit` one whose weights are arguments of the program.
-        frames: Frames [B, H, W, 3] of a batch of states, in the size that the model takes.
+        observations: A batch of states to frames [B, H, W, 3] in the size that the model takes, or to a dict of them
+            ('pixels') and of vectors [B, I] in the environment's units.
         env_space: The environment's action space.
         scaler: Action statistics of the model's training data.
         problems_at_once: Frames encoded and problems solved side by side. With 1 the result of a problem is the same
             to the bit whatever the batch; more are faster on an accelerator, and equal to float tolerance, since the
             rounding of a matrix product depends on its size.
-        objective: Cost of rolled-out latents against those of the goal.
+        objective: Cost of rolled-out latents against those of the goal; None for a model that predicts rewards.
+        vectors: Statistics of observed vectors, by name.
     """
 
-    model: LatentModel
-    frames: Callable[[Any], UInt8[Array, "B H W 3"]]
+    model: LatentModel | RewardModel
+    observations: Callable[[Any], Any]
     env_space: Box
-    scaler: ActionScaler
+    scaler: Scaler
     problems_at_once: int | None = 1
-    objective: Objective = field(default_factory=GoalMSE)
+    objective: Objective | None = field(default_factory=GoalMSE)
+    vectors: tuple[tuple[str, Scaler], ...] = ()
 
     @property
     def space(self) -> Box:
@@ -126,32 +105,48 @@ class LatentShooting:
         return self.scaler.space(self.env_space)
 
     def goals(self, states: Any) -> Any:
-        """Latents [B, 1, D] of the goal frames, encoded once an episode."""
-        return self._encoded(self.frames(states)[:, None])
+        """Latents [B, 1, D] of the goal observations, encoded once an episode; None where rewards are the goal."""
+        if self.objective is None:
+            return None
+        return self._encoded(jax.tree.map(lambda leaf: leaf[:, None], self.observations(states)))
 
-    def observe(self, states: Any) -> UInt8[Array, "B H W 3"]:
-        """Frames of the states."""
-        return self.frames(states)
+    def observe(self, states: Any) -> Any:
+        """Frames and vectors of the states."""
+        return self.observations(states)
 
-    def problems(
-        self, observations: UInt8[Array, "B T H W 3"], actions: Float[Array, "B Th A"], goals: Any
-    ) -> LatentProblem:
-        """Latents of the past and current frames beside those of the goals."""
+    def problems(self, observations: Any, actions: Float[Array, "B Th A"], goals: Any) -> LatentProblem:
+        """Latents of the past and current observations beside those of the goals."""
         return LatentProblem(latents=self._encoded(observations), action_history=actions, goal=goals)
 
-    def cost(self, problem: LatentProblem, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
-        """Cost of each candidate's last predicted latent."""
-        return latent_cost(self.model, self.objective)(problem, actions)
+    @property
+    def cost(self) -> Callable[[LatentProblem, Float[Array, "N H A"]], Float[Array, " N"]]:
+        """Cost of the candidates of one problem; knows single steps where the model does."""
+        if self.objective is None:
+            return reward_cost(self.model)  # type: ignore[arg-type]
+        if isinstance(self.model, StepModel):
+            return model_transitions(self.model, self.objective)
+        return latent_cost(self.model, self.objective)  # type: ignore[arg-type]
 
     def to_env(self, actions: Float[Array, "*batch a"]) -> Float[Array, "*batch a"]:
         """Undo the standardisation."""
         return self.scaler.to_env(actions)
 
-    def _encoded(self, frames: UInt8[Array, "B T H W 3"]) -> Any:
-        frames = normalised(frames)
+    def _encoded(self, observations: Any) -> Any:
+        if isinstance(observations, dict):
+            scaled = {name: scaler.to_model(observations[name]) for name, scaler in self.vectors}
+            if "pixels" in observations:
+                scaled["pixels"] = normalised(observations["pixels"])
+            observations = scaled
+        else:
+            observations = normalised(observations)
         if self.problems_at_once is None:
-            return self.model.encode(frames)
-        return jax.lax.map(lambda one: self.model.encode(one[None])[0], frames, batch_size=self.problems_at_once)
+            return self.model.encode(observations)
+
+        def one(observation: Any) -> Any:
+            latents = self.model.encode(jax.tree.map(lambda leaf: leaf[None], observation))
+            return jax.tree.map(lambda leaf: leaf[0], latents)
+
+        return jax.lax.map(one, observations, batch_size=self.problems_at_once)
 
 
 def normalised(frames: UInt8[Array, "B T H W 3"]) -> Float[Array, "B T 3 H W"]:

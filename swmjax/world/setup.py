@@ -1,7 +1,7 @@
 """From settings to the objects of an evaluation: environment, policy, and weights that enter as arguments."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,15 @@ import envs_mjx
 from envs_mjx.raster.antialias import resize_antialiased
 from swmjax.checkpoints import load_pretrained, resolve_checkpoint
 from swmjax.models import OracleModel
-from swmjax.planning import SOLVERS
-from swmjax.policies import ActionScaler, LatentShooting, OracleShooting, PlanningPolicy
+from swmjax.planning import SOLVERS, GoalMSE, GRASPSolver
+from swmjax.policies import (
+    LatentShooting,
+    ModelInputs,
+    OracleShooting,
+    PlanningPolicy,
+    Scaler,
+    model_inputs,
+)
 from swmjax.world.config import ORACLE, EvalConfig
 from swmjax.world.problems import Problems, read_problems
 
@@ -49,7 +56,7 @@ def set_up(config: EvalConfig) -> Setup:
     env = envs_mjx.make(config.env, **config.env_options)
     space = env.action_space
     solver = config.make_solver()
-    _check_solver(config, solver.kind, space)
+    _check_solver(config, space)
     problems = None if config.problems is None else _problems(config, env)
     if config.model == ORACLE:
         task = OracleShooting(OracleModel(env), env.planning_cost, space, config.plan.action_block)
@@ -59,41 +66,85 @@ def set_up(config: EvalConfig) -> Setup:
     if not isinstance(space, Box):
         raise ValueError(f"model: {config.env} has discrete actions; plan for it through its own physics (oracle)")
     model = load_pretrained(config.model)
+    try:
+        inputs = model_inputs(model)
+    except ValueError as error:
+        raise ValueError(f"{config.model}: {error}") from None
     (action_dim,) = space.shape
-    expected, given = model.config.action_encoder.input_dim, config.plan.action_block * action_dim
-    if expected != given:
+    given = config.plan.action_block * action_dim
+    if inputs.action_size != given:
         raise ValueError(
-            f"plan.action_block: {config.model} takes planner actions of size {expected}, but blocks of "
+            f"plan.action_block: {config.model} takes planner actions of size {inputs.action_size}, but blocks of "
             f"{config.plan.action_block} actions of {config.env} have size {given}"
         )
-    channels = model.config.encoder.num_channels
-    if channels != 3:
-        raise ValueError(f"{config.model} takes frames of {channels} channels, but environments render 3 (RGB)")
-    scaler, note = _action_scaler(config, action_dim)
-    size = model.config.encoder.image_size
+    if inputs.channels != 3:
+        raise ValueError(f"{config.model} takes frames of {inputs.channels} channels, but environments render 3 (RGB)")
+    observations = _observations(config, env, inputs)
+    scalers, note = _scalers(config, action_dim, inputs)
     graph, weights = nnx.split(model)
 
-    def frames(states: Any) -> jax.Array:
-        return jax.vmap(lambda state: resize_antialiased(env.render(state), size, size))(states)
-
     def policy(weights: Any) -> PlanningPolicy:
-        task = LatentShooting(nnx.merge(graph, weights), frames, space, scaler, config.problems_at_once)
+        task = LatentShooting(
+            nnx.merge(graph, weights),
+            observations,
+            space,
+            scalers["action"],
+            config.problems_at_once,
+            None if inputs.has_rewards else GoalMSE(),
+            tuple((name, scalers[name]) for name, _ in inputs.vectors),
+        )
         return PlanningPolicy(solver, task, config.plan)
 
     return Setup(env=env, weights=weights, policy=policy, notes=(note,) if note else (), problems=problems)
 
 
-def _check_solver(config: EvalConfig, kind: str, space: gymnasium.Space) -> None:
-    """ValueError unless a solver of this kind plans actions of this space."""
+def _check_solver(config: EvalConfig, space: gymnasium.Space) -> None:
+    """ValueError unless the solver plans actions of this space, in a compiled program, with this model."""
+    name, oracle = config.solver["name"], config.model == ORACLE
     discrete = isinstance(space, gymnasium.spaces.Discrete | gymnasium.spaces.MultiDiscrete)
     if not discrete and not (isinstance(space, Box) and len(space.shape) == 1):
         raise ValueError(f"{config.env} cannot be planned for: its actions are {space}, not a one-axis Box or discrete")
-    if discrete != (kind == "discrete"):
-        fitting = [name for name, entry in SOLVERS.items() if (entry.kind == "discrete") == discrete]
-        raise ValueError(
-            f"solver.name: {config.solver['name']} does not plan actions of {config.env}, which are {space}; "
-            f"allowed are {', '.join(fitting)}"
-        )
+    usable = {
+        name: entry
+        for name, entry in SOLVERS.items()
+        if entry.from_settings and entry.compiled and not (oracle and issubclass(entry.solver, GRASPSolver))
+    }
+    fitting = [name for name, entry in usable.items() if (entry.kind == "discrete") == discrete]
+    if name in fitting:
+        return
+    if name in usable:
+        reason = f"does not plan actions of {config.env}, which are {space}"
+    elif issubclass(SOLVERS[name].solver, GRASPSolver):
+        reason = "plans in latents, which the physics does not have (oracle)"
+    else:
+        reason = "searches on the host, but evaluations are compiled"
+    raise ValueError(f"solver.name: {name} {reason}; allowed are {', '.join(fitting)}")
+
+
+def _observations(config: EvalConfig, env: envs_mjx.Env, inputs: ModelInputs) -> Callable[[Any], Any]:
+    """From a batch of states to what the model looks at.
+
+    Raises:
+        ValueError: The environment does not observe a vector of the model.
+    """
+    size = inputs.image_size
+    state = jax.eval_shape(env.reset, jax.random.key(0))
+    vectors = {name: value.shape[0] for name, value in (state.info | state.obs).items() if len(value.shape) == 1}
+    for name, length in inputs.vectors:
+        if vectors.get(name) != length:
+            known = ", ".join(f"{known} ({size})" for known, size in vectors.items()) or "none"
+            raise ValueError(
+                f"{config.model} observes {name!r} with {length} entries; the vectors of {config.env} are {known}"
+            )
+
+    def observe(state: Any) -> dict[str, jax.Array] | jax.Array:
+        observed = {name: (state.info | state.obs)[name] for name, _ in inputs.vectors}
+        if size is None:
+            return observed
+        frame = resize_antialiased(env.render(state), size, size)
+        return {"pixels": frame} | observed if observed else frame
+
+    return jax.vmap(observe)
 
 
 def _problems(config: EvalConfig, env: envs_mjx.Env) -> Problems:
@@ -108,30 +159,33 @@ def _problems(config: EvalConfig, env: envs_mjx.Env) -> Problems:
     return problems
 
 
-def read_action_stats(path: Path, action_dim: int) -> ActionScaler:
-    """Mean and standard deviation of single actions, from a JSON file.
+def read_stats(path: Path, sizes: Mapping[str, int]) -> dict[str, Scaler]:
+    """Means and standard deviations of single actions, and of observed vectors, from a JSON file.
 
     Args:
-        path: File with the lists `action_mean` and `action_std`.
-        action_dim: Entries of an action.
+        path: File with the lists `action_mean` and `action_std`, and those of other vectors.
+        sizes: Entries of each vector, `action` among them.
 
     Raises:
         ValueError: The file is missing, no such JSON, or of another size.
     """
-    expected = f"JSON with action_mean and action_std, lists of {action_dim} numbers"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        mean, std = (tuple(map(_number, content[name])) for name in ("action_mean", "action_std"))
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; expected {expected}") from error
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{path}: expected {expected}") from error
-    if len(mean) != action_dim:
-        raise ValueError(f"{path}: action_mean has {len(mean)} entries; expected {expected}")
-    try:
-        return ActionScaler(mean, std)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    scalers = {}
+    for name, size in sizes.items():
+        expected = f"JSON with {name}_mean and {name}_std, lists of {size} numbers"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            mean, std = (tuple(map(_number, content[f"{name}_{part}"])) for part in ("mean", "std"))
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror}; expected {expected}") from error
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise ValueError(f"{path}: expected {expected}") from error
+        if len(mean) != size:
+            raise ValueError(f"{path}: {name}_mean has {len(mean)} entries; expected {expected}")
+        try:
+            scalers[name] = Scaler(mean, std)
+        except ValueError as error:
+            raise ValueError(f"{path}: {name}: {error}") from error
+    return scalers
 
 
 def _number(value: Any) -> float:
@@ -140,14 +194,15 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _action_scaler(config: EvalConfig, action_dim: int) -> tuple[ActionScaler, str | None]:
+def _scalers(config: EvalConfig, action_dim: int, inputs: ModelInputs) -> tuple[dict[str, Scaler], str | None]:
+    sizes = {"action": action_dim} | dict(inputs.vectors)
     beside = resolve_checkpoint(config.model).config.parent / "action_stats.json"
     if config.action_stats is not None:
-        return read_action_stats(Path(config.action_stats).expanduser(), action_dim), None
+        return read_stats(Path(config.action_stats).expanduser(), sizes), None
     if beside.exists():
-        return read_action_stats(beside, action_dim), None
+        return read_stats(beside, sizes), None
     note = (
-        f"no {beside.name} beside the checkpoint: its actions are taken as they are (mean 0, std 1); "
-        "give the training statistics with --action-stats"
+        f"no {beside.name} beside the checkpoint: its {' and '.join(f'{name}s' for name in sizes)} are taken as they "
+        "are (mean 0, std 1); give the training statistics with --action-stats"
     )
-    return ActionScaler((0.0,) * action_dim, (1.0,) * action_dim), note
+    return {name: Scaler.identity(size) for name, size in sizes.items()}, note

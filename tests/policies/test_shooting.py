@@ -14,11 +14,11 @@ from toy_env import PointEnv
 
 from swmjax.models import OracleModel
 from swmjax.planning import GoalMSE
-from swmjax.policies import ActionScaler, LatentShooting, OracleShooting, PlanningTask
+from swmjax.policies import Scaler, LatentShooting, OracleShooting, PlanningTask
 from swmjax.policies.shooting import normalised
 
 BOX = gymnasium.spaces.Box(np.array([-1.0, 0.0], np.float32), np.array([1.0, 4.0], np.float32))
-SCALER = ActionScaler(mean=(0.5, -1.0), std=(0.25, 2.0))
+SCALER = Scaler(mean=(0.5, -1.0), std=(0.25, 2.0))
 
 
 def test_scaling_by_hand():
@@ -34,7 +34,7 @@ def test_scaling_by_hand():
 
 @given(mean=st.tuples(*[st.floats(-10.0, 10.0, width=32)] * 2), std=st.tuples(*[st.floats(0.125, 8.0, width=32)] * 2))
 def test_bounds_come_back_as_they_were(mean, std):
-    scaler = ActionScaler(mean, std)
+    scaler = Scaler(mean, std)
     space = scaler.space(BOX)
     for bound, original in ((space.low, BOX.low), (space.high, BOX.high)):
         np.testing.assert_allclose(scaler.to_env(jnp.asarray(bound)), original, atol=1e-5)
@@ -52,19 +52,19 @@ def test_scaling_keeps_the_dtype():
         ((0.0,), (1.0, 1.0), "must have the same length, got 1 and 2"),
         ((0.0,), (0.0,), r"std finite and above 0, got \[0.0\] and \[0.0\]"),
         ((0.0,), (-1.0,), "above 0"),
-        ((float("nan"),), (1.0,), "action mean must be finite"),
+        ((float("nan"),), (1.0,), "mean must be finite"),
         ((0.0,), (float("inf"),), "std finite"),
         ((0.0,), (float("nan"),), "std finite"),
     ],
 )
 def test_bad_statistics(mean, std, message):
     with pytest.raises(ValueError, match=message):
-        ActionScaler(mean, std)
+        Scaler(mean, std)
 
 
 def test_statistics_of_another_action_space():
     with pytest.raises(ValueError, match=r"action statistics have 3 entries, the environment's actions \(2,\)"):
-        ActionScaler((0.0,) * 3, (1.0,) * 3).space(BOX)
+        Scaler((0.0,) * 3, (1.0,) * 3).space(BOX)
 
 
 def test_normalised_frames_by_hand():
