@@ -9,15 +9,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from swmjax.models.attention import attend
+from swmjax.models.attention import Block, attend_blocks
 from swmjax.models.layers import check_positive, layer_norm
 from swmjax.models.predictor import Attention, FeedForward, PredictorConfig
 
-KeysValues = tuple[Array, Array]
-"""Keys and values of one frame, each [B, n, P, heads, E]; n is N, or 1 for a frame that all candidates share."""
+Cache = list[list[Block]]
+"""For every layer the keys and values of the earlier frames in the window, each [B, n, heads, P, E].
 
-Cache = list[list[KeysValues]]
-"""For every layer those of the earlier frames in the window."""
+n is N, or 1 for a frame that all candidates share.
+"""
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ class CausalPredictor(nnx.Module):
 
 
 def _layer(
-    attention: Attention, feed_forward: FeedForward, keep: int, x: Array, earlier: list[KeysValues]
-) -> tuple[Array, list[KeysValues]]:
+    attention: Attention, feed_forward: FeedForward, keep: int, x: Array, earlier: list[Block]
+) -> tuple[Array, list[Block]]:
     attended, keys_values = _attend_frames(attention, x, earlier, keep)
     if attended is None:
         return x, keys_values
@@ -131,35 +131,27 @@ def _layer(
 
 
 def _attend_frames(
-    attention: Attention, x: Float[Array, "S B n P D"], earlier: list[KeysValues], keep: int
-) -> tuple[Float[Array, "K B n P D"] | None, list[KeysValues]]:
+    attention: Attention, x: Float[Array, "S B n P D"], earlier: list[Block], keep: int
+) -> tuple[Float[Array, "K B n P D"] | None, list[Block]]:
     """Attention of the last `keep` of S frames, each to itself and every frame before it."""
     count, heads = x.shape[0], attention.heads
     kernel = attention.to_qkv.kernel[...]
     inner = kernel.shape[1] // 3
     h = attention.norm(x)
 
-    def split(projected: Array) -> Array:
-        return projected.reshape(*projected.shape[:-1], heads, -1)
+    def split(projected: Array, parts: int) -> Array:
+        """[parts, S, B, n, heads, P, E] from [S, B, n, P, parts * heads * E]."""
+        projected = projected.reshape(*projected.shape[:-1], parts, heads, inner // heads)
+        return jnp.transpose(projected, (4, 0, 1, 2, 5, 3, 6))
 
-    keys, values = split(h @ kernel[:, inner : 2 * inner]), split(h @ kernel[:, 2 * inner :])
-    keys_values = earlier + list(zip(keys, values, strict=True))
+    if keep == count:
+        queries, keys, values = split(h @ kernel, 3)
+    else:
+        (queries,) = split(h[count - keep :] @ kernel[:, :inner], 1)
+        keys, values = split(h @ kernel[:, inner:], 2)
+    seen = earlier + list(zip(keys, values, strict=True))
     if keep == 0:
-        return None, keys_values
-    queries = split(h[count - keep :] @ kernel[:, :inner])
-    mixed = []
-    for frame in range(count - keep, count):
-        seen = keys_values[: len(earlier) + frame + 1]
-        mixed.append(_attend_seen(queries[frame - count], seen))
-    out = jnp.stack(mixed)
-    return attention.to_out[0](out.reshape(*out.shape[:-2], inner)), keys_values
-
-
-def _attend_seen(queries: Float[Array, "B n P heads E"], seen: list[KeysValues]) -> Float[Array, "B n P heads E"]:
-    rows = queries.shape[:2]
-
-    def of_every_candidate(part: Array) -> Array:
-        return jnp.broadcast_to(part, (*rows, *part.shape[2:]))
-
-    keys, values = (jnp.concatenate([of_every_candidate(frame[which]) for frame in seen], axis=2) for which in (0, 1))
-    return attend(queries, keys, values)
+        return None, seen
+    mixed = [attend_blocks(queries[i], seen[: len(seen) - keep + i + 1]) for i in range(keep)]
+    out = jnp.swapaxes(jnp.stack(mixed), -2, -3)
+    return attention.to_out[0](out.reshape(*out.shape[:-2], inner)), seen
