@@ -18,7 +18,7 @@ from swmjax.checkpoints.abstract import Shardings, abstract_model, place
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.key_maps import KeyRules, match_tensors, tensor_specs
 from swmjax.checkpoints.source import Loaded, override, source_of, unused_of
-from swmjax.checkpoints.store import read_config, resolve_checkpoint
+from swmjax.checkpoints.store import CheckpointFiles, read_config, resolve_checkpoint
 from swmjax.checkpoints.targets import build_config, complete, family_of
 from swmjax.checkpoints.torch_archive import read_state_dict
 from swmjax.models.probes import attach_probe, get_probe
@@ -75,12 +75,31 @@ def load_checkpoint(
     extra_args: Mapping[str, Any] | None = None,
 ) -> Loaded:
     """As `load_pretrained`, with what an export needs to write a torch checkpoint back as it was."""
+    return load_files(
+        resolve_checkpoint(name, root),
+        dtype=dtype,
+        remat=remat,
+        probes=probes,
+        sharding=sharding,
+        extra_args=extra_args,
+    )
+
+
+def load_files(
+    files: CheckpointFiles,
+    *,
+    dtype: Any = None,
+    remat: bool = False,
+    probes: Mapping[str, nnx.Module] | None = None,
+    sharding: Shardings = None,
+    extra_args: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """As `load_checkpoint`, from files that were found already."""
     wanted = np.dtype(jnp.float32 if dtype is None else dtype)
     if not jnp.issubdtype(wanted, jnp.floating):
         raise ValueError(f"dtype must be a floating-point type, got {wanted}")
     if jax.dtypes.canonicalize_dtype(wanted) != wanted:
         raise ValueError("dtype float64 needs jax_enable_x64; allowed without it are float32, float16 and bfloat16")
-    files = resolve_checkpoint(name, root)
     raw = read_config(files.config)
     if files.weights is None:
         given = {**(extra_args or {}), **({"remat": True} if remat else {})}

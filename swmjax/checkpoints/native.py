@@ -99,7 +99,7 @@ def save_pretrained(
         FileExistsError: something is there that may not be replaced.
     """
     folder = checkpoint_path(name, root)
-    _check_free(folder, overwrite)
+    check_free(folder, overwrite)
     loaded = model if isinstance(model, Loaded) else Loaded(model)
     model = loaded.model
     arrays = _named(nnx.state(model))
@@ -275,7 +275,8 @@ def _problems(found: Mapping[str, Any], wanted: Mapping[str, Any], stamp: _Stamp
     ]
 
 
-def _check_free(folder: Path, overwrite: bool) -> None:
+def check_free(folder: Path, overwrite: bool) -> None:
+    """FileExistsError unless a checkpoint may be saved to this folder."""
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder}: is a file; allowed is a folder that does not exist yet")
     config = folder / "config.json"

@@ -11,7 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from swmjax.checkpoints import hub
 from swmjax.checkpoints.errors import CheckpointError, shown
+
+WEIGHTS = (".pt", ".ckpt")
+"""Suffixes of torch files that may be named; in a folder only `.pt` is looked for."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,10 @@ class CheckpointFiles:
 
 @dataclass(frozen=True)
 class CheckpointRow:
-    """One line of a listing: `run` is the folder ("" at the root), `size` is in bytes, `modified` in UTC."""
+    """One line of a listing: `run` is the folder ("" at the root), `size` is in bytes, `modified` in UTC.
+
+    The `file` of a checkpoint of swmjax is its `config.json`, and the size that of all its files.
+    """
 
     run: str
     file: str
@@ -64,14 +71,15 @@ def _as_it_is(text: str) -> bool:
     return text.startswith((".", "~")) or Path(text).is_absolute()
 
 
-def resolve_checkpoint(name: str | Path, root: Path | None = None) -> CheckpointFiles:
+def resolve_checkpoint(name: str | Path, root: Path | None = None, *, download: bool = True) -> CheckpointFiles:
     """Find the files that a checkpoint name means.
 
     Args:
-        name: a `.pt` file with a `config.json` beside it, or a folder with a `config.json` and exactly one `.pt`
-            file, or one that `save_pretrained` wrote, or `user/repo` for a hub repository that was downloaded before.
-            Relative to `root`, unless it is absolute or starts with `.` or `~`.
+        name: a `.pt` file (or Lightning's `.ckpt`) with a `config.json` beside it, or a folder with a `config.json`
+            and exactly one `.pt` file, or one that `save_pretrained` wrote, or `user/repo` on the hub. Relative to
+            `root`, unless it is absolute or starts with `.` or `~`.
         root: the folder of checkpoints; None for `checkpoints_root()`.
+        download: get a repository that is not here yet, into `models--user--repo` below `root`.
 
     Returns:
         The configuration and the torch weights; both exist. No weights for a checkpoint of swmjax.
@@ -86,23 +94,28 @@ def resolve_checkpoint(name: str | Path, root: Path | None = None) -> Checkpoint
     path = checkpoint_path(name, root)
     as_it_is = _as_it_is(text)
     hint = f"; to take the one in the current folder, write ./{text}" if not as_it_is and Path(text).exists() else ""
-    if path.suffix == ".pt" and not path.is_dir():
+    if path.suffix in WEIGHTS and not path.is_dir():
         if not path.is_file():
             raise CheckpointError(f"{path}: no such file{_nearest(path)}{hint}")
+        if path.name.endswith("_object.ckpt"):
+            raise CheckpointError(
+                f"{path}: is a pickled object of an older release, which only executing it could read; there, save "
+                "its state_dict() with torch.save as weights.pt, and its settings as config.json"
+            )
         return _with_config(path.parent, path)
     if not path.is_dir() and not as_it_is and text.count("/") == 1:
         path = root / f"models--{text.replace('/', '--')}"
-        if not path.is_dir():
-            raise CheckpointError(
-                f"{text}: neither the folder {root / text} nor the downloaded repository {path} exists"
-                f"{_nearest(root / text)}{hint}; swmjax does not download yet: put config.json and weights.pt "
-                "into either"
-            )
+        if download and not ((path / "config.json").is_file() and any(path.glob("*.pt"))):
+            try:
+                hub.download(text, path)
+            except CheckpointError as error:
+                local = f"there is no folder {root / text}{_nearest(root / text)}{hint}"
+                raise CheckpointError(f"{error}; {local}") from None
     if not path.is_dir():
         kind = "not a .pt file or a folder" if path.exists() else "no such folder"
         raise CheckpointError(f"{path}: {kind}{_nearest(path)}{hint}")
     weights = sorted(path.glob("*.pt"))
-    if not weights and (path / "config.json").is_file() and any(path.glob("arrays-*/")):
+    if not weights and _is_native(path):
         return CheckpointFiles(path / "config.json", None)
     if not weights:
         raise CheckpointError(f"{path}: no .pt file in it; allowed is exactly one, or a checkpoint of swmjax")
@@ -110,6 +123,10 @@ def resolve_checkpoint(name: str | Path, root: Path | None = None) -> Checkpoint
         names = ", ".join(file.name for file in weights[:8]) + (", ..." if len(weights) > 8 else "")
         raise CheckpointError(f"{path}: {len(weights)} .pt files in it ({names}); name the one to load")
     return _with_config(path, weights[0])
+
+
+def _is_native(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and any(folder.glob("arrays-*/"))
 
 
 def _with_config(folder: Path, weights: Path) -> CheckpointFiles:
@@ -157,10 +174,10 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def list_checkpoints(pattern: str | None = None, root: Path | None = None) -> list[CheckpointRow]:
-    """List the `.pt` files at the root and one level down, oldest first within a folder.
+    """List the `.pt` files and checkpoints of swmjax at the root and one level down, oldest first within a folder.
 
     Args:
-        pattern: a regular expression to be found in the folder's name or in the file's name without `.pt`.
+        pattern: a regular expression to be found in the folder's name or in the file's name without suffix.
         root: the folder of checkpoints; None for `checkpoints_root()`.
 
     Returns:
@@ -182,9 +199,14 @@ def list_checkpoints(pattern: str | None = None, root: Path | None = None) -> li
     for folder in (root, *sorted(entry for entry in root.iterdir() if entry.is_dir())):
         run = "" if folder == root else folder.name
         files = [file for file in folder.glob("*.pt") if file.is_file()]
+        if _is_native(folder):
+            files.append(folder / "config.json")
         for file in sorted(files, key=lambda file: (file.stat().st_mtime, file.name)):
             if wanted.search(run) or wanted.search(file.stem):
                 stat = file.stat()
                 modified = datetime.fromtimestamp(stat.st_mtime, tz=UTC)
-                rows.append(CheckpointRow(run, file.name, stat.st_size, modified))
+                size = stat.st_size
+                if file.suffix == ".json":
+                    size += sum(part.stat().st_size for part in folder.glob("arrays-*/**/*") if part.is_file())
+                rows.append(CheckpointRow(run, file.name, size, modified))
     return rows

@@ -9,6 +9,8 @@ from swmjax import compilation_cache
 from swmjax.cli.checkpoints import checkpoints_command
 from swmjax.cli.envs import envs_command, fovs_command
 from swmjax.cli.eval import eval_command
+from swmjax.cli.export import export_command
+from swmjax.cli.import_ import import_command
 from swmjax.cli.solvers import solvers_command
 
 app = typer.Typer(
@@ -23,6 +25,8 @@ app.command("envs")(envs_command)
 app.command("fovs")(fovs_command)
 app.command("solvers")(solvers_command)
 app.command("checkpoints")(checkpoints_command)
+app.command("import")(import_command)
+app.command("export")(export_command)
 
 
 def _print_version(wanted: bool) -> bool:

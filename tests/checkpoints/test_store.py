@@ -23,6 +23,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make(folder, "empty")
     make(folder, "bare", "weights.pt")
     (folder / "bare" / "config.json").unlink()
+    (folder / "lewm_object.ckpt").write_bytes(b"")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     return folder
 
 
@@ -81,11 +83,13 @@ def test_a_folder_here_is_not_taken_without_a_dot(root: Path, monkeypatch: pytes
         ("bare", r"bare/config.json: no such file; weights.pt needs a config.json beside it"),
         ("bare/weights.pt", "config.json: no such file"),
         ("empty", "no .pt file in it; allowed is exactly one"),
-        ("bare/weights", r"swmjax does not download yet"),
-        ("quentinll/lewm-pusht", r"models--quentinll--lewm-pusht exists .*swmjax does not download yet"),
+        ("bare/weights", "HF_HUB_OFFLINE forbids to download it; there is no folder .*; did you mean weights.pt"),
+        ("quentinll/lewm-pusht", "quentinll/lewm-pusht: is not on this machine, and HF_HUB_OFFLINE forbids"),
+        ("lewm_object.ckpt", "is a pickled object of an older release, .* save its state_dict"),
+        ("lewm.ckpt", "no such file"),
         ("a/b/c", "no such folder .nor its folder"),
         ("./nowhere", "nowhere: no such folder"),
-        ("lewm/config.json", "does not download yet|not a .pt file or a folder"),
+        ("lewm/config.json", "HF_HUB_OFFLINE forbids"),
         (" ", "the checkpoint name is empty"),
     ],
 )
@@ -129,6 +133,11 @@ def test_listing(root: Path, tmp_path: Path) -> None:
     assert [row.file for row in list_checkpoints("epoch_[12]$")] == ["weights_epoch_2.pt", "weights_epoch_1.pt"]
     assert {row.run for row in list_checkpoints("^lewm-")} == {"lewm-pusht"}
     assert list_checkpoints("pt$") == []
+    (root / "native" / "arrays-1" / "d").mkdir(parents=True)
+    (root / "native" / "arrays-1" / "d" / "0").write_bytes(b"12345")
+    (root / "native" / "config.json").write_text("{}")
+    (row,) = list_checkpoints("native")
+    assert (row.run, row.file, row.size) == ("native", "config.json", 7)
     assert list_checkpoints(root=tmp_path / "nowhere") == []
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from swmjax.checkpoints.errors import CheckpointError, shown
 from swmjax.checkpoints.key_maps.rules import FUSED_OF_4, KeyRules
 
-MAX_LINES = 200
-"""Problems listed in one error; a wrong configuration can make one of every tensor."""
+MAX_LINES = 10
+"""Problems listed in one error."""
 
 _Path = tuple[str | int, ...]
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}

@@ -60,7 +60,11 @@ def _norm(kind: _Norm) -> Callable[[Node], _Norm]:
 
 
 _NORM_CLASSES: dict[_Norm, str] = {"batch": "torch.nn.BatchNorm1d", "layer": "torch.nn.LayerNorm"}
-_NORMS: Targets = {target: _norm(kind) for kind, target in _NORM_CLASSES.items()}
+_NORMS: Targets = {
+    **{target: _norm(kind) for kind, target in _NORM_CLASSES.items()},
+    # The class itself instead of a call of it that waits for the width.
+    "hydra.utils.get_class": lambda node: node.choice("path", {path: kind for kind, path in _NORM_CLASSES.items()}),
+}
 
 
 def parts(node: Node, modules: tuple[str, ...], predictors: tuple[str, ...]) -> dict[str, Any]:
