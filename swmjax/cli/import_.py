@@ -33,8 +33,8 @@ def import_command(
     Names are relative to $STABLEWM_HOME/checkpoints, unless they begin with / or a dot.
     """
     from swmjax.checkpoints.importing import import_checkpoint
-    from swmjax.checkpoints.verify import reference_python as find
-    from swmjax.checkpoints.verify import verify as compare
+    from swmjax.checkpoints.verification import reference_python as find
+    from swmjax.checkpoints.verification import verify as compare
 
     if reference_python is not None and not verify:
         raise ValueError("--reference-python is for --verify; give both or neither")

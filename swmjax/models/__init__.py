@@ -1,5 +1,6 @@
 """World models: Flax NNX modules, and the environment itself as an oracle."""
 
+from swmjax.models.adapters import FunctionModel, from_equinox, from_function, from_linen
 from swmjax.models.causal_predictor import CausalPredictorConfig
 from swmjax.models.dinov2 import DINOv2, DINOv2Config
 from swmjax.models.dummy import DummyConfig, DummyWorldModel
@@ -24,6 +25,7 @@ __all__ = [
     "DummyConfig",
     "DummyWorldModel",
     "EmbedderConfig",
+    "FunctionModel",
     "GCRL",
     "GCRLConfig",
     "LeWM",
@@ -46,5 +48,8 @@ __all__ = [
     "WorldModel",
     "attach_probe",
     "cast_model",
+    "from_equinox",
+    "from_function",
+    "from_linen",
     "get_probe",
 ]

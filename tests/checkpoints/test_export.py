@@ -31,7 +31,7 @@ from swmjax.checkpoints import (
 from swmjax.checkpoints import export as module
 from swmjax.checkpoints.targets import backbones, family_of, gcrl
 from swmjax.checkpoints.torch_writer import write_state_dict
-from swmjax.checkpoints.verify import verify
+from swmjax.checkpoints.verification import verify
 from swmjax.models import DummyConfig, DummyWorldModel, MLPProbe
 from swmjax.models.resnet import ResNetConfig
 

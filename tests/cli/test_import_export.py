@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from swmjax.checkpoints import build_config, load_pretrained, read_state_dict
-from swmjax.checkpoints import verify as verification
+from swmjax.checkpoints import build_config, load_pretrained, read_state_dict, verification
 from swmjax.checkpoints.torch_writer import write_state_dict
 from swmjax.cli.app import app
 

@@ -1,0 +1,153 @@
+"""From the name of a checkpoint to what a policy uses: costs of candidates, or actions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from swmjax.checkpoints.errors import CheckpointError
+from swmjax.checkpoints.load import load_pretrained
+from swmjax.models import GCRL, TDMPC2, PreJEPA
+from swmjax.planning import CostFn, GoalMSE, LatentProblem, Objective, encode_problems, latent_cost
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """A world model with what its plans are judged by.
+
+    Inside `jit`, make it of weights that are arguments: `nnx.split` the model outside, and
+    `dataclasses.replace(cost_model, model=nnx.merge(graph, weights))` inside.
+
+    Attributes:
+        model: a world model of `swmjax.models`.
+        objective: cost of rolled-out latents against those of the goal; None for a model that predicts rewards.
+    """
+
+    model: Any
+    objective: Objective | None = None
+
+    def problems(self, obs: Any, goal: Any = None, action_history: Float[Array, "B Th A"] | None = None) -> Any:
+        """Planning problems, encoded once; for `cost`, or as the problems of `solve_batch`.
+
+        Args:
+            obs: context observations [B, Tc, ...] of B problems, as the model's `encode` takes them.
+            goal: goal observations [B, Tg, ...]; not used by a model that predicts rewards.
+            action_history: the Tc - 1 planner actions between the context observations; None for Tc = 1.
+
+        Raises:
+            ValueError: the goal is missing.
+        """
+        if self.objective is None:
+            return self.model.encode_current(obs)
+        if goal is None:
+            raise ValueError(f"goal: is missing; a {type(self.model).__name__} plans towards a goal observation")
+        if action_history is None:
+            leaf = jax.tree.leaves(obs)[0]
+            action_history = jnp.zeros((leaf.shape[0], 0, self.action_size), jnp.float32)
+        return encode_problems(self.model, obs, goal, action_history)
+
+    def cost(self, problem: Any, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
+        """Costs of N candidates of one problem, lower is better."""
+        if self.objective is None:
+            return self.model.plan_cost(problem[None], actions[None])[0]
+        assert isinstance(problem, LatentProblem)
+        return latent_cost(self.model, self.objective)(problem, actions)
+
+    def cost_fn(self, obs: Any, goal: Any = None, action_history: Float[Array, "Th A"] | None = None) -> CostFn:
+        """The cost function of one problem, for `solve`: encodes now, rolls out at every call.
+
+        Args:
+            obs: context observations [Tc, ...] of one problem; for a model that predicts rewards the current one [...].
+            goal: goal observations [Tg, ...].
+            action_history: the Tc - 1 planner actions between the context observations; None for Tc = 1.
+        """
+        one = [None if part is None else jax.tree.map(lambda leaf: leaf[None], part) for part in (obs, goal)]
+        history = None if action_history is None else action_history[None]
+        problem = jax.tree.map(lambda leaf: leaf[0], self.problems(*one, history))
+        return lambda actions: self.cost(problem, actions)
+
+    @property
+    def action_size(self) -> int:
+        """Entries of a planner action, all environment actions of a block together."""
+        config = self.model.config
+        if isinstance(self.model, TDMPC2):
+            return config.action_dim
+        if isinstance(self.model, PreJEPA):
+            return dict(config.extra_encoders)["action"].in_chans
+        return config.action_encoder.input_dim
+
+
+@dataclass(frozen=True)
+class ActionModel:
+    """A model that knows what to do.
+
+    Attributes:
+        model: a model of `swmjax.models` with a policy.
+    """
+
+    model: Any
+
+    def get_action(self, obs: Mapping[str, Array], key: PRNGKeyArray | None = None) -> Float[Array, "B A"]:
+        """The action for the current observations, normalised as in training.
+
+        Args:
+            obs: observations [B, T, ...] by source, as the model's `encode` takes them; a goal-conditioned policy
+                also finds the goal frame at 'goal' and the goal's vectors at 'goal_' and their names.
+            key: randomness of a sample; None for the mean.
+
+        Raises:
+            ValueError: a source is missing or has another size.
+        """
+        if isinstance(self.model, GCRL):
+            return self.model.get_action(obs, key)
+        latents = self.model.encode_current(obs)
+        if key is None:
+            return self.model.mean_action(latents)
+        return self.model.get_action(key, latents)[:, 0]
+
+
+def AutoCostModel(name: str | Path, **options: Any) -> CostModel:
+    """The world model of a checkpoint, ready to judge candidates.
+
+    LeWM and PLDM are judged by the squared distance of the last latent from the goal's, PreJEPA by the mean of
+    that over every source of a latent, TD-MPC2 by its rewards and its value.
+
+    Args:
+        name: as for `load_pretrained`.
+        **options: as for `load_pretrained`.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used, or its model does not predict what actions lead to.
+
+    Source: reference, `policy.py`.
+    """
+    model = load_pretrained(name, **options)
+    if isinstance(model, GCRL):
+        raise CheckpointError(f"{name}: a {type(model).__name__} predicts no costs; load it with AutoActionableModel")
+    if isinstance(model, TDMPC2):
+        return CostModel(model)
+    return CostModel(model, GoalMSE(reduction="mean" if isinstance(model, PreJEPA) else "sum"))
+
+
+def AutoActionableModel(name: str | Path, **options: Any) -> ActionModel:
+    """The policy of a checkpoint.
+
+    Args:
+        name: as for `load_pretrained`.
+        **options: as for `load_pretrained`.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used, or its model has no policy.
+
+    Source: reference, `policy.py`.
+    """
+    model = load_pretrained(name, **options)
+    if not isinstance(model, GCRL | TDMPC2):
+        raise CheckpointError(f"{name}: a {type(model).__name__} has no policy; plan with AutoCostModel")
+    return ActionModel(model)
