@@ -18,3 +18,15 @@ register("swm/MountainCarControl-v0", "envs_mjx.classic.mountain_car:MountainCar
 register("swm/MountainCarContinuousControl-v0", "envs_mjx.classic.mountain_car_continuous:MountainCarContinuousControl")
 register("swm/AcrobotControl-v1", "envs_mjx.classic.acrobot:AcrobotControl", discrete=True)
 register("swm/PendulumControl-v1", "envs_mjx.classic.pendulum:PendulumControl")
+
+for _name, _domain in (
+    ("Pendulum", "pendulum"),
+    ("Cartpole", "cartpole"),
+    ("Acrobot", "acrobot"),
+    ("Reacher", "reacher"),
+    ("BallInCup", "ball_in_cup"),
+    ("Cheetah", "cheetah"),
+    ("Hopper", "hopper"),
+    ("Walker", "walker"),
+):
+    register(f"swm/{_name}DMControl-v0", f"envs_mjx.mujoco.{_domain}:{_name}DMControl", extra="mujoco")

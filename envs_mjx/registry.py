@@ -19,25 +19,28 @@ class Spec:
         id: the environment's name, `namespace/Name-vN`.
         entry_point: `module:Class` of an `Env`.
         discrete: whether its actions are discrete.
+        extra: the extra of this package that the environment needs beside the base install; None for none.
         kwargs: default constructor arguments.
     """
 
     id: str
     entry_point: str
     discrete: bool = False
+    extra: str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 _SPECS: dict[str, Spec] = {}
 
 
-def register(id: str, entry_point: str, *, discrete: bool = False, **kwargs: Any) -> None:
+def register(id: str, entry_point: str, *, discrete: bool = False, extra: str | None = None, **kwargs: Any) -> None:
     """Add an environment to this registry and to Gymnasium's; nothing is imported yet.
 
     Args:
         id: the environment's name, `namespace/Name-vN`.
         entry_point: `module:Class` of an `Env`.
         discrete: whether its actions are discrete.
+        extra: the extra of this package that the environment needs beside the base install.
         **kwargs: default constructor arguments.
 
     Raises:
@@ -48,7 +51,7 @@ def register(id: str, entry_point: str, *, discrete: bool = False, **kwargs: Any
     module, colon, name = entry_point.partition(":")
     if not (module and colon and name):
         raise ValueError(f"entry point of {id!r} must read 'module:Class', not {entry_point!r}")
-    _SPECS[id] = Spec(id=id, entry_point=entry_point, discrete=discrete, kwargs=dict(kwargs))
+    _SPECS[id] = Spec(id=id, entry_point=entry_point, discrete=discrete, extra=extra, kwargs=dict(kwargs))
     # Where the reference is imported first, Gymnasium's entry of the same id stays the reference's.
     if id not in gymnasium.registry:
         gymnasium.register(
@@ -92,10 +95,18 @@ def make(id: str, **kwargs: Any) -> Env:
 
     Raises:
         ValueError: unknown id, or a bad constructor argument.
+        ImportError: the environment's extra is not installed; the message says how to install it.
     """
     found = spec(id)
     module, _, name = found.entry_point.partition(":")
-    env_class = getattr(importlib.import_module(module), name)
+    try:
+        env_class = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if found.extra is None or (error.name or "").partition(".")[0] == __package__:
+            raise
+        raise ImportError(
+            f"{id} needs {error.name}, which is not installed: pip install 'swmjax[{found.extra}]'", name=error.name
+        ) from error
     allowed = [entry.name for entry in dataclasses.fields(env_class) if entry.init]
     for argument in kwargs:
         if argument not in allowed:

@@ -1,0 +1,570 @@
+"""What the MuJoCo environments share: stepping, resets, factors, goals, limits and rendering.
+
+Source: reference: envs/dmcontrol/dmcontrol.py around the tasks of dm_control.
+"""
+
+import abc
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import chex
+import gymnasium
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key, UInt8
+from mujoco import mjx
+
+from envs_mjx.core import Env, State
+from envs_mjx.mujoco import engine
+from envs_mjx.mujoco.marks import Mark
+from envs_mjx.mujoco.masses import MassFactor, derived_fields
+from envs_mjx.mujoco.model import FIDELITIES, Compiled, compiled
+from envs_mjx.mujoco.suite import suite_spec
+from envs_mjx.mujoco.view import View
+from envs_mjx.names import unknown_name
+
+ACTION_REPEAT = 2
+"""Control steps of the suite per step of the environment."""
+
+_BROKEN = 1e10
+"""Size of a position or velocity at which MuJoCo calls its physics diverged."""
+
+Measure = Callable[[View], Any]
+
+
+@chex.dataclass(frozen=True)
+class MujocoPhysics:
+    """What moves, and the model of this environment.
+
+    Attributes:
+        qpos: generalised positions, m and rad.
+        qvel: generalised velocities, m/s and rad/s.
+        act: activations of the actuators.
+        ctrl: control signals last applied.
+        warmstart: accelerations that the solver starts from.
+        sensordata: sensor readings; those of forces are one substep old after a step.
+        target: where the task's target is, in the domain's own form; empty without one.
+        fields: the fields of the model that the factors of variation set, by name.
+    """
+
+    qpos: Float[Array, "*batch nq"]
+    qvel: Float[Array, "*batch nv"]
+    act: Float[Array, "*batch na"]
+    ctrl: Float[Array, "*batch nu"]
+    warmstart: Float[Array, "*batch nv"]
+    sensordata: Float[Array, "*batch S"]
+    target: Float[Array, "*batch G"]
+    fields: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class MujocoEnv(Env):
+    """A domain of the DeepMind Control Suite in MJX.
+
+    One step is two control steps of the suite, whose rewards are added up. Actions are from -1 to 1 in every entry and
+    scaled to the actuators' ranges. The observation is the suite's, concatenated. The state vector (`info["state"]`,
+    `set_state`, the goal) is `qpos` and `qvel`.
+
+    Where the reference silently starts a new episode after the suite's time limit, this one is truncated. Physics that
+    diverges stays at the last good state, is truncated, and sets `info["diverged"]`. Until a goal is set (it is NaN
+    before), `planning_cost` is the reward missed so far; then, the squared difference of the state vectors.
+
+    Factors that the reference declares but never applies, or whose effect its models swallow, are accepted and do
+    nothing; the domain's docstring names them. With `fixed` they do what their names promise.
+
+    Args:
+        task: one of `tasks`; the domain's default when empty.
+        fidelity: `parity` for the suite's integrator and solver settings; `fast` for 4 solver and 8 line search
+            iterations and Euler steps with explicit damping. Cheap, but another physics: do not replay data on it.
+        impl: `jax`, or `warp` on a CUDA GPU with NVIDIA Warp.
+        fixed: repair the factors that do nothing in the reference.
+        resolution: height and width of the picture, px.
+
+    Raises:
+        ValueError: an argument is unknown, or the implementation cannot run here.
+    """
+
+    task: str = ""
+    fidelity: str = "parity"
+    impl: str = "jax"
+    fixed: bool = False
+    resolution: int = 224
+
+    option_names = ("state", "goal_state", "target")
+
+    domain: ClassVar[str]
+    """Name of the suite's domain."""
+    tasks: ClassVar[tuple[str, ...]]
+    """Names of the tasks, the default first."""
+    time_limit: ClassVar[int]
+    """Steps after which the episode is truncated."""
+    substeps: ClassVar[int] = 1
+    """Physics steps per control step."""
+    masses: ClassVar[tuple[MassFactor, ...]] = ()
+    """The factors that set masses."""
+    repaired_masses: ClassVar[tuple[MassFactor, ...]] = ()
+    """The same in the `fixed` variant, where they differ."""
+    total_mass: ClassVar[float | None] = None
+    """Mass to which all bodies are scaled, kg."""
+    floor: ClassVar[str] = "floor"
+    """The geom of the floor."""
+    camera: ClassVar[int] = 0
+    """Number of the camera that renders."""
+    lamp: ClassVar[str] = "light"
+    """The light that `light.intensity` sets."""
+    mark: ClassVar[Mark | None] = None
+    """How the target looks; None without one."""
+    target_size: ClassVar[int] = 0
+    """Length of the target vector."""
+
+    def __post_init__(self) -> None:
+        if not self.task:
+            object.__setattr__(self, "task", self.tasks[0])
+        if self.task not in self.tasks:
+            raise ValueError(
+                f"{unknown_name(f'task of the domain {self.domain}', self.task, self.tasks)} "
+                f"(all tasks: {', '.join(self.tasks)})"
+            )
+        if self.fidelity not in FIDELITIES:
+            raise ValueError(f"fidelity must be one of {', '.join(FIDELITIES)}, got {self.fidelity!r}")
+        if not isinstance(self.resolution, int) or isinstance(self.resolution, bool) or self.resolution < 8:
+            raise ValueError(f"resolution must be a whole number of at least 8 px, got {self.resolution!r}")
+        if not isinstance(self.fixed, bool):
+            raise ValueError(f"fixed must be true or false, got {self.fixed!r}")
+        engine.check_implementation(self.impl)
+
+    @abc.abstractmethod
+    def _place(self, key: Key[Array, ""], scene: "Scene") -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
+        """Positions and velocities at the start of an episode."""
+
+    @abc.abstractmethod
+    def _observe(self, view: View) -> Float[Array, " O"]:
+        """The suite's observation, concatenated."""
+
+    @abc.abstractmethod
+    def _reward(self, view: View) -> Float[Array, ""]:
+        """The task's reward of a control step, 0 to 1."""
+
+    def _extras(self, view: View) -> dict[str, Array]:
+        """Further entries of `info`."""
+        return {}
+
+    def _reached(self, view: View, goal: Float[Array, " S"]) -> Bool[Array, ""] | None:
+        """Whether the task is solved and the episode ends; None where it never does."""
+        return None
+
+    def _draw_target(self, key: Key[Array, ""], dtype: np.dtype) -> Float[Array, " G"]:
+        """A target at the start of an episode."""
+        return jnp.zeros((self.target_size,), dtype)
+
+    def _aim(self, model: mjx.Model, target: Float[Array, " G"]) -> dict[str, Array]:
+        """Fields of the model that hold the target."""
+        return {}
+
+    def _edit(self, spec: mujoco.MjSpec) -> None:
+        """Changes of the domain's specification before it is compiled."""
+
+    def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+        """Fields of the model that the domain's own factors set."""
+        return {}
+
+    def _vary_moments(
+        self, moments: Float[Array, "nbody 10"], factors: Mapping[str, Array]
+    ) -> Float[Array, "nbody 10"]:
+        """Moments of the bodies after factors that do more than set densities."""
+        return moments
+
+    @property
+    def compiled(self) -> Compiled:
+        """The nominal model, compiled once per configuration and precision."""
+        return _compiled(self, bool(jax.config.jax_enable_x64))
+
+    @property
+    def action_space(self) -> gymnasium.spaces.Box:
+        """Controls, scaled to -1 to 1."""
+        return gymnasium.spaces.Box(-1.0, 1.0, (self.compiled.host.nu,), np.float32)
+
+    @property
+    def observation_space(self) -> gymnasium.spaces.Dict:
+        """The suite's observation, concatenated, under `observation`."""
+        return gymnasium.spaces.Dict(
+            {"observation": gymnasium.spaces.Box(-np.inf, np.inf, (self._observation_size,), np.float32)}
+        )
+
+    @cached_property
+    def _observation_size(self) -> int:
+        shape = jax.eval_shape(lambda: self._observe(self._view(self._blank())))
+        return int(shape.shape[0])
+
+    @property
+    def default_variation(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
+    def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
+        dtype = jnp.result_type(float)
+        place_key, target_key, key = jax.random.split(key, 3)
+        goal = self._vector(options.get("goal_state", jnp.full((self._state_size,), jnp.nan)), "goal_state")
+        target = self._draw_target(target_key, dtype)
+        if "target" in options:
+            target = self._target(options["target"])
+        blank = self._blank().replace(target=target, fields=self._fields(factors))
+        if "state" in options:
+            qpos, qvel = self._split(self._vector(options["state"], "state"))
+        else:
+            qpos, qvel = self._place(place_key, Scene(env=self, physics=blank))
+        physics = blank.replace(qpos=qpos, qvel=qvel)
+        return self._resting(physics, goal, factors, key, jnp.zeros((), jnp.int32), jnp.zeros((), dtype), False)
+
+    def _advance(self, state: State, action: Float[Array, " nu"]) -> State:
+        physics, shown, reward, reached = self._walk(state.physics, state.goal, action, self._reward, self._shown)
+        good = _bounded(physics.qpos) & _bounded(physics.qvel) & _bounded(physics.act)
+        step = state.step + 1
+        shown["info"]["score"] = state.info["score"] + reward / 1000
+        kept = {"obs": state.obs, "info": {name: state.info[name] for name in shown["info"]}}
+        shown = jax.tree.map(lambda new, old: jnp.where(good, new, old), shown, kept)
+        return state.replace(
+            physics=jax.tree.map(lambda new, old: jnp.where(good, new, old), physics, state.physics),
+            reward=jnp.where(good, reward, 0.0),
+            terminated=good & reached,
+            truncated=(step >= self.time_limit) | ~good,
+            step=step,
+            obs=shown["obs"],
+            info=shown["info"] | {"diverged": ~good},
+        )
+
+    def _walk(
+        self,
+        physics: MujocoPhysics,
+        goal: Float[Array, " S"],
+        action: Float[Array, " nu"],
+        judge: Callable[[View], Any],
+        look: Callable[[View], Any],
+    ) -> tuple[MujocoPhysics, Any, Any, Bool[Array, ""]]:
+        """The motion of one step.
+
+        Args:
+            physics: before.
+            goal: state vector.
+            action: scaled controls.
+            judge: what is added up over the control steps.
+            look: what is to be seen after the last one.
+
+        Returns:
+            The physics after, what is seen there, the sums, and whether the task is solved.
+        """
+        model = self._model(physics)
+        low, high = (jnp.asarray(limit, physics.qpos.dtype) for limit in self.compiled.host.actuator_ctrlrange.T)
+        ctrl = low + (action.astype(low.dtype) + 1) / 2 * (high - low)
+
+        def substep(physics: MujocoPhysics, _: None) -> tuple[MujocoPhysics, None]:
+            return self._stored(physics, engine.advanced(model, self._data(model, physics))), None
+
+        def control_step(carry: tuple[MujocoPhysics, Array], _: None) -> tuple[Any, Any]:
+            before, over = carry
+            after, _ = jax.lax.scan(substep, before, None, self.substeps)
+            view = self._view(after)
+            after = after.replace(sensordata=view.data.sensordata)
+            reached = self._reached(view, goal)
+            if reached is None:
+                return (after, over), (judge(view), look(view), over)
+            # The suite leaves out the control steps after a success.
+            after = jax.tree.map(lambda new, old: jnp.where(over, old, new), after, before)
+            value = jax.tree.map(lambda leaf: jnp.where(over, jnp.zeros_like(leaf), leaf), judge(view))
+            return (after, over | reached), (value, look(view), over)
+
+        start = (physics.replace(ctrl=ctrl), jnp.asarray(False))
+        (physics, reached), (values, seen, skipped) = jax.lax.scan(control_step, start, None, ACTION_REPEAT)
+        last = ACTION_REPEAT - 1 - skipped.sum()
+        return (
+            physics,
+            jax.tree.map(lambda leaf: leaf[last], seen),
+            jax.tree.map(lambda leaf: leaf.sum(0), values),
+            reached,
+        )
+
+    def render(self, state: State) -> UInt8[Array, "height width 3"]:
+        """The reference's camera, drawn by MuJoCo on the host, with the colours of the factors."""
+        from envs_mjx.mujoco.render import rendered
+
+        return rendered(self, state)
+
+    def set_state(self, state: State, value: Float[Array, " S"]) -> State:
+        """Move to positions and velocities; controls, activations, target, factors and counters stay."""
+        qpos, qvel = self._split(self._vector(value, "state"))
+        physics = state.physics.replace(qpos=qpos, qvel=qvel)
+        moved = self._resting(physics, state.goal, state.factors, state.key, state.step, state.info["score"], True)
+        return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
+
+    def set_target(self, state: State, target: Float[Array, " G"]) -> State:
+        """Move the task's target, which `set_state` leaves alone."""
+        physics = state.physics.replace(target=self._target(target))
+        moved = self._resting(physics, state.goal, state.factors, state.key, state.step, state.info["score"], True)
+        return moved.replace(info=moved.info | {"invalid_action": state.info["invalid_action"]})
+
+    def set_goal(self, state: State, goal: Float[Array, " S"]) -> State:
+        """Make positions and velocities the goal."""
+        goal = self._vector(goal, "goal_state")
+        reached = self._reached(self._view(state.physics), goal)
+        return state.replace(goal=goal, terminated=state.terminated if reached is None else reached)
+
+    def goal_from(self, state: State) -> Float[Array, " S"]:
+        """The goal that a state reaches: its positions and velocities."""
+        return jnp.concatenate([state.physics.qpos, state.physics.qvel])
+
+    def distance(self, state: State) -> Float[Array, ""]:
+        """Length of the difference of positions from the goal, m and rad, angles wrapped; NaN without a goal."""
+        squares = (self._away(state)[: self.compiled.host.nq] ** 2).sum()
+        positive = squares != 0
+        return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)
+
+    def planning_cost(self, state: State) -> Float[Array, ""]:
+        """Squared difference from the goal, of velocities a hundredth of it; without a goal, the reward missed so far."""
+        nq = self.compiled.host.nq
+        given = ~jnp.isnan(state.goal).any()
+        away = self._away(state.replace(goal=jnp.where(given, state.goal, 0.0)))
+        missed = ACTION_REPEAT * state.step.astype(away.dtype) - 1000 * state.info["score"]
+        return jnp.where(given, (away[:nq] ** 2).sum() + 0.01 * (away[nq:] ** 2).sum(), missed)
+
+    def weak_action(self, key: Key[Array, ""], state: State) -> Float[Array, " nu"]:
+        """A uniformly random action."""
+        return jax.random.uniform(key, self.action_space.shape, jnp.float32, -1.0, 1.0)
+
+    def _away(self, state: State) -> Float[Array, " S"]:
+        """Difference of the state vector from the goal; that of turning joints is the short way round."""
+        host = self.compiled.host
+        turning = np.zeros(self._state_size, bool)
+        turning[host.jnt_qposadr[host.jnt_type == mujoco.mjtJoint.mjJNT_HINGE]] = True
+        away = self.goal_from(state) - state.goal
+        return jnp.where(turning, jnp.arctan2(jnp.sin(away), jnp.cos(away)), away)
+
+    @property
+    def _state_size(self) -> int:
+        return self.compiled.host.nq + self.compiled.host.nv
+
+    def _vector(self, value: Any, name: str) -> Float[Array, " S"]:
+        value = jnp.asarray(value, jnp.result_type(float))
+        if value.shape != (self._state_size,):
+            host = self.compiled.host
+            raise ValueError(
+                f"{name} must have {self._state_size} entries ({host.nq} positions, {host.nv} velocities), "
+                f"got the shape {value.shape}"
+            )
+        return value
+
+    def _target(self, value: Any) -> Float[Array, " G"]:
+        value = jnp.asarray(value, jnp.result_type(float))
+        if value.shape != (self.target_size,):
+            raise ValueError(f"the target of {self.domain} has {self.target_size} entries, got the shape {value.shape}")
+        return value
+
+    def _split(self, vector: Float[Array, " S"]) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
+        nq = self.compiled.host.nq
+        return vector[:nq], vector[nq:]
+
+    def _blank(self) -> MujocoPhysics:
+        """The reference position at rest, with the nominal model."""
+        host, dtype = self.compiled.host, jnp.result_type(float)
+        return MujocoPhysics(
+            qpos=jnp.asarray(host.qpos0, dtype),
+            qvel=jnp.zeros((host.nv,), dtype),
+            act=jnp.zeros((host.na,), dtype),
+            ctrl=jnp.zeros((host.nu,), dtype),
+            warmstart=jnp.zeros((host.nv,), dtype),
+            sensordata=jnp.zeros((host.nsensordata,), dtype),
+            target=jnp.zeros((self.target_size,), dtype),
+            fields={},
+        )
+
+    def _fields(self, factors: Mapping[str, Array]) -> dict[str, Array]:
+        """The fields of the model that the factors set."""
+        nominal = self.compiled
+        model, dtype = nominal.plain, jnp.result_type(float)
+        fields: dict[str, Array] = {}
+        if "gravity.z" in factors:
+            fields["opt.gravity"] = jnp.concatenate([factors[f"gravity.{axis}"].astype(dtype) for axis in "xyz"])
+        if "floor.friction" in factors:
+            fields["geom_friction"] = self._friction(model, factors["floor.friction"][0].astype(dtype))
+        fields |= self._more_fields(model, factors)
+        if nominal.masses.names:
+            moments = self._vary_moments(nominal.masses.varied(factors, dtype), factors)
+            fields |= nominal.masses.fields(model, moments)
+            model = model.tree_replace(fields)
+            fields |= derived_fields(nominal.host, model, engine.blank(model, "jax"))
+        return {name: value.astype(dtype) for name, value in fields.items()}
+
+    def _friction(self, model: mjx.Model, sliding: Float[Array, ""]) -> Float[Array, "ngeom 3"]:
+        """Friction of the geoms; the floor's other coefficients are MuJoCo's defaults, as in the reference."""
+        floor = self.compiled.host.geom(self.floor).id
+        friction = model.geom_friction
+        if self.fixed:
+            # A contact has the larger of two frictions, so the others must not exceed the floor's.
+            friction = friction.at[:, 0].min(sliding)
+        return friction.at[floor].set(jnp.stack([sliding, jnp.full_like(sliding, 0.005), jnp.full_like(sliding, 1e-4)]))
+
+    def _model(self, physics: MujocoPhysics) -> mjx.Model:
+        model = self.compiled.device
+        return model.tree_replace(physics.fields | self._aim(model, physics.target))
+
+    def _data(self, model: mjx.Model, physics: MujocoPhysics) -> mjx.Data:
+        return engine.blank(model, self.impl).replace(
+            qpos=physics.qpos,
+            qvel=physics.qvel,
+            act=physics.act,
+            ctrl=physics.ctrl,
+            qacc_warmstart=physics.warmstart,
+            sensordata=physics.sensordata,
+        )
+
+    def _stored(self, physics: MujocoPhysics, data: mjx.Data) -> MujocoPhysics:
+        return physics.replace(
+            qpos=data.qpos,
+            qvel=data.qvel,
+            act=data.act,
+            warmstart=data.qacc_warmstart,
+            sensordata=data.sensordata,
+        )
+
+    def _view(self, physics: MujocoPhysics) -> View:
+        """What is to be seen in a state; force sensors show what they last read."""
+        model = self._model(physics)
+        data = engine.refreshed(model, self._data(model, physics))
+        return View(host=self.compiled.host, model=model, data=data, target=physics.target)
+
+    def _shown(self, view: View) -> dict[str, Any]:
+        """What of a state its observer gets to see."""
+        return {
+            "obs": {"observation": self._observe(view).astype(jnp.float32)},
+            "info": {
+                "qpos": view.qpos,
+                "qvel": view.qvel,
+                "state": jnp.concatenate([view.qpos, view.qvel]),
+                **self._extras(view),
+            },
+        }
+
+    def _resting(
+        self,
+        physics: MujocoPhysics,
+        goal: Float[Array, " S"],
+        factors: dict[str, Array],
+        key: Array,
+        step: Array,
+        score: Float[Array, ""],
+        actuated: bool,
+    ) -> State:
+        """A state that nothing has led to."""
+        model = self._model(physics)
+        if self.compiled.force_sensors:
+            data = engine.settled(model, self._data(model, physics), actuated)
+            physics = physics.replace(sensordata=data.sensordata)
+        view = self._view(physics)
+        physics = physics.replace(sensordata=view.data.sensordata)
+        shown = self._shown(view)
+        reached = self._reached(view, goal)
+        return State(
+            physics=physics,
+            reward=jnp.zeros((), physics.qpos.dtype),
+            terminated=jnp.asarray(False) if reached is None else reached,
+            truncated=step >= self.time_limit,
+            goal=goal,
+            factors=factors,
+            key=key,
+            step=step,
+            obs=shown["obs"],
+            info=shown["info"] | {"score": score, "diverged": jnp.asarray(False)},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What a domain may ask while it places its bodies at the start of an episode.
+
+    Attributes:
+        env: the environment.
+        physics: the reference position with this episode's factors and target.
+    """
+
+    env: MujocoEnv
+    physics: MujocoPhysics
+
+    @property
+    def host(self) -> mujoco.MjModel:
+        """The nominal model."""
+        return self.env.compiled.host
+
+    def gaps(self, qpos: Float[Array, " nq"]) -> Float[Array, " C"]:
+        """Gaps between the geoms that can touch, m; a contact has a gap below 0."""
+        model = self.env._model(self.physics)
+        return engine.contact_distances(model, self.env._data(model, self.physics.replace(qpos=qpos)))
+
+    def after(self, qpos: Float[Array, " nq"], steps: int) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
+        """Positions and velocities after physics steps without control, from rest."""
+        env, model = self.env, self.env._model(self.physics)
+
+        def substep(physics: MujocoPhysics, _: None) -> tuple[MujocoPhysics, None]:
+            return env._stored(physics, engine.advanced(model, env._data(model, physics))), None
+
+        physics, _ = jax.lax.scan(substep, self.physics.replace(qpos=qpos), None, steps)
+        return physics.qpos, physics.qvel
+
+    def free(
+        self, key: Key[Array, ""], propose: Callable[[Array], Float[Array, " nq"]], tries: int = 1000
+    ) -> Float[Array, " nq"]:
+        """The first proposed positions at which nothing touches, or the last ones tried.
+
+        Args:
+            key: typed random key.
+            propose: positions of a key.
+            tries: proposals at most.
+        """
+
+        def touching(carry: tuple[Array, Array]) -> Array:
+            count, qpos = carry
+            return (count < tries) & (self.gaps(qpos) < 0).any()
+
+        def again(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            return carry[0] + 1, propose(jax.random.fold_in(key, carry[0]))
+
+        first = (jnp.ones((), jnp.int32), propose(jax.random.fold_in(key, 0)))
+        return jax.lax.while_loop(touching, again, first)[1]
+
+    def random_joints(self, key: Key[Array, ""]) -> Float[Array, " nq"]:
+        """Every limited joint uniform in its range, every free hinge in a full turn, quaternions as the suite draws.
+
+        Source: dm_control: suite/utils/randomizers.py.
+        """
+        host, qpos = self.host, self.physics.qpos
+        for joint in range(host.njnt):
+            own, kind, at = jax.random.fold_in(key, joint), host.jnt_type[joint], host.jnt_qposadr[joint]
+            single = kind in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
+            if single and host.jnt_limited[joint]:
+                low, high = host.jnt_range[joint]
+                qpos = qpos.at[at].set(jax.random.uniform(own, (), qpos.dtype, low, high))
+            elif kind == mujoco.mjtJoint.mjJNT_HINGE:
+                qpos = qpos.at[at].set(jax.random.uniform(own, (), qpos.dtype, -np.pi, np.pi))
+            elif kind == mujoco.mjtJoint.mjJNT_FREE:
+                # The suite draws the entries from 0 to 1, which is not uniform over rotations.
+                quat = jax.random.uniform(own, (4,), qpos.dtype)
+                qpos = qpos.at[at + 3 : at + 7].set(quat / jnp.linalg.norm(quat))
+        return qpos
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(env: MujocoEnv, x64: bool) -> Compiled:
+    """The model of a configuration; `x64` only keeps the models of the two precisions apart."""
+    spec = suite_spec(env.domain)
+    env._edit(spec)
+    space = env.variation_space
+    chosen = env.repaired_masses if env.fixed and env.repaired_masses else env.masses
+    factors = tuple((factor, float(space.factor(factor.factor).init_value[0])) for factor in chosen)
+    return compiled(spec, factors, env.total_mass, env.fidelity, env.impl)
+
+
+def _bounded(values: Float[Array, " N"]) -> Bool[Array, ""]:
+    return (jnp.abs(values) < _BROKEN).all()

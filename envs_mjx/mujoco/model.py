@@ -1,0 +1,72 @@
+"""A domain's model, compiled once per configuration: on the host, on the device, and how factors change it."""
+
+from dataclasses import dataclass
+
+import mujoco
+from mujoco import mjx
+
+from envs_mjx.mujoco import engine
+from envs_mjx.mujoco.masses import MassFactor, MassTable, mass_table
+
+FIDELITIES = ("parity", "fast")
+
+_FAST_ITERATIONS = 4
+_FAST_LINE_SEARCH = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """The nominal model of an environment.
+
+    Attributes:
+        host: MuJoCo's model, for names and for the renderer.
+        device: the same as arrays, for the implementation that steps.
+        plain: the same for MJX's JAX code, which computes what follows from factors.
+        masses: how masses depend on factors of variation.
+        force_sensors: whether a sensor needs forces, so that showing a state takes the whole forward pass.
+    """
+
+    host: mujoco.MjModel
+    device: mjx.Model
+    plain: mjx.Model
+    masses: MassTable
+    force_sensors: bool
+
+
+def compiled(
+    spec: mujoco.MjSpec,
+    factors: tuple[tuple[MassFactor, float], ...],
+    total_mass: float | None,
+    fidelity: str,
+    impl: str,
+) -> Compiled:
+    """Compile a specification for MJX.
+
+    Args:
+        spec: the nominal model.
+        factors: the factors that set masses, with their nominal values.
+        total_mass: mass to which all bodies are scaled, kg.
+        fidelity: `parity` keeps the suite's settings; `fast` takes 4 solver and 8 line search iterations, and Euler
+            steps with explicit damping.
+        impl: implementation of the physics.
+
+    Raises:
+        ValueError: MJX cannot run the model.
+    """
+    if fidelity == "fast":
+        option = spec.option
+        option.iterations = _FAST_ITERATIONS
+        option.ls_iterations = _FAST_LINE_SEARCH
+        option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_EULERDAMP)
+        if option.integrator == mujoco.mjtIntegrator.mjINT_RK4:
+            option.integrator = mujoco.mjtIntegrator.mjINT_EULER
+    host, masses = mass_table(spec, factors, total_mass)
+    stages = host.sensor_needstage
+    plain = engine.put(host, "jax")
+    return Compiled(
+        host=host,
+        device=plain if impl == "jax" else engine.put(host, impl),
+        plain=plain,
+        masses=masses,
+        force_sensors=bool((stages == mujoco.mjtStage.mjSTAGE_ACC).any()),
+    )
