@@ -2,11 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import jaxprs_in_params
 
 PEAKS = {"H100": {"bfloat16": 989e12, "float32": 495e12}, "H200": {"bfloat16": 989e12, "float32": 495e12}}
 """Dense matrix products per second as NVIDIA states them (SXM); float32 in TF32, which is JAX's default there."""
@@ -52,13 +53,5 @@ def _of(jaxpr: Any) -> int:
             features = shapes[1][equation.params["dimension_numbers"].rhs_spec[0]]
             total += 2 * math.prod(shapes[1]) // features * math.prod(equation.outvars[0].aval.shape)
         turns = equation.params.get("length", 1) if name == "scan" else 1
-        total += turns * sum(_of(inner) for inner in _inner(equation.params))
+        total += turns * sum(_of(inner) for inner in jaxprs_in_params(equation.params))
     return total
-
-
-def _inner(params: dict[str, Any]) -> Iterator[Any]:
-    for value in params.values():
-        for part in value if isinstance(value, tuple | list) else (value,):
-            part = getattr(part, "jaxpr", part)
-            if hasattr(part, "eqns"):
-                yield part

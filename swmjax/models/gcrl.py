@@ -19,6 +19,7 @@ from swmjax.models.gcrl_predictors import (
     QPredictorConfig,
 )
 from swmjax.models.layers import LinearEmbedder, LinearEmbedderConfig, check_positive
+from swmjax.models.precision import widened
 from swmjax.models.resnet import ResNet, ResNetConfig
 from swmjax.models.vit import ViT, ViTConfig
 
@@ -110,6 +111,8 @@ def _wrapped(part: nnx.Module, wrapper: Wrapper) -> Any:
 class GCRL(nnx.Module):
     """Policy from frames and a goal frame; attribute names follow the reference's state dict.
 
+    It computes in the dtype of its parameters (`cast_model`), and returns float32 at least.
+
     Source: reference, `wm/gcrl/gcrl.py`.
     """
 
@@ -146,16 +149,16 @@ class GCRL(nnx.Module):
         Raises:
             ValueError: A source is missing.
         """
-        frames = _source(obs, pixels_key)
+        frames = _source(obs, pixels_key).astype(self._dtype)
         batch, time = frames.shape[:2]
         tokens = self.encoder(frames.reshape(batch * time, *frames.shape[2:]))
         # A convolutional backbone has one token a frame and no class token.
         patches = tokens[:, None] if tokens.ndim == 2 else tokens[:, 1:]
         parts = [patches.reshape(batch, time, *patches.shape[1:])]
         for name, _ in self.config.extra_encoders:
-            vectors = self.extra_encoders[name](_source(obs, prefix + name))
+            vectors = self.extra_encoders[name](_source(obs, prefix + name).astype(self._dtype))
             parts.append(jnp.broadcast_to(vectors[:, :, None], (*parts[0].shape[:3], vectors.shape[-1])))
-        return jnp.concatenate(parts, axis=-1)
+        return widened(jnp.concatenate(parts, axis=-1))
 
     def encode_goal(self, obs: Mapping[str, Array]) -> Float[Array, "B 1 P D"]:
         """Embedding of the goal: the frame at 'goal' and the vectors at 'goal_' and their names."""
@@ -174,8 +177,8 @@ class GCRL(nnx.Module):
         Returns:
             Means of the actions (normalised as in training), and their standard deviations, the same for all.
         """
-        bounded = jnp.clip(self.log_stds[...], self.config.log_std_min, self.config.log_std_max)
-        return self.action_predictor(embedding, goal), jnp.exp(bounded) * temperature
+        bounded = jnp.clip(widened(self.log_stds[...]), self.config.log_std_min, self.config.log_std_max)
+        return self._asked(self.action_predictor, embedding, goal), jnp.exp(bounded) * temperature
 
     def predict_values(
         self, embedding: Float[Array, "B T P D"], goal: Float[Array, "B 1 G D"]
@@ -187,7 +190,7 @@ class GCRL(nnx.Module):
         """
         if self.config.value is None:
             raise ValueError("this model has no value predictor; it is a policy only")
-        return self.value_predictor(embedding, goal)
+        return self._asked(self.value_predictor, embedding, goal)
 
     def predict_action_values(
         self, embedding: Float[Array, "B T P D"], actions: Float[Array, "B T A"], goal: Float[Array, "B 1 G D"]
@@ -199,7 +202,7 @@ class GCRL(nnx.Module):
         """
         if self.config.critic is None:
             raise ValueError("this model has no critic; only the value phase of GCIQL has one")
-        return self.critic_predictor(embedding, actions, goal)
+        return self._asked(self.critic_predictor, embedding, actions, goal)
 
     def get_action(
         self, obs: Mapping[str, Array], key: PRNGKeyArray | None = None, temperature: float = 1.0
@@ -218,6 +221,13 @@ class GCRL(nnx.Module):
         if key is None:
             return means[:, -1]
         return means[:, -1] + stds[None] * jax.random.normal(key, means[:, -1].shape, means.dtype)
+
+    @property
+    def _dtype(self) -> jnp.dtype:
+        return self.log_stds[...].dtype
+
+    def _asked(self, part: Any, *arguments: Array) -> Array:
+        return widened(part(*(argument.astype(self._dtype) for argument in arguments)))
 
 
 def _source(obs: Mapping[str, Array], name: str) -> Array:

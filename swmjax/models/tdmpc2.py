@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from swmjax.models.cnn import CNN, output_size
 from swmjax.models.layers import check_positive, layer_norm
+from swmjax.models.precision import widened
 from swmjax.models.squashed_gaussian import log_std
 from swmjax.models.tdmpc2_layers import MLP, NormedLinear, RunningScale, plain_linear, sim_norm
 from swmjax.models.two_hot import Bins, two_hot_inverse
@@ -102,6 +103,7 @@ class TDMPC2(nnx.Module):
     """Latent world model whose plans are judged by rewards and a terminal value.
 
     Attribute names follow the reference's state dict. Markov in the latent: one frame of context is enough.
+    It computes in the dtype of its parameters (`cast_model`), and returns float32 at least.
 
     Source: Hansen et al. 2024; reference, `wm/tdmpc2/tdmpc2.py`.
     """
@@ -148,11 +150,11 @@ class TDMPC2(nnx.Module):
         obs = obs if isinstance(obs, Mapping) else {"pixels": obs}
         parts = []
         if self.config.has_pixels:
-            frames = self._channels_last(_source(obs, "pixels"))
+            frames = self._channels_last(_source(obs, "pixels")).astype(self._dtype)
             features = self.pixel_encoder(self.cnn(frames.reshape(-1, *frames.shape[-3:])))
             parts.append(features.reshape(*frames.shape[:-3], -1))
         for name in self.config.vectors:
-            x = _source(obs, name)
+            x = _source(obs, name).astype(self._dtype)
             if x.shape[-1] != dict(self.config.extra_dims)[name]:
                 raise ValueError(
                     f"obs[{name!r}] must have {dict(self.config.extra_dims)[name]} entries, got shape {x.shape}"
@@ -160,7 +162,7 @@ class TDMPC2(nnx.Module):
             for layer in self.extra_encoders[name]:
                 x = layer(x)
             parts.append(x)
-        return sim_norm(jnp.concatenate(parts, axis=-1), self.config.simnorm_dim)
+        return sim_norm(widened(jnp.concatenate(parts, axis=-1)), self.config.simnorm_dim)
 
     def encode_current(self, obs: Observations) -> Float[Array, "B D"]:
         """Latents of the current observations.
@@ -192,11 +194,11 @@ class TDMPC2(nnx.Module):
         Returns:
             Predicted latents.
         """
-        return self.dynamics(jnp.concatenate([latents, actions], axis=-1))
+        return widened(self.dynamics(self._joined(latents, actions)))
 
     def rewards(self, latents: Float[Array, "*batch D"], actions: Float[Array, "*batch A"]) -> Float[Array, "*batch"]:
         """Expected rewards of taking actions in latents, in the environment's unit."""
-        return two_hot_inverse(self.reward(jnp.concatenate([latents, actions], axis=-1)), self.config.bins)
+        return two_hot_inverse(widened(self.reward(self._joined(latents, actions))), self.config.bins)
 
     def values(
         self, latents: Float[Array, "*batch D"], actions: Float[Array, "*batch A"], *, target: bool = False
@@ -211,9 +213,9 @@ class TDMPC2(nnx.Module):
         Returns:
             Values by head, in the unit of the reward.
         """
-        both = jnp.concatenate([latents, actions], axis=-1)
+        both = self._joined(latents, actions)
         heads = self.target_qs if target else self.qs
-        return two_hot_inverse(jnp.stack([head(both) for head in heads]), self.config.bins)
+        return two_hot_inverse(widened(jnp.stack([head(both) for head in heads])), self.config.bins)
 
     def rollout(
         self,
@@ -269,7 +271,7 @@ class TDMPC2(nnx.Module):
 
     def policy(self, latents: Float[Array, "*batch D"]) -> tuple[Float[Array, "*batch A"], Float[Array, "*batch A"]]:
         """Mean and log standard deviation of the policy prior, before it is squashed by tanh."""
-        mean, spread = jnp.split(self.pi(latents), 2, axis=-1)
+        mean, spread = jnp.split(widened(self.pi(latents.astype(self._dtype))), 2, axis=-1)
         return mean, log_std(spread)
 
     def mean_action(self, latents: Float[Array, "*batch D"]) -> Float[Array, "*batch A"]:
@@ -319,6 +321,13 @@ class TDMPC2(nnx.Module):
                 latents = self.predict(latents, prefix_actions[:, step])
         shape = (latents.shape[0], self.config.num_pi_trajs, horizon, self.config.action_dim)
         return jnp.mean(self.policy_rollout(latents, jax.random.normal(key, shape, latents.dtype)), axis=1)
+
+    @property
+    def _dtype(self) -> jnp.dtype:
+        return self.dynamics[0].kernel[...].dtype
+
+    def _joined(self, latents: Array, actions: Array) -> Array:
+        return jnp.concatenate([latents, actions], axis=-1).astype(self._dtype)
 
     def _channels_last(self, frames: Array) -> Array:
         if frames.ndim >= 3 and frames.shape[-1] != 3:
