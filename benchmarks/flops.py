@@ -1,12 +1,12 @@
 """Arithmetic of a function, counted from its jaxpr, and the peak of a device for it."""
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from common import time_calls
 from jax.extend.core import jaxprs_in_params
 
 PEAKS = {"H100": {"bfloat16": 989e12, "float32": 495e12}, "H200": {"bfloat16": 989e12, "float32": 495e12}}
@@ -23,7 +23,7 @@ def count_flops(function: Callable[..., Any], *arguments: Any) -> int:
     return _of(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
-def matmul_peak(dtype: str) -> tuple[float, str]:
+def matmul_peak(dtype: str, clock: Callable[[], float]) -> tuple[float, str]:
     """Additions and multiplications per second at best, and where the number is from."""
     kind = jax.devices()[0].device_kind
     for name, peaks in PEAKS.items():
@@ -33,11 +33,7 @@ def matmul_peak(dtype: str) -> tuple[float, str]:
     square = jnp.ones((side, side), dtype)
     product = jax.jit(lambda x: x @ x)
     product(square).block_until_ready()
-    best = math.inf
-    for _ in range(10):
-        start = time.perf_counter()
-        product(square).block_until_ready()
-        best = min(best, time.perf_counter() - start)
+    best = min(time_calls(lambda: product(square).block_until_ready(), 10, clock).seconds)
     return 2 * side**3 / best, f"product of {side} x {side} matrices, best of 10"
 
 

@@ -1,5 +1,6 @@
 """What models.py measures: sizes and inputs that both sides build from; imports neither JAX nor PyTorch."""
 
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ STAGES = {
 }
 ACTION, PROPRIO, STATE = 10, 4, 39
 WINDOW, HORIZON = 3, 5
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from common import time_calls
 from flax import nnx
 from flops import count_flops, matmul_peak
-from model_sizes import ACTION, PROPRIO, STATE, WINDOW, Sizes, restored
+from model_sizes import ACTION, CLOCKS, PROPRIO, STATE, WINDOW, Sizes, restored
 
 from swmjax import models
 from swmjax.checkpoints import read_state_dict
@@ -165,12 +165,12 @@ def main(folder: Path) -> None:
         def call(program: Any = program, arguments: Any = arguments) -> None:
             jax.block_until_ready(program(weights, *arguments))
 
-        rows[stage] = row | {"seconds": time_calls(call, settings["repeats"]).seconds}
+        rows[stage] = row | {"seconds": time_calls(call, settings["repeats"], CLOCKS[settings["clock"]]).seconds}
         if stage in theirs:
             assert output.shape == theirs[stage].shape, f"{stage}: {output.shape}, reference {theirs[stage].shape}"
             rows[stage]["difference"] = float(np.abs(output - theirs[stage]).max() / np.abs(theirs[stage]).max())
     peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    peak, source = matmul_peak(settings["dtype"])
+    peak, source = matmul_peak(settings["dtype"], CLOCKS[settings["clock"]])
     parameters = sum(leaf.size for leaf in jax.tree.leaves(weights))
     result = {"stages": rows, "memory": peak_memory, "peak": peak, "source": source, "parameters": parameters}
     (folder / "result.json").write_text(json.dumps(result))

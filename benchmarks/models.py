@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from common import FOLDER, NOT_MEASURED, Report, Timing, exchange_folder, machine, progress, run_reference, threads
-from model_sizes import FULL, HORIZON, MODELS, QUICK, STAGES, Sizes, inputs
+from model_sizes import CLOCKS, FULL, HORIZON, MODELS, QUICK, STAGES, Sizes, inputs
 
 COLUMNS = ["", "compile s", "swmjax ms", "reference ms", "reference / swmjax", "GFLOP", "of peak", "difference"]
 GRADIENT_CANDIDATES = 100
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of both sides")
     parser.add_argument("--candidates", type=int, help="candidates a call (default 300, and 8 for prejepa)")
     parser.add_argument("--repeats", type=int, default=5, help="warm calls that are timed (default 5)")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="'cpu': all threads' time, for a busy machine")
     parser.add_argument("--quick", action="store_true", help="tiny models and few candidates: shows that it works")
     parser.add_argument("--output", type=Path, help="also write what is printed to this file")
     arguments = parser.parse_args()
@@ -40,7 +41,7 @@ def main() -> None:
     reference = None
     for name in arguments.models:
         settings = {"model": name, "sizes": sizes.settings(), "dtype": arguments.dtype, "gradients": 0}
-        settings |= {"threads": threads(), "repeats": arguments.repeats}
+        settings |= {"threads": threads(), "repeats": arguments.repeats, "clock": arguments.clock}
         with exchange_folder() as folder:
             np.savez(Path(folder) / "inputs.npz", **inputs(name, sizes))
             reference = run_reference(arguments.reference_python, "reference_models.py", settings, Path(folder))
@@ -58,7 +59,7 @@ def main() -> None:
         report.without_reference(arguments.reference_python)
     facts = machine() | {
         "dtype": f"{arguments.dtype}; 'of peak' is of {ours['source']}: {ours['peak'] / 1e9:,.0f} GFLOP/s",
-        "timed calls": f"{arguments.repeats} warm ones each; each side of each model in a process of its own",
+        "timed calls": f"{arguments.repeats} warm ones each, {arguments.clock} time; a process for each side of each model",
         "memory": "largest resident size of the process, with interpreter, libraries, compilation and weights",
     }
     report.facts("How it was measured", facts | ({"reference": reference["versions"]} if reference else {}))

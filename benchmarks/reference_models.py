@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import time_calls
-from model_sizes import ACTION, HORIZON, PROPRIO, STATE, Sizes, restored
+from model_sizes import ACTION, CLOCKS, HORIZON, PROPRIO, STATE, Sizes, restored
 from omegaconf import OmegaConf
 from reference_planning import fill
 from stable_worldmodel.wm.gcrl import gcrl
@@ -166,7 +166,10 @@ def main(folder: Path) -> None:
     with torch.autocast("cpu", torch.bfloat16) if narrow else contextlib.nullcontext():
         calls = STAGES[name](model, given)
         np.savez(folder / "outputs.npz", **{stage: call().double().numpy() for stage, call in calls.items()})
-        seconds = {stage: time_calls(call, settings["repeats"]).seconds for stage, call in calls.items()}
+        seconds = {
+            stage: time_calls(call, settings["repeats"], CLOCKS[settings["clock"]]).seconds
+            for stage, call in calls.items()
+        }
     packages = ("torch", "transformers", "stable-worldmodel")
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     versions += f"; {settings['dtype']}{' (autocast)' if narrow else ''} on cpu, {torch.get_num_threads()} threads"
