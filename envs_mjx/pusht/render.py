@@ -6,10 +6,11 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 
 from envs_mjx import raster
 from envs_mjx.raster import Resize
+from envs_mjx.rigid2d.batching import max_in_batch
 
 WINDOW = 512
 _OUTLINE_RADIUS = 2
@@ -106,9 +107,68 @@ def _in_drawing_order(scene: PushTScene) -> tuple[Array, Array, Array]:
     agent_count = jnp.where(scene.agent_is_circle, 1, agent_exists.sum())
     ids = _FIRST_ID + jnp.concatenate([agent_count + jnp.arange(blocks), jnp.arange(agents)])
     bins = jnp.where(agent_count + exists.sum() < 5, 5, 13)
-    order = jnp.argsort(ids % bins, stable=True)
+    everyone = jnp.concatenate([exists, agent_exists])
+    # Absent ones last, so that they can be left out.
+    order = jnp.argsort(jnp.where(everyone, ids % bins, bins), stable=True)
     parts = jnp.concatenate([scene.block_parts, scene.agent_parts])
-    return parts[order], jnp.concatenate([exists, agent_exists])[order], jnp.arange(blocks + agents)[order] >= blocks
+    return parts[order], everyone[order], jnp.arange(blocks + agents)[order] >= blocks
+
+
+@chex.dataclass(frozen=True)
+class _Rectangles:
+    """Rectangles in px: those of the goal and, from the lowest to the topmost, those with outlines."""
+
+    goal: Int[Array, "P 4 2"]
+    goal_exists: Bool[Array, " P"]
+    parts: Int[Array, "n 4 2"]
+    exists: Bool[Array, " n"]
+    of_agent: Bool[Array, " n"]
+
+
+def _draw(rectangles: _Rectangles, discs: UInt32[Array, "2 words rows"], resize: Resize) -> raster.Canvas:
+    """Draw everything; no more rectangles are looked at than some scene of a batch has."""
+    blocks, total = len(rectangles.goal_exists), len(rectangles.exists)
+    counts = sorted({min(count, total) for count in (*range(2, blocks + 1), total)})
+    last = jnp.where(rectangles.exists, jnp.arange(1, total + 1, dtype=jnp.int32), 0).max()
+    needed = max_in_batch(last)
+    branch = sum((needed > count).astype(jnp.int32) for count in counts[:-1])
+    return jax.lax.switch(branch, [functools.partial(_draw_first, n, resize) for n in counts], rectangles, discs)
+
+
+def _draw_first(
+    count: int, resize: Resize, rectangles: _Rectangles, discs: UInt32[Array, "2 words rows"]
+) -> raster.Canvas:
+    """Draw with the first `count` rectangles, beyond which none exists."""
+    rows = raster.sampled_rows(resize)
+    fill_polygons = jax.vmap(lambda vertices: raster.convex_polygon(vertices, rows))
+    goals = min(count, len(rectangles.goal_exists))
+    goal = raster.where(rectangles.goal_exists[:goals, None], fill_polygons(rectangles.goal[:goals]))
+    parts, exists, of_agent = (x[:count] for x in (rectangles.parts, rectangles.exists, rectangles.of_agent))
+    fills = raster.where(exists[:, None], fill_polygons(parts))
+    outlines = jax.vmap(lambda vertices: raster.fat_outline(vertices, _OUTLINE_RADIUS, rows, WINDOW))(parts)
+    outlines = raster.where(exists[:, None, None], outlines)
+
+    canvas = raster.blank(resize, _COLORS)
+    canvas = raster.paint(canvas, raster.union(raster.cover(goal, resize)), _GOAL)
+    # The disc and the walls lie over all rectangles. They are painted first and their pixels kept, so that the loop
+    # over the rectangles comes last: what a loop returns lies in memory, where XLA would fuse a chain of paints into
+    # everything that follows.
+    disc, inner_disc = discs
+    walls = jnp.asarray(_wall_mask(resize.size))
+    canvas = raster.paint(canvas, disc, _AGENT)
+    canvas = raster.paint(canvas, inner_disc, _AGENT_FILL)
+    canvas = raster.paint(canvas, walls, _WALL)
+    free = ~(disc | inner_disc | walls)[None]
+
+    fill_masks = free & raster.cover(fills, resize)
+    outline_masks = free & jax.vmap(lambda spans: raster.union(raster.cover(spans, resize)))(outlines)
+
+    def paint_part(canvas: raster.Canvas, part: tuple) -> tuple[raster.Canvas, None]:
+        fill, outline, agent = part
+        canvas = raster.paint(canvas, fill, jnp.where(agent, _AGENT_FILL, _BLOCK_FILL))
+        return raster.paint(canvas, outline, jnp.where(agent, _AGENT, _BLOCK)), None
+
+    return jax.lax.scan(paint_part, canvas, (fill_masks, outline_masks, of_agent))[0]
 
 
 def render_scene(scene: PushTScene, resolution: int) -> UInt8[Array, "H W 3"]:
@@ -125,41 +185,20 @@ def render_scene(scene: PushTScene, resolution: int) -> UInt8[Array, "H W 3"]:
     """
     resize = Resize(canvas=WINDOW, size=resolution)
     rows = raster.sampled_rows(resize)
-    fill_polygons = jax.vmap(lambda vertices: raster.convex_polygon(vertices, rows))
-
-    shown = (scene.part_mask & scene.show_goal)[:, None]
-    goal = raster.where(shown, fill_polygons(raster.to_pixels(scene.goal_parts)))
-    parts, exists, of_agent = _in_drawing_order(scene)
-    parts = raster.to_pixels(parts)
-    fills = raster.where(exists[:, None], fill_polygons(parts))
-    outlines = jax.vmap(lambda vertices: raster.fat_outline(vertices, _OUTLINE_RADIUS, rows, WINDOW))(parts)
-    outlines = raster.where(exists[:, None, None], outlines)
     center = raster.to_pixels(scene.agent_center)
     radii = raster.to_pixels(scene.agent_radius - jnp.asarray([0, _INSET], scene.agent_radius.dtype))
     discs = jax.vmap(lambda radius: raster.disc(center, radius, rows, _AGENT_MAX_RADIUS))(radii)
-    discs = raster.where(scene.agent_is_circle, discs)
+    discs = raster.cover(raster.where(scene.agent_is_circle, discs), resize)
 
-    canvas = raster.blank(resize, _COLORS)
-    canvas = raster.paint(canvas, raster.union(raster.cover(goal, resize)), _GOAL)
-    # The disc and the walls lie over all rectangles. They are painted first and their pixels kept, so that the loop
-    # over the rectangles comes last: what a loop returns lies in memory, where XLA would fuse a chain of paints into
-    # everything that follows.
-    disc, inner_disc = raster.cover(discs, resize)
-    walls = jnp.asarray(_wall_mask(resolution))
-    canvas = raster.paint(canvas, disc, _AGENT)
-    canvas = raster.paint(canvas, inner_disc, _AGENT_FILL)
-    canvas = raster.paint(canvas, walls, _WALL)
-    free = ~(disc | inner_disc | walls)[None]
-
-    fill_masks = free & raster.cover(fills, resize)
-    outline_masks = free & jax.vmap(lambda spans: raster.union(raster.cover(spans, resize)))(outlines)
-
-    def paint_part(canvas: raster.Canvas, part: tuple) -> tuple[raster.Canvas, None]:
-        fill, outline, agent = part
-        canvas = raster.paint(canvas, fill, jnp.where(agent, _AGENT_FILL, _BLOCK_FILL))
-        return raster.paint(canvas, outline, jnp.where(agent, _AGENT, _BLOCK)), None
-
-    canvas, _ = jax.lax.scan(paint_part, canvas, (fill_masks, outline_masks, of_agent))
+    parts, exists, of_agent = _in_drawing_order(scene)
+    rectangles = _Rectangles(
+        goal=raster.to_pixels(scene.goal_parts),
+        goal_exists=scene.part_mask & scene.show_goal,
+        parts=raster.to_pixels(parts),
+        exists=exists,
+        of_agent=of_agent,
+    )
+    canvas = _draw(rectangles, discs, resize)
 
     colors = {
         _BACKGROUND: scene.background,

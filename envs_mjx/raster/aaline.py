@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float32, Int, UInt8, UInt32
 
 from envs_mjx.raster.canvas import Canvas, blend_packed, window
 from envs_mjx.raster.resize import Resize
+from envs_mjx.rigid2d.batching import max_in_batch
 
 _TILE = 16  # canvas pixels of a line, along its longer axis, that one tile holds
 
@@ -133,28 +134,29 @@ def draw_aalines(
     def cut(table: Int[Array, "two size"], at: Int[Array, ""]) -> Int[Array, "two side"]:
         return jax.lax.dynamic_slice_in_dim(table, at, side, axis=1)
 
-    def look(row: Int[Array, ""], column: Int[Array, ""]) -> UInt32[Array, "H W"]:
-        return window(canvas, palette, row, column, side, resize)
-
-    def lay(k: Int[Array, ""], tiles: UInt32[Array, "tiles H W"]) -> UInt32[Array, "tiles H W"]:
-        line = jax.tree.map(lambda leaf: leaf[k], lines)
-
-        def lay_on(tile, row, column):
-            rows, columns = cut(all_rows, row).reshape(-1), cut(all_columns, column).reshape(-1)
-            return _mix(tile, color, _brightness(line, columns, rows))
-
-        return jax.vmap(lay_on)(tiles, corner[0], corner[1])
-
     def finish(tile: UInt32[Array, "H W"], row: Int[Array, ""], column: Int[Array, ""]) -> UInt32[Array, "side side"]:
         parts = tile.reshape(resize.taps, side, resize.taps, side)
         samples = [[parts[a, :, b] for b in range(resize.taps)] for a in range(resize.taps)]
         return blend_packed(samples, cut(row_weights, row), cut(column_weights, column), resize)
 
-    # Existing lines come first, so the loop is as long as there are any; under vmap, as the fullest picture needs.
-    tiles = jax.lax.fori_loop(0, mask.sum(dtype=jnp.int32), lay, jax.vmap(look)(corner[0], corner[1]))
-    tiles = jax.vmap(finish)(tiles, corner[0], corner[1])
-    places = jnp.where(used[:, None], corner.T, resize.size)
+    # Existing lines come first, so the loops are as long as there are any; under vmap, as the fullest picture needs.
+    count = max_in_batch(mask.sum(dtype=jnp.int32))
     numbers = jax.lax.ScatterDimensionNumbers(
-        update_window_dims=(1, 2), inserted_window_dims=(), scatter_dims_to_operand_dims=(0, 1)
+        update_window_dims=(0, 1), inserted_window_dims=(), scatter_dims_to_operand_dims=(0, 1)
     )
-    return jax.lax.scatter(pixels, places, tiles, numbers, mode=jax.lax.GatherScatterMode.FILL_OR_DROP)
+
+    def draw(t: Int[Array, ""], pixels: UInt32[Array, "size size"]) -> UInt32[Array, "size size"]:
+        row, column = corner[0, t], corner[1, t]
+        rows, columns = cut(all_rows, row).reshape(-1), cut(all_columns, column).reshape(-1)
+
+        def lay(k: Int[Array, ""], tile: UInt32[Array, "H W"]) -> UInt32[Array, "H W"]:
+            line = jax.tree.map(lambda leaf: leaf[k], lines)
+            mixed = _mix(tile, color, _brightness(line, columns, rows))
+            return jnp.where(mask[k], mixed, tile)
+
+        tile = jax.lax.fori_loop(0, count, lay, window(canvas, palette, row, column, side, resize))
+        place = jnp.where(used[t], corner[:, t], resize.size)
+        drop = jax.lax.GatherScatterMode.FILL_OR_DROP
+        return jax.lax.scatter(pixels, place, finish(tile, row, column), numbers, mode=drop)
+
+    return jax.lax.fori_loop(0, max_in_batch(used.sum(dtype=jnp.int32)), draw, pixels)

@@ -118,6 +118,11 @@ def test_vmap_and_float64_give_the_same_pixels(render):
     with jax.enable_x64(True):
         for shape, (state, image) in enumerate(zip(states, one_by_one, strict=True), 1):
             np.testing.assert_array_equal(render(plain_scene(state, shape, 30.0, np.float64), 96), image)
+
+
+@pytest.mark.slow
+def test_a_recorded_scene_with_ticks_gives_the_same_pixels_in_float64(render):
+    with jax.enable_x64(True):
         recorded, frames = recorded_scenes(np.float64)
         np.testing.assert_array_equal(render(recorded[15], 224), frames[15])
 
