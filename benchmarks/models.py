@@ -59,7 +59,8 @@ def main() -> None:
         report.without_reference(arguments.reference_python)
     facts = machine() | {
         "dtype": f"{arguments.dtype}; 'of peak' is of {ours['source']}: {ours['peak'] / 1e9:,.0f} GFLOP/s",
-        "timed calls": f"{arguments.repeats} warm ones each, {arguments.clock} time; a process for each side of each model",
+        "timed calls": f"{arguments.repeats} warm ones each, {arguments.clock} time",
+        "processes": "one for each side of each model, one after the other",
         "memory": "largest resident size of the process, with interpreter, libraries, compilation and weights",
     }
     report.facts("How it was measured", facts | ({"reference": reference["versions"]} if reference else {}))
