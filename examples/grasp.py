@@ -10,7 +10,7 @@ from gymnasium.spaces import Box
 
 from swmjax.planning import GRASPSolver, TransitionCost, solve
 
-SPACE = Box(-1.0, 1.0, (2,), np.float32)
+SPACE = Box(-2.0, 2.0, (2,), np.float32)
 HORIZON = 40
 GOAL = jnp.asarray([3.0, 1.0, 0.0, 0.0])
 
@@ -38,5 +38,7 @@ def cost(candidates):
 
 
 problem = TransitionCost(cost, start=jnp.zeros(4), goal=GOAL, predict=predict, rollout=rollout)
-plan = jax.jit(lambda key: solve(GRASPSolver(), problem, SPACE, key, HORIZON))(jax.random.key(0))
-print(f"GRASPSolver: ends at {np.round(rollout(plan.actions[None])[0, -1], 2)}, goal {np.asarray(GOAL)}")
+solver = GRASPSolver(n_steps=600, sync_steps=50, sync_lr=0.1)
+plan = jax.jit(lambda key: solve(solver, problem, SPACE, key, HORIZON))(jax.random.key(0))
+end = ", ".join(f"{x:+.2f}" for x in rollout(plan.actions[None])[0, -1])
+print(f"GRASPSolver: cost {plan.cost:.4f}, ends at ({end}), goal (+3.00, +1.00, +0.00, +0.00)")

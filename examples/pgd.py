@@ -1,6 +1,6 @@
 """Projected gradient descent on relaxed choices: which of four gears to use at each of 20 steps, rarely shifting.
 
-    python examples/pgd.py
+python examples/pgd.py
 """
 
 import gymnasium
@@ -24,4 +24,6 @@ plan = jax.jit(lambda key: solve(solver, cost, GEARS, key, HORIZON))(jax.random.
 greedy = one_hot(WEAR.argmin(1)[:, None], GEARS)
 planned = one_hot(plan.actions, GEARS)
 print(f"PGDSolver: gears {plan.actions[:, 0].tolist()}")
-print(f"cost {cost(planned[None])[0]:.3f} (relaxed {plan.cost:.3f}, least wear at every step {cost(greedy[None])[0]:.3f})")
+print(
+    f"cost {cost(planned[None])[0]:.3f} (relaxed {plan.cost:.3f}, least wear at every step {cost(greedy[None])[0]:.3f})"
+)
