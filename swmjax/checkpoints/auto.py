@@ -67,9 +67,9 @@ class CostModel:
             goal: goal observations [Tg, ...].
             action_history: the Tc - 1 planner actions between the context observations; None for Tc = 1.
         """
-        one = [None if part is None else jax.tree.map(lambda leaf: leaf[None], part) for part in (obs, goal)]
-        history = None if action_history is None else action_history[None]
-        problem = jax.tree.map(lambda leaf: leaf[0], self.problems(*one, history))
+        # None is a tree without leaves, and stays one.
+        one, towards, history = jax.tree.map(lambda leaf: leaf[None], (obs, goal, action_history))
+        problem = jax.tree.map(lambda leaf: leaf[0], self.problems(one, towards, history))
         return lambda actions: self.cost(problem, actions)
 
     @property

@@ -91,7 +91,7 @@ def torch_checkpoint(
         ValueError: a model that has no torch form.
     """
     model, source = loaded.model, loaded.source
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if not has_checkpoints(config):
         raise ValueError(f"a {type(model).__name__} has no torch form; allowed are models that the reference has")
     config = replace(config, remat=False) if hasattr(config, "remat") else config

@@ -15,6 +15,9 @@ from swmjax.checkpoints.errors import CheckpointError, shown
 MAX_STACK = 100_000
 """Entries on the stack; the pickler flushes containers every 1000 items, so real files stay far below."""
 
+MAX_OPERATIONS = 400_000
+"""Opcodes carried out; a tensor takes about 30, and half a million take about a second."""
+
 
 @dataclass(frozen=True)
 class Global:
@@ -66,7 +69,7 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self) -> Any:
-        while True:
+        for _ in range(MAX_OPERATIONS):
             self.start = self.position
             code = self.take(1)[0]
             if code == _STOP:
@@ -77,6 +80,8 @@ class _Machine:
             operation(self)
             if len(self.stack) + len(self.marks) > MAX_STACK:
                 raise CheckpointError(f"more than {MAX_STACK} values on the stack")
+        else:
+            raise CheckpointError(f"more than {MAX_OPERATIONS} opcodes; allowed is the pickle of a state dict")
         if self.marks or len(self.stack) != 1:
             raise CheckpointError(f"the pickle ends with {len(self.stack)} values on the stack; allowed is exactly 1")
         return self.stack[0]

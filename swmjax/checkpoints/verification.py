@@ -102,7 +102,7 @@ def verify(loaded: Loaded, python: str | Path | None = None) -> Verification:
         folder.mkdir()
         write_torch_checkpoint(folder, *torch_checkpoint(loaded, 4 if layout == "4" else 5))
         (place / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        np.savez(place / "inputs.npz", **inputs)
+        np.savez(place / "inputs.npz", allow_pickle=False, **inputs)
         _run(interpreter, FORWARD, folder, place)
         with np.load(place / "outputs.npz") as file:
             expected = dict(file)
@@ -180,16 +180,16 @@ def _backbone(encoder: Any) -> dict[str, Any] | None:
 
 def _outputs(model: Any, request: dict[str, Any], inputs: dict[str, np.ndarray]) -> dict[str, jax.Array]:
     given = {name: jnp.asarray(value) for name, value in inputs.items()}
-    actions = given.get("actions")
     if isinstance(model, TDMPC2):
         latents = model.encode(given)
-        return {"latents": latents, "cost": model.plan_cost(latents, actions)}
+        return {"latents": latents, "cost": model.plan_cost(latents, given["actions"])}
     if isinstance(model, GCRL):
         out = {"action": model.get_action(given)}
         if request["value"]:
             out["value"] = model.predict_values(model.encode(given), model.encode_goal(given))
         return out
-    none = jnp.zeros((1, 0, inputs["actions"].shape[-1]))
+    actions = given["actions"]
+    none = jnp.zeros((1, 0, actions.shape[-1]))
     if isinstance(model, PreJEPA):
         rolled = model.rollout(model.encode(given), none, actions)
         return {f"rollout_{name}": value[:, :, -_HORIZON:] for name, value in rolled.items()}

@@ -1,6 +1,6 @@
 """`swmjax export`: a checkpoint of swmjax becomes one of the reference."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,7 +25,7 @@ def export_command(
     """
     from swmjax.checkpoints import export_pretrained, load_checkpoint, read_state_dict
 
-    version = None if transformers is None else 4 if transformers == 4 else 5
+    version: Literal[4, 5] | None = None if transformers is None else 4 if transformers == 4 else 5
     folder = export_pretrained(load_checkpoint(name), dest, transformers=version)
     tensors = read_state_dict(folder / "weights.pt")
     if as_json:

@@ -125,6 +125,8 @@ def _gcrl(node: Node) -> GCRLConfig:
     node.flag("interpolate_pos_encoding", True)
     values = {**_every("Predictor", _predictor), **_every("MetricValuePredictor", _metric)}
     encoder, encoder_wrapper = node.child("encoder", _wrappable(_ENCODERS))
+    value_wrapper: Wrapper
+    critic_wrapper: Wrapper
     value, value_wrapper = node.child_or_none("value_predictor", _wrappable(values)) or (None, "none")
     critics = _wrappable(_every("QPredictor", _q_predictor))
     critic, critic_wrapper = node.child_or_none("critic_predictor", critics) or (None, value_wrapper)
@@ -271,7 +273,7 @@ def _describe(config: GCRLConfig) -> dict[str, Any]:
 def _buffers(config: GCRLConfig) -> dict[str, np.ndarray]:
     masks: dict[str, np.ndarray] = {}
     below = {"none": (".",), "frozen": (".backbone.",), "teacher": (".student.", ".teacher.")}[config.value_wrapper]
-    places = {"action_predictor.": config.action_predictor}
+    places: dict[str, Any] = {"action_predictor.": config.action_predictor}
     for name, part in (("value_predictor", config.value), ("critic_predictor", config.critic)):
         places |= {name + suffix: part for suffix in below if part is not None}
     for place, part in places.items():
