@@ -17,6 +17,7 @@ from swmjax.models import (
     PreJEPA,
     PreJEPAConfig,
     WorldModel,
+    causal_rollout,
 )
 
 
@@ -92,6 +93,27 @@ def test_fast_rollout_equals_the_plain_one(history_size, num_frames, depth):
         for name, value in rolled.items():
             expected = by_context[context][name][:, :, : context + horizon]
             np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_results_do_not_depend_on_how_many_candidates_are_rolled_out_at_a_time(monkeypatch, remat):
+    model, (latents, history, actions) = small(depth=1, history_size=2, remat=remat), problem(3)
+
+    def gradient(group):
+        monkeypatch.setattr(causal_rollout, "_candidates_at_once", lambda: group)
+
+        def cost(actions):
+            rolled = model.rollout(latents, history, actions)["pixels"]
+            return jnp.sum(jnp.square(rolled[:, :, -1])), rolled
+
+        return jax.jit(jax.grad(cost, has_aux=True), compiler_options=QUICK)(actions)
+
+    slope, rolled = gradient(None)
+    assert jnp.max(jnp.abs(slope)) > 1e-3
+    # Three candidates: one by one, and two and then the third.
+    for group in (1, 2):
+        for found, expected in zip(gradient(group), (slope, rolled), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_gradients_equal_the_plain_ones_also_when_recomputed():
