@@ -187,8 +187,8 @@ def render_scene(scene: PushTScene, resolution: int) -> UInt8[Array, "H W 3"]:
     rows = raster.sampled_rows(resize)
     center = raster.to_pixels(scene.agent_center)
     radii = raster.to_pixels(scene.agent_radius - jnp.asarray([0, _INSET], scene.agent_radius.dtype))
-    discs = jax.vmap(lambda radius: raster.disc(center, radius, rows, _AGENT_MAX_RADIUS))(radii)
-    discs = raster.cover(raster.where(scene.agent_is_circle, discs), resize)
+    disc_spans = jax.vmap(lambda radius: raster.disc(center, radius, rows, _AGENT_MAX_RADIUS))(radii)
+    discs = raster.cover(raster.where(scene.agent_is_circle, disc_spans), resize)
 
     parts, exists, of_agent = _in_drawing_order(scene)
     rectangles = _Rectangles(
