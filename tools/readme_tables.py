@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import gymnasium
+
 import envs_mjx
 from swmjax.planning import SOLVERS
 
@@ -61,7 +63,9 @@ def with_tables(text: str) -> str:
     return re.sub(r"(<!-- table: (\w+) -->)\n.*?(<!-- end of table -->)", fresh, text, flags=re.DOTALL)
 
 
-def _actions(space: object) -> str:
+def _actions(space: gymnasium.Space) -> str:
+    if isinstance(space, gymnasium.spaces.Dict):
+        return f"Dict of {', '.join(space)}"
     return re.sub(r"(?<=\d)\.0\b|, float32|, int64", "", str(space)).replace("|", "/")
 
 
