@@ -34,6 +34,36 @@ class Global:
     build: Callable[[tuple[Any, ...]], Any] | None = None
 
 
+@dataclass(frozen=True)
+class Foreign:
+    """Stands for an object of a training framework, which is never made; a state dict has none.
+
+    Args:
+        name: "module attribute" of its class.
+    """
+
+    name: str
+
+
+_FOREIGN_MODULES = (
+    "argparse collections functools hydra lightning lightning_fabric numpy omegaconf pathlib pytorch_lightning "
+    "stable_pretraining stable_worldmodel torch torchmetrics typing"
+).split()
+_FOREIGN_NAMES = [
+    "_codecs encode",
+    *(f"{module} _reconstructor" for module in ("copy_reg", "copyreg")),
+    *(f"{module} {name}" for module in ("__builtin__", "builtins") for name in ("dict", "frozenset", "object", "set")),
+]
+"""What whole training checkpoints have beside the state dict: settings, callbacks, states of optimisers."""
+
+
+def not_allowed(foreign: Foreign) -> CheckpointError:
+    """The error for an object where tensors are wanted."""
+    return CheckpointError(
+        f"global {shown(foreign.name)} is not allowed; allowed are torch tensors, storages and dicts"
+    )
+
+
 def load(data: bytes, allowed: Mapping[str, Global], persistent: Callable[[tuple[Any, ...]], Any]) -> Any:
     """Rebuild the object that a protocol-2 pickle describes, out of plain data and allowed names only.
 
@@ -43,7 +73,7 @@ def load(data: bytes, allowed: Mapping[str, Global], persistent: Callable[[tuple
         persistent: makes the object behind a persistent id (a tuple).
 
     Returns:
-        The object at the top of the pickle.
+        The object at the top of the pickle; `Foreign` where it has objects of training frameworks.
 
     Raises:
         CheckpointError: the first opcode, name, id or value that is not allowed, with its byte offset.
@@ -128,10 +158,12 @@ class _Machine:
 
     def extend_dict(self, items: list[Any]) -> None:
         target = self.pop()
-        if type(target) is not dict:
+        if type(target) not in (dict, Foreign):
             raise CheckpointError(f"items set on a {shown(target)}; allowed is a dict")
         if len(items) % 2:
             raise CheckpointError("a key without a value")
+        if isinstance(target, Foreign):
+            items = []
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(key, str | int):
                 raise CheckpointError(f"a dict key of type {type(key).__name__}; allowed are str and int")
@@ -140,9 +172,10 @@ class _Machine:
 
     def extend_list(self, items: list[Any]) -> None:
         target = self.pop()
-        if type(target) is not list:
+        if type(target) not in (list, Foreign):
             raise CheckpointError(f"items appended to a {shown(target)}; allowed is a list")
-        target.extend(items)
+        if not isinstance(target, Foreign):
+            target.extend(items)
         self.stack.append(target)
 
     def protocol(self) -> None:
@@ -159,31 +192,55 @@ class _Machine:
 
     def name(self) -> None:
         name = f"{self.line()} {self.line()}"
-        if name not in self.allowed:
-            raise CheckpointError(f"global {shown(name)} is not allowed; allowed are torch tensors, storages and dicts")
-        self.stack.append(self.allowed[name])
+        foreign = Foreign(name)
+        if name in self.allowed:
+            self.stack.append(self.allowed[name])
+        elif name in _FOREIGN_NAMES or name.split(" ")[0].split(".")[0] in _FOREIGN_MODULES:
+            self.stack.append(foreign)
+        else:
+            raise not_allowed(foreign)
 
     def call(self) -> None:
         function, arguments = self.pop_many(2)
+        if isinstance(function, Foreign):
+            self.stack.append(function)
+            return
         if not isinstance(function, Global) or function.build is None:
             named = function.name if isinstance(function, Global) else type(function).__name__
             raise CheckpointError(f"a call of {shown(named)}; allowed are calls of tensor and dict builders")
         if not isinstance(arguments, tuple):
             raise CheckpointError(f"a call with arguments of type {type(arguments).__name__}; allowed is a tuple")
+        _refuse_foreign(arguments)
         self.stack.append(function.build(arguments))
+
+    def new_object(self) -> None:
+        kind, _ = self.pop_many(2)
+        if not isinstance(kind, Foreign):
+            raise CheckpointError(f"an object of a {shown(kind)}; allowed are tensors, storages and dicts")
+        self.stack.append(kind)
 
     def external(self) -> None:
         identifier = self.pop()
         if not isinstance(identifier, tuple):
             raise CheckpointError(f"a persistent id of type {type(identifier).__name__}; allowed is a tuple")
+        _refuse_foreign(identifier)
         self.stack.append(self.persistent(identifier))
 
     def state(self) -> None:
         # torch hangs `_metadata` (module versions) on the OrderedDict; nothing here needs it.
         target, state = self.pop_many(2)
+        if isinstance(target, Foreign):
+            self.stack.append(target)
+            return
         if type(target) is not dict or type(state) is not dict or set(state) - {"_metadata"}:
             raise CheckpointError("attributes set on an object; allowed is `_metadata` of a state dict")
         self.stack.append(target)
+
+
+def _refuse_foreign(arguments: tuple[Any, ...]) -> None:
+    for value in arguments:
+        if isinstance(value, Foreign):
+            raise not_allowed(value)
 
 
 def _number(layout: str) -> Callable[[_Machine], Any]:
@@ -225,6 +282,7 @@ _OPERATIONS: dict[int, Callable[[_Machine], None]] = {
     ord("c"): _Machine.name,
     ord("Q"): _Machine.external,
     ord("R"): _Machine.call,
+    0x81: _Machine.new_object,
     ord("b"): _Machine.state,
     ord("q"): lambda machine: machine.remember(_byte(machine)),
     ord("r"): lambda machine: machine.remember(_index(machine)),

@@ -17,7 +17,7 @@ import numpy as np
 
 from swmjax.checkpoints import pickle_subset
 from swmjax.checkpoints.errors import CheckpointError, shown
-from swmjax.checkpoints.pickle_subset import Global
+from swmjax.checkpoints.pickle_subset import Foreign, Global, not_allowed
 
 MAX_PICKLE_BYTES = 8 * 2**20
 """Largest `data.pkl` accepted; a state dict takes about 200 bytes a tensor."""
@@ -99,9 +99,13 @@ def _checked(top: Any, key: str | None) -> dict[str, np.ndarray]:
         if not isinstance(top, dict) or key not in top:
             raise CheckpointError(f"no entry {shown(key)} at the top level")
         top, place = top[key], f"entry {shown(key)}"
+    if isinstance(top, Foreign):
+        raise not_allowed(top)
     if not isinstance(top, dict):
         raise CheckpointError(f"{place} is a {type(top).__name__}; allowed is a dict of names to tensors")
     for name, value in top.items():
+        if isinstance(value, Foreign):
+            raise not_allowed(value)
         if not isinstance(name, str) or not isinstance(value, np.ndarray):
             kind = "tensor" if isinstance(value, np.ndarray) else type(value).__name__
             nested = [k for k, v in top.items() if isinstance(k, str) and isinstance(v, dict)]

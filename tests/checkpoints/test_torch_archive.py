@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import collections
+import functools
 import os
 import pickle
 import random
@@ -98,6 +101,24 @@ def test_entry_of_a_training_checkpoint() -> None:
         read_state_dict(path, key="model")
 
 
+def test_what_a_training_checkpoint_has_beside_the_state_dict(tmp_path: Path) -> None:
+    top = {
+        "epoch": 3,
+        "pytorch-lightning_version": "2.5.0",
+        "hyper_parameters": argparse.Namespace(rate=1e-3, folder=Path("runs"), sizes={1, 2}),
+        "callbacks": {"ModelCheckpoint": collections.defaultdict(dict, best=np.float64(0.5))},
+        "loops": [collections.Counter("ab"), functools.partial(dict, a=1), (True, None)],
+    }
+    pickled = pickle.dumps(top, protocol=2)
+    assert pickled.endswith(b"u.")
+    path = write(tmp_path / "last.ckpt", pickled[:-2] + text("state_dict") + b"}" + text("w") + tensor() + b"su.")
+    assert list(read_state_dict(path)) == ["w"]
+    hostile = pickle.dumps(top | {"hook": os.system}, protocol=2)
+    path = write(tmp_path / "bad.ckpt", hostile[:-2] + text("state_dict") + b"}" + text("w") + tensor() + b"su.")
+    with pytest.raises(CheckpointError, match="global 'posix system' is not allowed"):
+        read_state_dict(path)
+
+
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
@@ -156,7 +177,12 @@ def test_nothing_is_executed_or_imported(tmp_path: Path) -> None:
         (text("f") + b")R", "a call of 'str'"),
         (b"ccollections\nOrderedDict\n(tR}" + text("x") + integer(1) + b"sb", "attributes set on an object"),
         (b"ccollections\nOrderedDict\n" + text("x") + b"\x85R", "OrderedDict with arguments"),
-        (b"\x81", "opcode 0x81 is not allowed"),
+        (b"\x82", "opcode 0x82 is not allowed"),
+        (b"\x81", "an object of a dict"),
+        (b"cpathlib\nPosixPath\n)R", "global 'pathlib PosixPath' is not allowed"),
+        (b"cbuiltins\nset\n)\x81}b", "global 'builtins set' is not allowed"),
+        (b"cbuiltins\ngetattr\n)\x81", "global 'builtins getattr' is not allowed"),
+        (b"ccollections\nOrderedDict\n(ctorch.nn\nLinear\ntR", "global 'torch.nn Linear' is not allowed"),
         (b"\x8e" + struct.pack("<Q", 2**40), "opcode 0x8e is not allowed"),
         (b"X" + struct.pack("<I", 2**32 - 1), "the pickle ends early"),
         (b"j" + struct.pack("<I", 12), "memo entry 12 was never stored"),
