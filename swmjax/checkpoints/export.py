@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -63,8 +64,9 @@ def export_pretrained(
         os.replace(temporary, folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
-        for parent in made:
-            parent.rmdir()
+        with contextlib.suppress(OSError):
+            for parent in made:
+                parent.rmdir()
         raise
     return folder
 

@@ -39,7 +39,7 @@ def load_pretrained(
     """Load a world model: what `save_pretrained` wrote, or a folder with `config.json` and torch weights.
 
     Args:
-        name: a `.pt` file, a folder or a downloaded `user/repo`; see `resolve_checkpoint`.
+        name: a `.pt` file, a folder or `user/repo` on the hub; see `resolve_checkpoint`.
         dtype: the dtype of every parameter, whatever the file has; float64 needs x64 mode. None for what
             `save_pretrained` saved, and for float32 from torch weights.
         root: the folder of checkpoints; None for `$STABLEWM_HOME/checkpoints`.

@@ -7,6 +7,7 @@ untouched; a save that was killed leaves at worst a folder that nothing refers t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -315,7 +316,8 @@ def _write(folder: Path, document: dict[str, Any], arrays: dict[str, Any], unuse
         for part in folder.glob(f"{data.name}*"):
             shutil.rmtree(part, ignore_errors=True)
         if made:
-            folder.rmdir()
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         raise
     _sync(folder)
     for path in folder.glob("arrays-*"):
