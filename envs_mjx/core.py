@@ -82,11 +82,16 @@ class Env(abc.ABC):
     def default_variation(self) -> tuple[str, ...]:
         """Names of the factors that `reset` samples when it is not told which."""
 
-    def check_reset(self, variation: Sequence[str] | None, values: Mapping[str, Any] | None) -> None:  # noqa: B027
+    def check_reset(  # noqa: B027
+        self,
+        variation: Sequence[str] | None,
+        values: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+    ) -> None:
         """Refuse arguments of `reset` that this environment cannot serve; adapters call it before they compile.
 
         Raises:
-            ValueError: names the factor and what is allowed.
+            ValueError: names the factor or option and what is allowed.
         """
 
     def reset(
@@ -117,7 +122,7 @@ class Env(abc.ABC):
             if name not in self.option_names:
                 raise ValueError(unknown_name(f"option of {type(self).__name__}.reset", name, self.option_names))
         names = self.default_variation if variation is None else variation
-        self.check_reset(names, values)
+        self.check_reset(names, values, given)
         draw_key, key = jax.random.split(key)
         factors = self.variation_space.draw(draw_key, names, values)
         self._check_factors(factors, self.variation_space.as_factors(values or {}))

@@ -176,8 +176,9 @@ def _reset_arguments(
         env.variation_space.select(variation)
         variation = tuple(variation)
     values = env.variation_space.as_factors(rest.pop("variation_values", None) or {})
-    env.check_reset(variation, values)
-    return variation, values, {name: jnp.asarray(value) for name, value in rest.items() if value is not None}
+    options = {name: value for name, value in rest.items() if value is not None}
+    env.check_reset(variation, values, options)
+    return variation, values, {name: jnp.asarray(value) for name, value in options.items()}
 
 
 def _checked_action(action: Any, space: gymnasium.Space) -> Any:

@@ -4,7 +4,7 @@ Source: reference: envs/gymnasium_control/base.py around Gymnasium's classic-con
 """
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -103,6 +103,20 @@ class ControlEnv(Env):
     def _first(self, key: Key[Array, ""], options: Mapping[str, Any], dtype: Any) -> Float[Array, " S"]:
         """The start of an episode: every entry uniform between `low` and `high`."""
         return jax.random.uniform(key, (len(self.state_names),), dtype, *self._start_bounds(options))
+
+    def check_reset(
+        self,
+        variation: Sequence[str] | None,
+        values: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        """Refuse bounds of the start in the wrong order.
+
+        Raises:
+            ValueError: names the options.
+        """
+        if "low" in self.option_names:
+            self._start_bounds(options)
 
     def _start_bounds(self, options: Mapping[str, Any]) -> tuple[Any, Any]:
         """The options `low` and `high`, or their defaults.

@@ -74,7 +74,7 @@ class SimplePointMaze(Env):
                 f"wall_min_size and wall_max_size must grow between 0 and {SIZE:g}, "
                 f"got {self.wall_min_size!r} and {self.wall_max_size!r}"
             )
-        self.check_reset((), {})
+        self.check_reset((), {}, {})
 
     @property
     def action_space(self) -> gymnasium.spaces.Box:
@@ -96,7 +96,12 @@ class SimplePointMaze(Env):
         """Agent position."""
         return DEFAULT_VARIATIONS
 
-    def check_reset(self, variation: Sequence[str] | None, values: Mapping[str, Any] | None) -> None:
+    def check_reset(
+        self,
+        variation: Sequence[str] | None,
+        values: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+    ) -> None:
         """Refuse explicit factors that put agent, goal and walls into each other, as far as nothing is sampled.
 
         Raises:

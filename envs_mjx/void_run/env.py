@@ -102,7 +102,12 @@ class VoidRun(Env):
         """Share of gravel, agent position and goal position."""
         return DEFAULT_VARIATIONS
 
-    def check_reset(self, variation: Sequence[str] | None, values: Mapping[str, Any] | None) -> None:
+    def check_reset(
+        self,
+        variation: Sequence[str] | None,
+        values: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+    ) -> None:
         """Refuse explicit positions beyond the board.
 
         Raises:

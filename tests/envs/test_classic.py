@@ -198,6 +198,8 @@ def test_bad_arguments_are_refused():
         MountainCarControl().reset(key, options={"goal_state": np.zeros((2, 1))})
     with pytest.raises(ValueError, match="option low .0.5. must not exceed option high .0.05."):
         CartPoleControl().reset(key, options={"low": 0.5})
+    with pytest.raises(ValueError, match="option low .0.5. must not exceed option high .0.1."):
+        gymnasium.make("swm/CartPoleControl-v1").reset(seed=0, options={"low": 0.5, "high": 0.1})
     with pytest.raises(ValueError, match="option high must be a single number"):
         CartPoleControl().reset(key, options={"high": np.ones(4)})
     with pytest.raises(ValueError, match="option x_init must be a single number"):
