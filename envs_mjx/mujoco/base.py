@@ -169,6 +169,11 @@ class MujocoEnv(Env):
     def _edit(self, spec: mujoco.MjSpec) -> None:
         """Changes of the domain's specification before it is compiled."""
 
+    def _spec(self) -> mujoco.MjSpec:
+        spec = suite_spec(self.domain)
+        self._edit(spec)
+        return spec
+
     def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
         """Fields of the model that the domain's own factors set."""
         return {}
@@ -182,7 +187,7 @@ class MujocoEnv(Env):
     @property
     def compiled(self) -> Compiled:
         """The nominal model, compiled once per configuration and precision."""
-        return _compiled(self, bool(jax.config.jax_enable_x64))
+        return _compiled(self, jnp.result_type(float) == jnp.float64)
 
     @property
     def action_space(self) -> gymnasium.spaces.Box:
@@ -294,6 +299,22 @@ class MujocoEnv(Env):
 
         return rendered(self, state)
 
+    def drawn_model(self) -> mujoco.MjModel:
+        """A model for the renderer, whose floor's squares are pure red and green, so that they can be told apart."""
+        spec = self._spec()
+        grid = spec.texture("grid")
+        grid.rgb1, grid.rgb2 = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
+        return spec.compile()
+
+    def look(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
+        """Give a model on the host the looks of the factors, and its target."""
+        model.material("self").rgba[:3] = factors["agent.color"]
+        model.light(self.lamp).diffuse[:] = factors["light.intensity"]
+        for name, value in self._aim(self.compiled.plain, jnp.asarray(target)).items():
+            getattr(model, name)[...] = value
+        if self.mark is not None:
+            self.mark.apply(model, factors)
+
     def set_state(self, state: State, value: Float[Array, " S"]) -> State:
         """Move to positions and velocities; controls, activations, target, factors and counters stay."""
         qpos, qvel = self._split(self._vector(value, "state"))
@@ -324,7 +345,7 @@ class MujocoEnv(Env):
         return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)
 
     def planning_cost(self, state: State) -> Float[Array, ""]:
-        """Squared difference from the goal, of velocities a hundredth of it; without a goal, the reward missed so far."""
+        """Squared difference from the goal, of velocities a hundredth; without a goal, the reward missed so far."""
         nq = self.compiled.host.nq
         given = ~jnp.isnan(state.goal).any()
         away = self._away(state.replace(goal=jnp.where(given, state.goal, 0.0)))
@@ -558,8 +579,7 @@ class Scene:
 @functools.lru_cache(maxsize=64)
 def _compiled(env: MujocoEnv, x64: bool) -> Compiled:
     """The model of a configuration; `x64` only keeps the models of the two precisions apart."""
-    spec = suite_spec(env.domain)
-    env._edit(spec)
+    spec = env._spec()
     space = env.variation_space
     chosen = env.repaired_masses if env.fixed and env.repaired_masses else env.masses
     factors = tuple((factor, float(space.factor(factor.factor).init_value[0])) for factor in chosen)

@@ -1,6 +1,10 @@
 """How the target of a domain looks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import mujoco
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -20,3 +24,14 @@ class Mark:
     size: tuple[float, float, float]
     hideable: bool = True
     name: str = "target"
+
+    def apply(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray]) -> None:
+        """Give the object the colour, shape and visibility of the factors."""
+        found = model.site(self.name) if self.kind == "site" else model.geom(self.name)
+        shape = mujoco.mjtGeom.mjGEOM_SPHERE if factors["target.shape"] else mujoco.mjtGeom.mjGEOM_BOX
+        found.type[:] = shape
+        found.size[:] = self.size
+        painted = found.rgba if self.material is None else model.material(self.material).rgba
+        painted[:3] = factors["target.color"]
+        hidden = self.hideable and not factors["rendering.render_target"]
+        painted[3] = 0.0 if hidden else 1.0

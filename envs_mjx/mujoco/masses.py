@@ -126,6 +126,8 @@ def mass_table(
     if total is not None:
         mujoco.mj_setTotalmass(host, total)
         mujoco.mj_setConst(host, mujoco.MjData(host))
+        # Statistics belong to the first compilation and are not brought up to date.
+        host.stat.meaninertia = host.dof_M0.mean()
     moving = np.abs(stacked).max(0, initial=0.0)
     return host, MassTable(
         names=tuple(names),

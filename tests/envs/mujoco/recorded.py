@@ -89,3 +89,19 @@ def differences(env, recorded):
 def apart(ours, theirs):
     theirs = np.asarray(theirs, np.float64)
     return float((np.abs(np.asarray(ours, np.float64) - theirs) / np.maximum(1.0, np.abs(theirs))).max())
+
+
+def states(env, recorded, rows):
+    """States of some of the recorded rows, batched."""
+
+    def start(values, vector, target):
+        options = {"state": vector} | ({"target": target} if env.target_size else {})
+        return env.reset(jax.random.key(0), values=values, options=options)
+
+    rows = list(rows)
+    values = {
+        name: jnp.asarray(value[rows], env.variation_space.factor(name)._traced_dtype())
+        for name, value in factors_of(recorded).items()
+    }
+    vectors = jnp.asarray(np.concatenate([recorded["qpos"], recorded["qvel"]], axis=1)[rows])
+    return jax.jit(jax.vmap(start))(values, vectors, jnp.asarray(recorded["target"][rows]))

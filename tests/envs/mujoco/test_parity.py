@@ -1,0 +1,68 @@
+"""Single steps, starts of episodes and pictures against recordings of the reference (dm_control on MuJoCo's C code)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from envs.mujoco import recorded
+from scipy import stats
+
+DOMAINS = tuple(recorded.NAMES)
+
+
+def some(*quick):
+    """All domains; those that are not quick only in the slow suite."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in DOMAINS]
+
+
+def shows(state):
+    """All positions and velocities, targets too, of a batch of states."""
+    return jnp.concatenate([state.physics.qpos, state.physics.qvel, state.physics.target], axis=1)
+
+
+@pytest.mark.parametrize("domain", some("pendulum", "reacher", "ball_in_cup", "cheetah"))
+def test_one_step_in_double_precision(domain):
+    """Half of the rows have the nominal model, half have all factors drawn; rewards of all tasks."""
+    golden = recorded.golden(domain)
+    with jax.enable_x64(True):
+        apart = recorded.differences(recorded.make(domain), golden)
+    assert sum(name.startswith("reward.") for name in apart) == len(golden["tasks"])
+    assert max(apart.values()) < 1e-5, apart
+
+
+@pytest.mark.parametrize("domain", some("cartpole"))
+def test_one_step_in_single_precision(domain):
+    apart = recorded.differences(recorded.make(domain), recorded.golden(domain))
+    assert max(apart.values()) < 1e-3, apart
+
+
+@pytest.mark.parametrize("domain", some("cartpole", "reacher"))
+def test_episodes_start_like_the_suites(domain):
+    """Kolmogorov-Smirnov on every coordinate; the smallest of all p values is expected to be about 1 / coordinates."""
+    golden = recorded.golden(domain)
+    env = recorded.make(domain)
+    keys = jax.random.split(jax.random.key(3), len(golden["resets"]))
+    ours = np.asarray(jax.jit(lambda keys: shows(jax.vmap(env.reset)(keys)))(keys))
+    theirs = np.concatenate([golden["resets"], golden["reset_targets"]], axis=1)
+    assert ours.shape == theirs.shape
+    # Rounding must not tell the two apart where a coordinate is the same in all episodes.
+    values = [stats.ks_2samp(a, b).pvalue for a, b in zip(ours.T.round(5), theirs.T.round(5), strict=True)]
+    assert min(values) > 0.05 / len(values) / 10, np.round(values, 4)
+
+
+@pytest.mark.parametrize("domain", some("pendulum", "reacher", "ball_in_cup"))
+def test_pictures_are_the_references(domain):
+    """The same renderer, so nearly the same pixels: the nominal model, and one with all factors drawn."""
+    golden = recorded.golden(domain)
+    env = recorded.make(domain, task=str(golden["tasks"][0]))
+    states = recorded.states(env, golden, (0, -1))
+    try:
+        pictures = np.asarray(jax.vmap(env.render)(states))
+    except Exception as error:
+        if "needs OpenGL" in str(error):
+            pytest.skip("no OpenGL on this machine")
+        raise
+    apart = np.abs(pictures.astype(int) - golden["frames"])
+    # A driver may round differently, and a scene in single precision moves an edge by a pixel.
+    assert (apart > 8).mean() < 0.002, apart.mean()
+    assert golden["frames"].std() > 10
