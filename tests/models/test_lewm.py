@@ -36,7 +36,7 @@ def assert_close(actual, expected, tolerance):
     assert error < tolerance, f"relative error {error:.2e}, allowed {tolerance:.0e}"
 
 
-@pytest.mark.parametrize("name", ["lewm_mini_hf4", "lewm_mini_hf5"])
+@pytest.mark.parametrize("name", [pytest.param("lewm_mini_hf4", marks=pytest.mark.slow), "lewm_mini_hf5"])
 @pytest.mark.parametrize(("x64", "tolerance"), [(False, 1e-4), (True, 1e-5)])
 def test_recorded_outputs(name, x64, tolerance):
     with jax.enable_x64(x64):
@@ -88,7 +88,10 @@ def small(num_frames, depth=2, hidden=12, projector=True):
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
-@pytest.mark.parametrize("num_frames", [1, 2, 3, 4])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("num_frames", [1, pytest.param(2, marks=SLOW), 3, pytest.param(4, marks=SLOW)])
 def test_fast_rollout_equals_the_plain_one(num_frames):
     graphdef, weights = nnx.split(small(num_frames))
     longest = 7
