@@ -74,7 +74,7 @@ def compare(folder, name, x64):
         return errors
 
 
-@pytest.mark.parametrize("x64", TOLERANCES)
+@pytest.mark.parametrize("x64", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("name", NAMES)
 def test_recorded_outputs(name, x64):
     errors = compare(GOLDEN, name, x64)
