@@ -42,3 +42,11 @@ def test_envs(tmp_path):
         assert re.search(rf"control steps +│ swmjax +│ +4 │ +{devices} │", printed)
     assert re.search(r"frames of 224 x 224 px +│ swmjax +│ +2 │ +1 │", printed)
     assert f"Reference skipped: {absent} does not exist" in printed
+
+
+def test_solvers():
+    printed = run("solvers.py")
+    for name in ("LeWM: pgd", "LeWM: lagrangian", "PushT physics: mppi"):
+        assert re.search(rf"{name} +│ [\d x]+│ +[\d.]+ │", printed)
+    assert re.search(r"us an iteration", printed)
+    assert re.search(r"one after the other +│ [\d.]+ ", printed)
