@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkpoints.reference import reference_python
 from typer.testing import CliRunner, Result
 
 from swmjax.checkpoints import build_config, load_pretrained, read_state_dict, verification
@@ -255,11 +256,15 @@ def test_a_difference_from_the_reference_stops_the_import(home: Path, monkeypatc
     assert (home / "run-jax" / "config.json").exists()
 
 
-@pytest.mark.reference
-def test_verifying_with_the_reference(home: Path) -> None:
-    from checkpoints.reference import reference_python
+@pytest.fixture
+def python() -> str:
+    """The reference's interpreter; to be asked for before `home`, which hides it."""
+    return reference_python()
 
+
+@pytest.mark.reference
+def test_verifying_with_the_reference(python: str, home: Path) -> None:
     run_folder(home)
-    done = run("import", "run", "--verify", "--reference-python", reference_python())
+    done = run("import", "run", "--verify", "--reference-python", python)
     assert done.exit_code == 0, done.output
     assert "Max relative difference" in done.stdout
