@@ -28,5 +28,8 @@ for _name, _domain in (
     ("Cheetah", "cheetah"),
     ("Hopper", "hopper"),
     ("Walker", "walker"),
+    ("Finger", "finger"),
+    ("Humanoid", "humanoid"),
+    ("Quadruped", "quadruped"),
 ):
     register(f"swm/{_name}DMControl-v0", f"envs_mjx.mujoco.{_domain}:{_name}DMControl", extra="mujoco")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from envs_mjx import spaces
+from envs_mjx.leaf_spaces import Leaf
 
 BROWN = (0.7, 0.5, 0.3)
 RED = (0.6, 0.3, 0.3)
@@ -64,6 +65,7 @@ def rendering() -> spaces.Dict:
     return spaces.Dict({"render_target": switch(0)})
 
 
-def domain_space(agent: Mapping[str, spaces.Box | spaces.Discrete], **groups: spaces.Dict) -> spaces.Dict:
+def domain_space(agent: Mapping[str, Leaf], **groups: spaces.Dict) -> spaces.Dict:
     """The space of a domain: the agent's colour and its other factors, further groups, and the lamp."""
-    return spaces.Dict({"agent": spaces.Dict({"color": color()} | dict(agent)), **groups, "light": light()})
+    parts: dict[str, Leaf] = {"color": color(), **agent}
+    return spaces.Dict({"agent": spaces.Dict(parts), **groups, "light": light()})

@@ -9,6 +9,7 @@ needed. With `MUJOCO_GL=egl` frames are recorded too.
 
 import functools
 import importlib
+import inspect
 import operator
 import os
 import sys
@@ -115,6 +116,10 @@ def record(site_packages: str, domain: str) -> dict[str, np.ndarray]:
     make = getattr(module, f"{CLASSES[domain]}DMControlWrapper")
     tasks = getattr(module, "_TASKS", None)
     rng = np.random.default_rng(zlib_seed(domain))
+    if tasks:
+        # The default first.
+        default = inspect.signature(make).parameters["task"].default
+        tasks = sorted(tasks, key=lambda task: task != default)
     envs = {task: make(task=task, seed=0) for task in tasks} if tasks else {"": make(seed=0)}
     first = next(iter(envs.values()))
     space, names = first.variation_space, list(factor_names(first.variation_space))
@@ -128,9 +133,13 @@ def record(site_packages: str, domain: str) -> dict[str, np.ndarray]:
                     part.seed(int(rng.integers(2**31)))
                     values[name] = np.asarray(part.sample())
         first.reset(seed=index, options={"variation": [], "variation_values": values})
-        physics = first.env.physics
-        for _ in range(4 * (index % (ROWS // 2)) + 1):
-            first.step(rng.uniform(-1, 1, first.action_space.shape))
+        physics, held = first.env.physics, None
+        for step in range(100):
+            # Held for a while, so that something moves; every other row ends in touch with something if that happens.
+            held = rng.uniform(-1, 1, first.action_space.shape) if step % 5 == 0 else held
+            first.step(held)
+            if step >= 4 * (index % (ROWS // 2)) and (index % 2 == 0 or physics.data.ncon):
+                break
         row = {
             "factors": values,
             "qpos": physics.data.qpos.copy(),

@@ -66,3 +66,34 @@ def test_pictures_are_the_references(domain):
     # A driver may round differently, and a scene in single precision moves an edge by a pixel.
     assert (apart > 8).mean() < 0.002, apart.mean()
     assert golden["frames"].std() > 10
+
+
+def test_fast_is_another_physics_but_a_near_one():
+    """Euler steps instead of Runge-Kutta's: away from the recording by more than rounding, and by less than 1 in 100."""
+    apart = recorded.differences(recorded.make("cartpole", fidelity="fast"), recorded.golden("cartpole"))
+    assert 1e-5 < apart["qvel"] < 2e-2
+    assert apart["qpos"] < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_all_factors_at_once_stay_finite_and_in_their_spaces(domain):
+    env = recorded.make(domain)
+    keys = jax.random.split(jax.random.key(9), 4)
+
+    @jax.jit
+    @jax.vmap
+    def play(key):
+        state = env.reset(key, variation=("all",))
+        return state, env.step(state, jnp.full(env.action_space.shape, 0.5, jnp.float32))
+
+    start, after = play(keys)
+    assert jax.tree.structure(start) == jax.tree.structure(after)
+    for leaf in jax.tree.leaves((after.obs, after.info, after.reward)):
+        assert np.isfinite(leaf).all()
+    assert not after.info["diverged"].any()
+    assert (after.reward >= 0).all()
+    assert (after.reward <= 2).all()
+    for name, value in start.factors.items():
+        space = env.variation_space.factor(name)
+        assert all(space.contains(np.asarray(one, space.dtype)) for one in value), name
