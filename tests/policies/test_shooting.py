@@ -14,7 +14,7 @@ from toy_env import PointEnv
 
 from swmjax.models import OracleModel
 from swmjax.planning import GoalMSE
-from swmjax.policies import Scaler, LatentShooting, OracleShooting, PlanningTask
+from swmjax.policies import LatentShooting, OracleShooting, PlanningTask, Scaler
 from swmjax.policies.shooting import normalised
 
 BOX = gymnasium.spaces.Box(np.array([-1.0, 0.0], np.float32), np.array([1.0, 4.0], np.float32))
