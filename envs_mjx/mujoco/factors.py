@@ -4,11 +4,11 @@ Source: reference: envs/dmcontrol, the `variation_space` of each domain.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from envs_mjx import spaces
-from envs_mjx.leaf_spaces import Leaf
 
 BROWN = (0.7, 0.5, 0.3)
 RED = (0.6, 0.3, 0.3)
@@ -65,7 +65,7 @@ def rendering() -> spaces.Dict:
     return spaces.Dict({"render_target": switch(0)})
 
 
-def domain_space(agent: Mapping[str, Leaf], **groups: spaces.Dict) -> spaces.Dict:
+def domain_space(agent: Mapping[str, Any], **groups: spaces.Dict) -> spaces.Dict:
     """The space of a domain: the agent's colour and its other factors, further groups, and the lamp."""
-    parts: dict[str, Leaf] = {"color": color(), **agent}
+    parts: dict[str, Any] = {"color": color(), **agent}
     return spaces.Dict({"agent": spaces.Dict(parts), **groups, "light": light()})
