@@ -31,5 +31,6 @@ for _name, _domain in (
     ("Finger", "finger"),
     ("Humanoid", "humanoid"),
     ("Quadruped", "quadruped"),
+    ("Manipulator", "manipulator"),
 ):
     register(f"swm/{_name}DMControl-v0", f"envs_mjx.mujoco.{_domain}:{_name}DMControl", extra="mujoco")

@@ -307,11 +307,9 @@ class MujocoEnv(Env):
         return spec.compile()
 
     def look(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
-        """Give a model on the host the looks of the factors, and its target."""
+        """Give a model on the host the looks of the factors and its target; without JAX, since programs wait for it."""
         model.material("self").rgba[:3] = factors["agent.color"]
         model.light(self.lamp).diffuse[:] = factors["light.intensity"]
-        for name, value in self._aim(self.compiled.plain, jnp.asarray(target)).items():
-            getattr(model, name)[...] = value
         if self.mark is not None:
             self.mark.apply(model, factors)
 
@@ -537,7 +535,13 @@ class Scene:
     def free(
         self, key: Key[Array, ""], propose: Callable[[Array], Float[Array, " nq"]], tries: int = 1000
     ) -> Float[Array, " nq"]:
-        """The first proposed positions at which nothing touches, or the last ones tried.
+        """The first proposed positions at which nothing touches, or the last ones tried; see `free_with_key`."""
+        return self.free_with_key(key, propose, tries)[0]
+
+    def free_with_key(
+        self, key: Key[Array, ""], propose: Callable[[Array], Float[Array, " nq"]], tries: int = 1000
+    ) -> tuple[Float[Array, " nq"], Key[Array, ""]]:
+        """The first proposed positions at which nothing touches, or the last ones tried, and the key of the proposal.
 
         Args:
             key: typed random key.
@@ -553,7 +557,15 @@ class Scene:
             return carry[0] + 1, propose(jax.random.fold_in(key, carry[0]))
 
         first = (jnp.ones((), jnp.int32), propose(jax.random.fold_in(key, 0)))
-        return jax.lax.while_loop(touching, again, first)[1]
+        count, qpos = jax.lax.while_loop(touching, again, first)
+        return qpos, jax.random.fold_in(key, count - 1)
+
+    def site(self, qpos: Float[Array, " nq"], name: str) -> tuple[Float[Array, "3"], Float[Array, "3 3"]]:
+        """Position and axes (as columns) of a site, m."""
+        model = self.env._model(self.physics)
+        data = engine.located(model, self.env._data(model, self.physics.replace(qpos=qpos)))
+        index = self.host.site(name).id
+        return data.site_xpos[index], data.site_xmat[index]
 
     def random_joints(self, key: Key[Array, ""]) -> Float[Array, " nq"]:
         """Every limited joint uniform in its range, every free hinge in a full turn, quaternions as the suite draws.

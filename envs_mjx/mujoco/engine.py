@@ -142,6 +142,12 @@ def refreshed(model: mjx.Model, data: mjx.Data) -> mjx.Data:
     return mjx.sensor_vel(model, data)
 
 
+@promoting
+def located(model: mjx.Model, data: mjx.Data) -> mjx.Data:
+    """Places of bodies, geoms and sites alone."""
+    return mjx.kinematics(model, data)
+
+
 @colliding
 def settled(model: mjx.Model, data: mjx.Data, actuated: bool) -> mjx.Data:
     """Everything at the current state, force sensors too, with or without the actuators' forces."""

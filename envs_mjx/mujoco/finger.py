@@ -87,6 +87,7 @@ class FingerDMControl(MujocoEnv):
     def look(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
         """The spinner has a colour of its own; the spinning task hides target and tip."""
         super().look(model, factors, target)
+        model.site("target").pos[::2] = target
         for name in ("cap1", "cap2"):
             model.geom(name).rgba[:3] = factors["spinner.color"]
         if self.task == "spin":

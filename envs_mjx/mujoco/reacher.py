@@ -4,11 +4,13 @@ Source: reference: envs/dmcontrol/reacher.py; dm_control: suite/reacher.py.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import jax
 import jax.numpy as jnp
+import mujoco
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 from mujoco import mjx
@@ -77,6 +79,11 @@ class ReacherDMControl(MujocoEnv):
 
     def _aim(self, model: mjx.Model, target: Float[Array, "2"]) -> dict[str, Array]:
         return {"geom_pos": model.geom_pos.at[self.compiled.host.geom("target").id, :2].set(target)}
+
+    def look(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
+        """The target is a geom."""
+        super().look(model, factors, target)
+        model.geom("target").pos[:2] = target
 
     def _gap(self, view: View) -> Float[Array, "2"]:
         return (view.geom("target") - view.geom("finger"))[:2]

@@ -25,6 +25,7 @@ NAMES = {
     "finger": "Finger",
     "humanoid": "Humanoid",
     "quadruped": "Quadruped",
+    "manipulator": "Manipulator",
 }
 
 

@@ -1,0 +1,143 @@
+"""Manipulator, `swm/ManipulatorDMControl-v0`: a planar arm with a gripper brings a ball to a target.
+
+Source: reference: envs/dmcontrol/manipulator.py; dm_control: suite/manipulator.py.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jaxtyping import Array, Float, Key
+from mujoco import mjx
+
+from envs_mjx import spaces
+from envs_mjx.mujoco import factors
+from envs_mjx.mujoco.base import MujocoEnv, Scene
+from envs_mjx.mujoco.marks import Mark
+from envs_mjx.mujoco.masses import MassFactor
+from envs_mjx.mujoco.rewards import tolerance
+from envs_mjx.mujoco.view import View
+
+_LEFT_OUT = ("cup", "peg", "target_peg", "slot")
+_ARM = ("arm_root", "arm_shoulder", "arm_elbow", "arm_wrist", "finger", "fingertip", "thumb", "thumbtip")
+_BALL = ("ball_x", "ball_z", "ball_y")
+_TOUCH = ("palm_touch", "finger_touch", "thumb_touch", "fingertip_touch", "thumbtip_touch")
+_IN_HAND = 0.1
+_AT_TARGET = 0.1
+_CLOSE = 0.01
+
+
+@dataclass(frozen=True)
+class ManipulatorDMControl(MujocoEnv):
+    """Bring a ball to a target with an arm of four joints and a gripper.
+
+    The observation is sine and cosine of the arm's eight joint angles and their velocities, the logarithms of one plus
+    five touch forces (N), position (x, z) and orientation (quaternion's w and y) of hand, ball and target, and the
+    ball's three velocities, between those of ball and target. The reward of a control step is 1 within 1 cm of the
+    target. Truncated after 500 steps. The target vector is position (m) and quaternion of the target.
+
+    Starts at random angles with the ball in the hand or at the target (one episode in ten each) or anywhere, moving
+    sideways, always at a place where nothing touches. The target is drawn once, where the suite draws it anew with
+    every try; since it touches nothing, this matters only to balls at targets inside the arm.
+
+    Inert, as in the reference: `agent.upper_arm_length`.
+    """
+
+    domain = "manipulator"
+    tasks = ("bring_ball",)
+    time_limit = 500
+    substeps = 10
+    target_size = 7
+    masses = (
+        MassFactor("agent.upper_arm_density", ("upper_arm",)),
+        MassFactor("agent.hand_density", ("hand",)),
+    )
+    mark = Mark("geom", material="target", size=(0.015, 0.015, 0.015), name="target_ball")
+
+    @cached_property
+    def variation_space(self) -> spaces.Dict:  # type: ignore[override]
+        """The factors of variation of the reference."""
+        agent = {name: factors.density() for name in ("upper_arm_density", "hand_density", "upper_arm_length")}
+        return factors.domain_space(
+            agent, floor=factors.floor(), target=factors.target(), rendering=factors.rendering()
+        )
+
+    def _edit(self, spec: mujoco.MjSpec) -> None:
+        for name in _LEFT_OUT:
+            spec.delete(spec.body(name))
+
+    def _draw_target(self, key: Key[Array, ""], dtype: np.dtype) -> Float[Array, "7"]:
+        x_key, z_key, angle_key = jax.random.split(key, 3)
+        x = jax.random.uniform(x_key, (), dtype, -0.4, 0.4)
+        z = jax.random.uniform(z_key, (), dtype, 0.1, 0.4)
+        half = jax.random.uniform(angle_key, (), dtype, -math.pi, math.pi) / 2
+        zero = jnp.zeros((), dtype)
+        return jnp.stack([x, jnp.asarray(0.001, dtype), z, jnp.cos(half), zero, jnp.sin(half), zero])
+
+    def _aim(self, model: mjx.Model, target: Float[Array, "7"]) -> dict[str, Array]:
+        body = self.compiled.host.body("target_ball").id
+        return {
+            "body_pos": model.body_pos.at[body].set(target[:3]),
+            "body_quat": model.body_quat.at[body].set(target[3:]),
+        }
+
+    def look(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
+        """The target is a body."""
+        super().look(model, factors, target)
+        model.body("target_ball").pos[:], model.body("target_ball").quat[:] = target[:3], target[3:]
+
+    def _place(self, key: Key[Array, ""], scene: Scene) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
+        host, target = scene.host, scene.physics.target
+        at = {name: host.joint(name).qposadr[0] for name in (*_ARM, *_BALL)}
+        ball = jnp.asarray([at[name] for name in _BALL])
+
+        def propose(key: Array) -> Float[Array, " nq"]:
+            arm_key, kind_key, place_key = jax.random.split(key, 3)
+            qpos = scene.physics.qpos
+            drawn = scene.random_joints(arm_key)
+            arm = jnp.asarray([at[name] for name in _ARM])
+            qpos = qpos.at[arm].set(drawn[arm])
+            qpos = qpos.at[at["finger"]].set(qpos[at["thumb"]])
+            grasp, axes = scene.site(qpos, "grasp")
+            held = jnp.stack([grasp[0], grasp[2], math.pi - jnp.arctan2(axes[2, 0], axes[0, 0])])
+            placed = jnp.stack([target[0], target[2], 2 * jnp.arctan2(target[5], target[3])])
+            low, high = (jnp.asarray(limits, qpos.dtype) for limits in ((-0.5, 0.0, 0.0), (0.5, 0.7, 2 * math.pi)))
+            anywhere = jax.random.uniform(place_key, (3,), qpos.dtype, low, high)
+            kind = jax.random.uniform(kind_key, (), qpos.dtype)
+            there = jnp.where(kind < _IN_HAND, held, jnp.where(kind < _IN_HAND + _AT_TARGET, placed, anywhere))
+            return qpos.at[ball].set(there)
+
+        # What decides about the speed is drawn with the accepted proposal.
+        qpos, accepted = scene.free_with_key(key, propose)
+        _, kind_key, _ = jax.random.split(accepted, 3)
+        anywhere = jax.random.uniform(kind_key, (), qpos.dtype) >= _IN_HAND + _AT_TARGET
+        speed = jax.random.uniform(jax.random.fold_in(accepted, 1), (), qpos.dtype, -5.0, 5.0)
+        dof = host.joint("ball_x").dofadr[0]
+        return qpos, scene.physics.qvel.at[dof].set(jnp.where(anywhere, speed, 0.0))
+
+    def _pose(self, view: View, name: str) -> Float[Array, "4"]:
+        quat = view.data.xquat[view.host.body(name).id]
+        return jnp.concatenate([view.body(name)[::2], quat[::2]])
+
+    def _observe(self, view: View) -> Float[Array, "44"]:
+        angles = jnp.stack([view.joint(name) for name in _ARM])
+        return jnp.concatenate(
+            [
+                jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=1).reshape(-1),
+                jnp.stack([view.joint_speed(name) for name in _ARM]),
+                jnp.log1p(view.sensor(*_TOUCH)),
+                self._pose(view, "hand"),
+                self._pose(view, "ball"),
+                jnp.stack([view.joint_speed(name) for name in _BALL]),
+                self._pose(view, "target_ball"),
+            ]
+        )
+
+    def _reward(self, view: View) -> Float[Array, ""]:
+        away = jnp.linalg.norm(view.site("ball") - view.site("target_ball"))
+        return tolerance(away, (0.0, _CLOSE), 2 * _CLOSE)
