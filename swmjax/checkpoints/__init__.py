@@ -1,6 +1,6 @@
 """Checkpoints: names, torch archives without torch, and models filled from them."""
 
-from swmjax.checkpoints.auto import ActionModel, AutoActionableModel, AutoCostModel, CostModel
+from swmjax.checkpoints.auto import ActionModel, AutoActionableModel, AutoCostModel, CostModel, planning_objective
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.export import export_pretrained
 from swmjax.checkpoints.importing import Import, import_checkpoint
@@ -41,6 +41,7 @@ __all__ = [
     "load_checkpoint",
     "load_pretrained",
     "load_probe",
+    "planning_objective",
     "read_config",
     "read_state_dict",
     "resolve_checkpoint",

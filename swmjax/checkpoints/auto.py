@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.load import load_pretrained
-from swmjax.models import GCRL, TDMPC2, PreJEPA
+from swmjax.models import GCRL, TDMPC2, PreJEPA, model_inputs
 from swmjax.planning import CostFn, GoalMSE, LatentProblem, Objective, encode_problems, latent_cost
 
 
@@ -75,12 +75,7 @@ class CostModel:
     @property
     def action_size(self) -> int:
         """Entries of a planner action, all environment actions of a block together."""
-        config = self.model.config
-        if isinstance(self.model, TDMPC2):
-            return config.action_dim
-        if isinstance(self.model, PreJEPA):
-            return dict(config.extra_encoders)["action"].in_chans
-        return config.action_encoder.input_dim
+        return model_inputs(self.model).action_size
 
 
 @dataclass(frozen=True)
@@ -115,8 +110,7 @@ class ActionModel:
 def AutoCostModel(name: str | Path, **options: Any) -> CostModel:
     """The world model of a checkpoint, ready to judge candidates.
 
-    LeWM and PLDM are judged by the squared distance of the last latent from the goal's, PreJEPA by the mean of
-    that over every source of a latent, TD-MPC2 by its rewards and its value.
+    See `planning_objective` for how.
 
     Args:
         name: as for `load_pretrained`.
@@ -130,9 +124,18 @@ def AutoCostModel(name: str | Path, **options: Any) -> CostModel:
     model = load_pretrained(name, **options)
     if isinstance(model, GCRL):
         raise CheckpointError(f"{name}: a {type(model).__name__} predicts no costs; load it with AutoActionableModel")
-    if isinstance(model, TDMPC2):
-        return CostModel(model)
-    return CostModel(model, GoalMSE(reduction="mean" if isinstance(model, PreJEPA) else "sum"))
+    return CostModel(model, planning_objective(model))
+
+
+def planning_objective(model: Any) -> Objective | None:
+    """What the reference judges plans of a model by.
+
+    LeWM and PLDM: the squared distance of the last latent from the goal's. PreJEPA: the mean of that over every source
+    of a latent. TD-MPC2: None, since it has rewards and values of its own.
+    """
+    if model_inputs(model).has_rewards:
+        return None
+    return GoalMSE(reduction="mean" if isinstance(model, PreJEPA) else "sum")
 
 
 def AutoActionableModel(name: str | Path, **options: Any) -> ActionModel:

@@ -5,6 +5,7 @@ from swmjax.models.causal_predictor import CausalPredictorConfig
 from swmjax.models.dinov2 import DINOv2, DINOv2Config
 from swmjax.models.dummy import DummyConfig, DummyWorldModel
 from swmjax.models.gcrl import GCRL, GCRLConfig
+from swmjax.models.inputs import ModelInputs, model_inputs
 from swmjax.models.layers import EmbedderConfig, LinearEmbedderConfig, MLPConfig
 from swmjax.models.lewm import LeWM, LeWMConfig
 from swmjax.models.oracle import OracleModel
@@ -33,6 +34,7 @@ __all__ = [
     "LinearEmbedderConfig",
     "MLPConfig",
     "MLPProbe",
+    "ModelInputs",
     "OracleModel",
     "PLDM",
     "PLDMConfig",
@@ -52,4 +54,5 @@ __all__ = [
     "from_function",
     "from_linen",
     "get_probe",
+    "model_inputs",
 ]

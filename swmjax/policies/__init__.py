@@ -1,19 +1,16 @@
 """Policies: pure functions from states to actions, with a carry for what they remember."""
 
 from swmjax.planning import PlanCarry, PlanConfig
-from swmjax.policies.inputs import ModelInputs, model_inputs
 from swmjax.policies.planning import PlanningPolicy, PlanningTask
 from swmjax.policies.scaling import Scaler
 from swmjax.policies.shooting import LatentShooting, OracleShooting
 
 __all__ = [
     "LatentShooting",
-    "ModelInputs",
     "OracleShooting",
     "PlanCarry",
     "PlanConfig",
     "PlanningPolicy",
     "PlanningTask",
     "Scaler",
-    "model_inputs",
 ]

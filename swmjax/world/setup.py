@@ -13,16 +13,14 @@ from gymnasium.spaces import Box
 
 import envs_mjx
 from envs_mjx.raster.antialias import resize_antialiased
-from swmjax.checkpoints import load_pretrained, resolve_checkpoint
-from swmjax.models import OracleModel
-from swmjax.planning import SOLVERS, GoalMSE, GRASPSolver
+from swmjax.checkpoints import load_pretrained, planning_objective, resolve_checkpoint
+from swmjax.models import ModelInputs, OracleModel, model_inputs
+from swmjax.planning import SOLVERS, GRASPSolver
 from swmjax.policies import (
     LatentShooting,
-    ModelInputs,
     OracleShooting,
     PlanningPolicy,
     Scaler,
-    model_inputs,
 )
 from swmjax.world.config import ORACLE, EvalConfig
 from swmjax.world.problems import Problems, read_problems
@@ -90,7 +88,7 @@ def set_up(config: EvalConfig) -> Setup:
             space,
             scalers["action"],
             config.problems_at_once,
-            None if inputs.has_rewards else GoalMSE(),
+            planning_objective(model),
             tuple((name, scalers[name]) for name, _ in inputs.vectors),
         )
         return PlanningPolicy(solver, task, config.plan)

@@ -22,7 +22,7 @@ from swmjax.models import (
     PreJEPAConfig,
     TDMPC2Config,
 )
-from swmjax.planning import SOLVERS
+from swmjax.planning import SOLVERS, GoalMSE
 from swmjax.policies import LatentShooting, OracleShooting, PlanConfig, Scaler
 from swmjax.world import EvalConfig, set_up
 from swmjax.world.setup import read_stats
@@ -225,6 +225,7 @@ def test_frames_and_vectors_together(tmp_path):
     setup, task, states, _ = planned(prejepa(), tmp_path / "run", topk=2)
     (note,) = setup.notes
     assert "its actions and xs are taken as they are" in note
+    assert task.objective == GoalMSE(reduction="mean")
     seen = task.observe(states)
     assert seen["pixels"].shape == (2, 28, 28, 3)
     np.testing.assert_array_equal(seen["x"], states.physics)

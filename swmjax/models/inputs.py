@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
-from swmjax.models import TDMPC2, LeWM, PreJEPA
+from swmjax.models.lewm import LeWM
+from swmjax.models.prejepa import PreJEPA
+from swmjax.models.tdmpc2 import TDMPC2
 
 
 @dataclass(frozen=True)
