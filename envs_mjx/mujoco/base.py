@@ -574,9 +574,9 @@ class Scene:
         """
         host, qpos = self.host, self.physics.qpos
         for joint in range(host.njnt):
-            own, kind, at = jax.random.fold_in(key, joint), host.jnt_type[joint], host.jnt_qposadr[joint]
-            single = kind in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
-            if single and host.jnt_limited[joint]:
+            own, at = jax.random.fold_in(key, joint), host.jnt_qposadr[joint]
+            kind = mujoco.mjtJoint(host.jnt_type[joint])
+            if kind in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE) and host.jnt_limited[joint]:
                 low, high = host.jnt_range[joint]
                 qpos = qpos.at[at].set(jax.random.uniform(own, (), qpos.dtype, low, high))
             elif kind == mujoco.mjtJoint.mjJNT_HINGE:
