@@ -535,30 +535,34 @@ class Scene:
     def free(
         self, key: Key[Array, ""], propose: Callable[[Array], Float[Array, " nq"]], tries: int = 1000
     ) -> Float[Array, " nq"]:
-        """The first proposed positions at which nothing touches, or the last ones tried; see `free_with_key`."""
-        return self.free_with_key(key, propose, tries)[0]
+        """The first proposed positions at which nothing touches, or the last ones tried; see `free_after`."""
+        return self.free_after(key, lambda key, memory: (propose(key), memory), jnp.zeros(()), tries)[0]
 
-    def free_with_key(
-        self, key: Key[Array, ""], propose: Callable[[Array], Float[Array, " nq"]], tries: int = 1000
-    ) -> tuple[Float[Array, " nq"], Key[Array, ""]]:
-        """The first proposed positions at which nothing touches, or the last ones tried, and the key of the proposal.
+    def free_after(
+        self,
+        key: Key[Array, ""],
+        propose: Callable[[Array, Array], tuple[Float[Array, " nq"], Array]],
+        memory: Array,
+        tries: int = 1000,
+    ) -> tuple[Float[Array, " nq"], Array]:
+        """The first proposed positions at which nothing touches, or the last ones tried, and what was remembered.
 
         Args:
             key: typed random key.
-            propose: positions of a key.
+            propose: positions of a key, and what the next proposal is to remember of this one.
+            memory: what the first proposal remembers.
             tries: proposals at most.
         """
 
-        def touching(carry: tuple[Array, Array]) -> Array:
-            count, qpos = carry
-            return (count < tries) & (self.gaps(qpos) < 0).any()
+        def touching(carry: tuple[Array, Array, Array]) -> Array:
+            return (carry[0] < tries) & (self.gaps(carry[1]) < 0).any()
 
-        def again(carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            return carry[0] + 1, propose(jax.random.fold_in(key, carry[0]))
+        def again(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            count, _, memory = carry
+            return (count + 1, *propose(jax.random.fold_in(key, count), memory))
 
-        first = (jnp.ones((), jnp.int32), propose(jax.random.fold_in(key, 0)))
-        count, qpos = jax.lax.while_loop(touching, again, first)
-        return qpos, jax.random.fold_in(key, count - 1)
+        first = (jnp.ones((), jnp.int32), *propose(jax.random.fold_in(key, 0), memory))
+        return jax.lax.while_loop(touching, again, first)[1:]
 
     def site(self, qpos: Float[Array, " nq"], name: str) -> tuple[Float[Array, "3"], Float[Array, "3 3"]]:
         """Position and axes (as columns) of a site, m."""

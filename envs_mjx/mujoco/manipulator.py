@@ -96,8 +96,8 @@ class ManipulatorDMControl(MujocoEnv):
         at = {name: host.joint(name).qposadr[0] for name in (*_ARM, *_BALL)}
         ball = jnp.asarray([at[name] for name in _BALL])
 
-        def propose(key: Array) -> Float[Array, " nq"]:
-            arm_key, kind_key, place_key = jax.random.split(key, 3)
+        def propose(key: Array, speed: Array) -> tuple[Float[Array, " nq"], Array]:
+            arm_key, kind_key, place_key, speed_key = jax.random.split(key, 4)
             qpos = scene.physics.qpos
             drawn = scene.random_joints(arm_key)
             arm = jnp.asarray([at[name] for name in _ARM])
@@ -110,15 +110,13 @@ class ManipulatorDMControl(MujocoEnv):
             anywhere = jax.random.uniform(place_key, (3,), qpos.dtype, low, high)
             kind = jax.random.uniform(kind_key, (), qpos.dtype)
             there = jnp.where(kind < _IN_HAND, held, jnp.where(kind < _IN_HAND + _AT_TARGET, placed, anywhere))
-            return qpos.at[ball].set(there)
+            # The suite forgets to take the speed of an earlier try away from a ball in the hand or at the target.
+            drawn_speed = jax.random.uniform(speed_key, (), qpos.dtype, -5.0, 5.0)
+            speed = jnp.where(kind < _IN_HAND + _AT_TARGET, speed, drawn_speed)
+            return qpos.at[ball].set(there), speed
 
-        # What decides about the speed is drawn with the accepted proposal.
-        qpos, accepted = scene.free_with_key(key, propose)
-        _, kind_key, _ = jax.random.split(accepted, 3)
-        anywhere = jax.random.uniform(kind_key, (), qpos.dtype) >= _IN_HAND + _AT_TARGET
-        speed = jax.random.uniform(jax.random.fold_in(accepted, 1), (), qpos.dtype, -5.0, 5.0)
-        dof = host.joint("ball_x").dofadr[0]
-        return qpos, scene.physics.qvel.at[dof].set(jnp.where(anywhere, speed, 0.0))
+        qpos, speed = scene.free_after(key, propose, jnp.zeros((), scene.physics.qpos.dtype))
+        return qpos, scene.physics.qvel.at[host.joint("ball_x").dofadr[0]].set(speed)
 
     def _pose(self, view: View, name: str) -> Float[Array, "4"]:
         quat = view.data.xquat[view.host.body(name).id]
