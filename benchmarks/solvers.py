@@ -143,7 +143,7 @@ def parts(text: str) -> tuple[str, ...]:
 
 def pusht_problem() -> tuple[list[float], list[float], Any]:
     """Start and goal vectors of one problem, and its state with a leading axis of one."""
-    env = envs_mjx.make("swm/PushT-v1")
+    env = envs_mjx.make("swm/PushT-v1", agent_shapes="circle")
     states, goals = jax.jit(jax.vmap(partial(draw_problem, env, goal_offset=25)))(jnp.arange(1))
     return np.asarray(states.obs["state"][0]).tolist(), np.asarray(goals.obs["state"][0]).tolist(), states
 
@@ -172,7 +172,7 @@ class LatentTask:
 
 def physics_plan(states: Any, solver: Any, **options: Any) -> Callable[[], Any]:
     """A call that compiles at first and plans through PushT."""
-    env = envs_mjx.make("swm/PushT-v1")
+    env = envs_mjx.make("swm/PushT-v1", agent_shapes="circle")
     oracle, space = OracleModel(env), block_space(env.action_space, ACTION_BLOCK)
 
     @jax.jit

@@ -31,7 +31,7 @@ from swmjax.planning import SOLVERS, ProblemTransitions, TransitionCost, block_s
 from swmjax.world import draw_problem
 
 BLOCK, HORIZON = 5, 3
-ENV = envs_mjx.make("swm/PushT-v1")
+ENV = envs_mjx.make("swm/PushT-v1", agent_shapes="circle")
 ORACLE, SPACE = OracleModel(ENV), block_space(ENV.action_space, BLOCK)
 SMOOTH = OracleModel(envs_mjx.make("swm/PushT-v1", differentiable=True))
 """The same physics in loops that gradients pass through; slower."""

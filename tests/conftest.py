@@ -4,12 +4,18 @@ import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import hypothesis
 import jax
 import jaxtyping
 import pytest
 
 # Before any import of the packages, so that every annotation in them is checked at run time.
 jaxtyping.install_import_hook(["swmjax", "envs_mjx"], "typechecking.check")
+
+
+# What takes long here is compiling, at the first example.
+hypothesis.settings.register_profile("swmjax", deadline=None)
+hypothesis.settings.load_profile("swmjax")
 
 
 def pytest_configure(config: pytest.Config) -> None:

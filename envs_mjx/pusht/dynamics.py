@@ -105,11 +105,13 @@ class Rules:
         damping: Fraction of its velocity that a dynamic body keeps in one second; the default forgets it at once.
         block_cog: Centre of gravity of the block relative to its origin, px; its shape's own when None.
         differentiable: Take every step of both worlds in loops of static length, which reverse mode needs.
+        polygons: Whether an agent may be a polygon; without, programs have only one of the two worlds.
     """
 
     damping: float = 0.0
     block_cog: tuple[float, float] | None = None
     differentiable: bool = False
+    polygons: bool = True
 
     @functools.cached_property
     def worlds(self) -> tuple[rigid2d.World, rigid2d.World]:
@@ -202,6 +204,8 @@ class Rules:
         """The contacts that the last physics step solved, those of a round agent's world first."""
         geometries = (scene.disc, _polygon_geometry(scene.agent, scene.block))
         memories, mine = (physics.disc, physics.polygon), (scene.agent_is_disc, ~scene.agent_is_disc)
+        if not self.polygons:
+            return rigid2d.contacts(self.worlds[0], scene.disc, _state(physics.bodies, physics.disc))
         found = []
         for world, geometry, memory, used in zip(self.worlds, geometries, memories, mine, strict=True):
             of_world = rigid2d.contacts(world, geometry, _state(physics.bodies, memory))
@@ -217,6 +221,8 @@ class Rules:
         disc, points = rigid2d.march(
             of_disc, scene.disc, start, TIME_STEP, steps, drive, control, wanted=scene.agent_is_disc
         )
+        if not self.polygons:
+            return physics.replace(bodies=disc.bodies, disc=Memory(disc.cache, disc.tree)), points
 
         def by_polygon(operand):
             agent, block, state, target = operand

@@ -11,10 +11,13 @@ import jax.numpy as jnp
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+# For these imports alone: the folder has modules of the same names as folders of tests.
 sys.path.insert(0, str(BENCHMARKS))
-
-from flops import count_flops  # noqa: E402
-from model_sizes import MODELS, QUICK, STAGES, inputs, restored  # noqa: E402
+try:
+    from flops import count_flops
+    from model_sizes import MODELS, QUICK, STAGES, inputs, restored
+finally:
+    sys.path.remove(str(BENCHMARKS))
 
 
 def test_arithmetic_is_counted_through_loops_and_calls():

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from goal_env import unchecked_types
 
 import envs_mjx
 from envs_mjx.pusht import PolarQuantizer, PushT, PushTDiscrete, action_mark
@@ -123,10 +124,12 @@ def test_the_cross_marks_the_last_action_and_a_reset_has_none():
         ({"init_value": {"block.scale": 61.0}}, "factor 'block.scale': value 61.0 is not in"),
         ({"init_value": {"agent": {"shape": 9}}}, "agent.shape"),
         ({"init_value": 3}, "init_value must map names of factors to values, got 3"),
+        ({"agent_shapes": "square"}, "agent_shapes must be 'all' or 'circle', got 'square'"),
+        ({"agent_shapes": "circle", "init_value": {"agent.shape": 3}}, "agent.shape must be 0 with .*'circle', got 3"),
     ],
 )
 def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message), unchecked_types():
         PushT(**arguments)
 
 
@@ -185,6 +188,30 @@ def test_a_batch_may_mix_agents_of_all_shapes(mixed):
         alone = program(jax.tree.map(lambda x, rows=rows: x[rows], factors), starts[rows])
         for a, b in zip(jax.tree.leaves(alone.obs), jax.tree.leaves(together.obs), strict=True):
             np.testing.assert_allclose(a[: len(mine)], b[mine], rtol=0.0, atol=1e-3)
+
+
+def test_round_agents_alone_move_and_look_the_same(mixed):
+    together, _, factors, starts = mixed
+    rows = np.flatnonzero(np.asarray(factors["agent.shape"]) == 0)
+    values = {name: value[rows] for name, value in factors.items() if name != "agent.shape"}
+    env = PushT(agent_shapes="circle", resolution=32)
+    program = jax.jit(jax.vmap(lambda values, start: rolled(env, values, start, jnp.asarray(ACTIONS))))
+    states = program(values, starts[rows])
+    for a, b in zip(jax.tree.leaves(states.obs), jax.tree.leaves(together.obs), strict=True):
+        np.testing.assert_allclose(a, b[rows], rtol=0.0, atol=1e-3)
+    last = jax.tree.map(lambda leaf: leaf[:, -1], states)
+    frames = [jax.jit(jax.vmap(one.render))(last) for one in (env, PushT(resolution=32))]
+    np.testing.assert_array_equal(*frames)
+
+
+def test_other_agents_are_refused_where_only_round_ones_are_known():
+    env, key = PushT(agent_shapes="circle"), jax.random.key(0)
+    for variation in (("all",), ("agent",), ("agent.shape",)):
+        with pytest.raises(ValueError, match="agent.shape cannot vary with agent_shapes='circle'"):
+            env.reset(key, variation=variation)
+    with pytest.raises(ValueError, match="agent.shape must be 0 with agent_shapes='circle', got 3"):
+        env.reset(key, values={"agent.shape": 3})
+    assert jax.eval_shape(lambda: env.reset(key, variation=("all",), values={"agent.shape": 0})).step.shape == ()
 
 
 def test_frames_of_polygonal_agents(mixed):
