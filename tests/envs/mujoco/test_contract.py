@@ -194,5 +194,6 @@ def test_without_the_extra_the_package_imports_and_names_the_extra():
         "except ImportError as error: print(error)"
     )
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert "needs mujoco, which is not installed: pip install 'swmjax[mujoco]'" in result.stdout
+    assert "swm/CheetahDMControl-v0 needs mujoco" in result.stdout
+    assert "is not installed: pip install 'swmjax[mujoco]'" in result.stdout
     assert envs_mjx.spec("swm/CheetahDMControl-v0").extra == "mujoco"

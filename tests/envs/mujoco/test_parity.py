@@ -72,7 +72,7 @@ def test_fast_is_another_physics_but_a_near_one():
     """Euler steps instead of Runge-Kutta's: away from the recording by more than rounding, but not far."""
     apart = recorded.differences(recorded.make("cartpole", fidelity="fast"), recorded.golden("cartpole"))
     assert 1e-5 < apart["qvel"] < 2e-2
-    assert apart["qpos"] < 1e-3
+    assert apart["qpos"] < 5e-3
 
 
 @pytest.mark.slow
