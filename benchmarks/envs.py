@@ -8,7 +8,7 @@ JAX is imported after the options are read, because the number of host devices i
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ ENVS = (
     "swm/PendulumControl-v1",
 )
 
+Figures = tuple[int, int, float, float, int, Timing]
+"""Batch, devices, memory of the program on one device in MiB, seconds of compilation, things per call, timing."""
 OPTIONS = {"swm/PushT-v1": {"agent_shapes": "circle"}}
 """Constructor arguments here; by default both sides have round agents, and then programs need only those."""
 
@@ -75,7 +77,7 @@ def main() -> None:
         counts = {"steps": episodes * EPISODE_STEPS, "frames": frames}
         rates = {kind: (Timing(tuple(seconds)), counts[kind]) for kind, seconds in known.items()}
         rows = [row(labels["steps"], *figures, rates.get("steps")) for figures in stepping]
-        rows.append(row(labels["frames"], *rendering, rates.get("frames")))
+        rows += [row(labels["frames"], *figures, rates.get("frames")) for figures in rendering]
         for kind, (timing, count) in rates.items():
             rows.append(
                 [labels[kind], "reference", "1", "1 process", NOT_MEASURED, NOT_MEASURED, timing.rates(count), "1.0x"]
@@ -143,13 +145,11 @@ def row(
 
 def measure(
     env_id: str, batches: Sequence[int], render_batch: int, steps: int, repeats: int
-) -> tuple[list[tuple[int, int, float, float, int, Timing]], tuple[int, int, float, float, int, Timing], str]:
-    """Compile and time stepping for every batch, on one device and on all, and rendering on one.
+) -> tuple[list[Figures], list[Figures], str]:
+    """Compile and time stepping for every batch, and rendering, on one device and on all.
 
     Returns:
-        Figures of stepping and of rendering (batch, devices, memory of the program on one device in
-        MiB, seconds of compilation, things per call, timing), and the
-        size of a frame.
+        Figures of stepping and of rendering, and the size of a frame.
     """
     import jax
 
@@ -172,34 +172,56 @@ def measure(
                 progress(f"{env_id}: batch {batch} on {count} device(s)")
                 stepping.append(time_steps(env, first(batch), batch, jax.devices()[:count], steps, repeats))
     progress(f"{env_id}: frames")
-    given = first(render_batch)
-    compiled, program = compile_timed(jax.vmap(env.render), given)
-    height, width = jax.block_until_ready(program(given)).shape[1:3]
-    timing = time_calls(lambda: jax.block_until_ready(program(given)), repeats)
-    figures = (render_batch, 1, memory(program), compiled, render_batch, timing)
-    return stepping, figures, f"{height} x {width}"
+    rendering = []
+    for count in sorted({1, len(jax.devices())}):
+        if render_batch % count == 0:
+            rendering.append(time_frames(env, first(render_batch), render_batch, jax.devices()[:count], repeats))
+    height, width = jax.eval_shape(env.render, jax.tree.map(lambda leaf: leaf[0], states)).shape[:2]
+    return stepping, rendering, f"{height} x {width}"
 
 
-def time_steps(
-    env: Any, states: Any, batch: int, devices: Sequence[Any], steps: int, repeats: int
-) -> tuple[int, int, float, float, int, Timing]:
-    """Time a scan over steps; every call goes on where the last one ended."""
+def time_frames(env: Any, states: Any, batch: int, devices: Sequence[Any], repeats: int) -> Figures:
+    """Time frames of a batch of states."""
+    import jax
+
+    render, rows, _ = shared(jax.vmap(env.render), devices, 1)
+    states = jax.device_put(states, rows)
+    compiled, program = compile_timed(render, states)
+    jax.block_until_ready(program(states))
+    timing = time_calls(lambda: jax.block_until_ready(program(states)), repeats)
+    return batch, len(devices), memory(program), compiled, batch, timing
+
+
+def shared(function: Callable[..., Any], devices: Sequence[Any], arguments: int) -> tuple[Callable[..., Any], Any, Any]:
+    """A function of batched states, and of actions with an axis of steps before the batch, shared among devices.
+
+    Returns:
+        The function, and where states and actions belong.
+    """
     import jax
     from jax.sharding import AxisType, NamedSharding
     from jax.sharding import PartitionSpec as P
+
+    if len(devices) == 1:
+        return function, devices[0], devices[0]
+    mesh = jax.make_mesh((len(devices),), ("batch",), axis_types=(AxisType.Auto,), devices=devices)
+    by_row, by_column = P("batch"), P(None, "batch")
+    # Unchecked: the physics starts its loops from constants, which count as equal on all devices.
+    spread = jax.shard_map(
+        function, mesh=mesh, in_specs=(by_row, by_column)[:arguments], out_specs=by_row, check_vma=False
+    )
+    return spread, NamedSharding(mesh, by_row), NamedSharding(mesh, by_column)
+
+
+def time_steps(env: Any, states: Any, batch: int, devices: Sequence[Any], steps: int, repeats: int) -> Figures:
+    """Time a scan over steps; every call goes on where the last one ended."""
+    import jax
 
     def run(states, actions):
         return jax.lax.scan(lambda states, action: (jax.vmap(env.step)(states, action), None), states, actions)[0]
 
     draws = random_actions(env.action_space, (repeats + 1, steps, batch))
-    if len(devices) == 1:
-        program, rows, columns = run, devices[0], devices[0]
-    else:
-        mesh = jax.make_mesh((len(devices),), ("batch",), axis_types=(AxisType.Auto,), devices=devices)
-        by_row, by_column = P("batch"), P(None, "batch")
-        # Unchecked: the physics starts its loops from constants, which count as equal on all devices.
-        program = jax.shard_map(run, mesh=mesh, in_specs=(by_row, by_column), out_specs=by_row, check_vma=False)
-        rows, columns = NamedSharding(mesh, by_row), NamedSharding(mesh, by_column)
+    program, rows, columns = shared(run, devices, 2)
     actions = [jax.device_put(draw, columns) for draw in draws]
     states = jax.device_put(states, rows)
     compiled, compiled_run = compile_timed(program, states, actions[0])
