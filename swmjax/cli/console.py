@@ -47,6 +47,11 @@ def user_errors() -> Iterator[None]:
         if not _raised_by_us(error):
             raise
         fail(str(error))
+    except ImportError as error:
+        # A plain one names an extra that is not installed; a module that is missing unexpectedly is a subclass.
+        if type(error) is not ImportError or not _raised_by_us(error):
+            raise
+        fail(str(error))
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
 

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 import envs_mjx
+from envs_mjx import registry
 from swmjax import planning
 from swmjax.cli.app import app
 from swmjax.planning import SOLVERS
@@ -108,3 +109,17 @@ def test_no_checkpoints_is_not_an_error(tmp_path, monkeypatch):
     assert result.exit_code == 0
     assert result.stdout.replace("\n", "") == f"No checkpoints matching 'lewm' in {tmp_path / 'checkpoints'}"
     assert json.loads(run("checkpoints", "--json").stdout) == []
+
+
+@pytest.mark.parametrize("command", ["fovs", "eval"])
+def test_an_environment_without_its_extra_is_one_line(command, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    entry = envs_mjx.Spec(id="test/Absent-v0", entry_point="no_such_module:Env", extra="mujoco")
+    monkeypatch.setitem(registry._SPECS, entry.id, entry)
+    preset = ["--config=eval/pusht.yaml", "--set=env_options={}"] if command == "eval" else []
+    result = run(command, entry.id, *preset)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.splitlines() == [
+        "error: test/Absent-v0 needs no_such_module, which is not installed: pip install 'swmjax[mujoco]'"
+    ]
+    assert list(tmp_path.iterdir()) == []
