@@ -15,9 +15,13 @@ from envs_mjx.core import checked_action
 
 # Those with an extra have tests of their own, since their programs take long to compile.
 IDS = [id for id in envs_mjx.registered_ids() if id.startswith("swm/") and envs_mjx.spec(id).extra is None]
+# The discrete PushT is the other one behind a table of actions (`test_pusht_options.py`), and compiles as long again.
+SLOW = ("swm/PushT-Discrete-v1",)
 STEPS = 3
 
-pytestmark = pytest.mark.parametrize("id", IDS)
+pytestmark = pytest.mark.parametrize(
+    "id", [pytest.param(id, marks=pytest.mark.slow) if id in SLOW else id for id in IDS]
+)
 
 
 @functools.cache
