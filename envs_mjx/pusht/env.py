@@ -114,7 +114,9 @@ class PushT(Env):
         if given is None and name in space.select(self.default_variation if variation is None else variation):
             raise ValueError(f"{name} cannot vary with agent_shapes='circle'; make the environment with 'all'")
         shape = space.factor(name).init_value if given is None else given
-        if isinstance(shape, jax.core.Tracer) or int(shape) != shapes.CIRCLE:
+        if isinstance(shape, jax.core.Tracer):
+            raise ValueError(f"{name} cannot be a traced value with agent_shapes='circle'; leave it out")
+        if int(shape) != shapes.CIRCLE:
             raise ValueError(f"{name} must be {shapes.CIRCLE} with agent_shapes='circle', got {shape}")
 
     @property
