@@ -107,14 +107,10 @@ def make_solver(name: str, overrides: Mapping[str, Any] | None = None) -> Any:
         The solver.
 
     Raises:
-        ValueError: Unknown solver or field (with the nearest names), a value that the field does not take, or a solver
-            that is made of other objects.
+        ValueError: Unknown solver or field (with the nearest names), or a value that the field does not take.
     """
     if name not in SOLVERS:
         raise ValueError(f"unknown solver {name!r}{_nearest(name, SOLVERS)}")
-    if not SOLVERS[name].from_settings:
-        cls = SOLVERS[name].solver.__name__
-        raise ValueError(f"solver {name!r} is made of other objects; build it in Python with swmjax.planning.{cls}")
     solver = SOLVERS[name].solver
     types = get_type_hints(solver)
     fields = {field.name: types[field.name] for field in dataclasses.fields(solver)}

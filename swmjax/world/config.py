@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 import envs_mjx
 from envs_mjx.names import unknown_name
 from swmjax.paths import config_path, configs_dir
-from swmjax.planning import make_solver
+from swmjax.planning import SOLVERS, make_solver
 from swmjax.policies import PlanConfig
 
 ORACLE = "oracle"
@@ -92,8 +92,12 @@ class EvalConfig:
         """The solver with its hyperparameters."""
         if not isinstance(self.solver, Mapping) or "name" not in self.solver:
             raise ValueError(f"solver must be a mapping with a name, got {self.solver!r}")
+        name = str(self.solver["name"])
         options = {str(key): value for key, value in self.solver.items() if key != "name"}
-        return make_solver(str(self.solver["name"]), options)
+        if name in SOLVERS and not SOLVERS[name].from_settings:
+            cls = SOLVERS[name].solver.__name__
+            raise ValueError(f"solver {name!r} is made of other objects; build it in Python with swmjax.planning.{cls}")
+        return make_solver(name, options)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain settings, as `from_dict` takes them."""
