@@ -242,7 +242,11 @@ class EvosaxSolver(StrategySolver):
 
 @dataclass(frozen=True)
 class EvosaxStrategy:
-    """An algorithm of evosax as a `Strategy`; the fields are those of `EvosaxSolver`."""
+    """An algorithm of evosax as a `Strategy`; the fields are those of `EvosaxSolver`.
+
+    Problems of a batch are asked and told one after the other (their candidates are scored together): products and
+    eigenvectors of batched matrices round in another way, and a covariance adapted over many steps amplifies that.
+    """
 
     algorithm: str
     num_samples: int
@@ -258,14 +262,24 @@ class EvosaxStrategy:
     def ask(self, key: Key[Array, ""], state: Any) -> tuple[Float[Array, "N D"], Any]:
         """See `Strategy`."""
         algorithm, params = self._built(state.best_solution.size)
-        with jax.numpy_rank_promotion("allow"):
-            return algorithm.ask(key, state, params)
+
+        @jax.custom_batching.sequential_vmap
+        def ask(key, state):
+            with jax.numpy_rank_promotion("allow"):
+                return algorithm.ask(key, state, params)
+
+        return ask(key, state)
 
     def tell(self, key: Key[Array, ""], state: Any, population: Float[Array, "N D"], costs: Float[Array, " N"]) -> Any:
         """See `Strategy`."""
         algorithm, params = self._built(population.shape[1])
-        with jax.numpy_rank_promotion("allow"):
-            return algorithm.tell(key, population, costs, state, params)[0]
+
+        @jax.custom_batching.sequential_vmap
+        def tell(key, state, population, costs):
+            with jax.numpy_rank_promotion("allow"):
+                return algorithm.tell(key, population, costs, state, params)[0]
+
+        return tell(key, state, population, costs)
 
     def _built(self, size: int) -> tuple[Any, Any]:
         algorithm, params = _built(self.algorithm, self.num_samples, size, bool(jax.config.read("jax_enable_x64")))

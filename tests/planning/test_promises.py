@@ -156,11 +156,14 @@ def test_a_plan_does_not_depend_on_the_batch(name):
 def test_batch_equals_single_solves(name):
     one, key = of(name), jax.random.key(7)
     problems = stacked(one, [lambda x: x, lambda x: -x])
-    batch = compiled(one)(functools.partial(batch_for, one))(problems, key)
-    for index in range(2):
-        problem = jax.tree.map(lambda leaf, index=index: leaf[index], problems)
-        single = plan_for(one, jax.random.fold_in(key, index), problem)
-        assert_close(jax.tree.map(lambda leaf, index=index: leaf[index], batch.actions), single.actions)
+    # The eigenvectors of a covariance that is still close to a multiple of the identity turn by far more than the
+    # rounding that moves them, and the two programs here round apart; in float64 what is left of it is nothing.
+    with jax.enable_x64(name == "evosax"):
+        batch = compiled(one)(functools.partial(batch_for, one))(problems, key)
+        for index in range(2):
+            problem = jax.tree.map(lambda leaf, index=index: leaf[index], problems)
+            single = plan_for(one, jax.random.fold_in(key, index), problem)
+            assert_close(jax.tree.map(lambda leaf, index=index: leaf[index], batch.actions), single.actions)
 
 
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
