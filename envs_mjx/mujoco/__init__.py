@@ -7,6 +7,7 @@ import io
 with contextlib.redirect_stdout(io.StringIO()):
     import mujoco.mjx  # noqa: F401
 
-from envs_mjx.mujoco.base import MujocoEnv, MujocoPhysics
+from envs_mjx.mujoco.base import MujocoEnv
+from envs_mjx.mujoco.physics import MujocoPhysics
 
 __all__ = ["MujocoEnv", "MujocoPhysics"]

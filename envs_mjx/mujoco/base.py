@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-import chex
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -24,6 +23,8 @@ from envs_mjx.mujoco import engine
 from envs_mjx.mujoco.marks import Mark
 from envs_mjx.mujoco.masses import MassFactor, derived_fields
 from envs_mjx.mujoco.model import FIDELITIES, Compiled, compiled
+from envs_mjx.mujoco.physics import MujocoPhysics, loaded, stepped
+from envs_mjx.mujoco.scene import Scene
 from envs_mjx.mujoco.suite import suite_spec
 from envs_mjx.mujoco.view import View
 from envs_mjx.names import unknown_name
@@ -33,33 +34,6 @@ ACTION_REPEAT = 2
 
 _BROKEN = 1e10
 """Size of a position or velocity at which MuJoCo calls its physics diverged."""
-
-Measure = Callable[[View], Any]
-
-
-@chex.dataclass(frozen=True)
-class MujocoPhysics:
-    """What moves, and the model of this environment.
-
-    Attributes:
-        qpos: generalised positions, m and rad.
-        qvel: generalised velocities, m/s and rad/s.
-        act: activations of the actuators.
-        ctrl: control signals last applied.
-        warmstart: accelerations that the solver starts from.
-        sensordata: sensor readings; those of forces are one substep old after a step.
-        target: where the task's target is, in the domain's own form; empty without one.
-        fields: the fields of the model that the factors of variation set, by name.
-    """
-
-    qpos: Float[Array, "*batch nq"]
-    qvel: Float[Array, "*batch nv"]
-    act: Float[Array, "*batch na"]
-    ctrl: Float[Array, "*batch nu"]
-    warmstart: Float[Array, "*batch nv"]
-    sensordata: Float[Array, "*batch S"]
-    target: Float[Array, "*batch G"]
-    fields: dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -139,7 +113,7 @@ class MujocoEnv(Env):
         engine.check_implementation(self.impl)
 
     @abc.abstractmethod
-    def _place(self, key: Key[Array, ""], scene: "Scene") -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
+    def _place(self, key: Key[Array, ""], scene: Scene) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
         """Positions and velocities at the start of an episode."""
 
     @abc.abstractmethod
@@ -222,7 +196,7 @@ class MujocoEnv(Env):
         if "state" in options:
             qpos, qvel = self._split(self._vector(options["state"], "state"))
         else:
-            qpos, qvel = self._place(place_key, Scene(env=self, physics=blank))
+            qpos, qvel = self._place(place_key, Scene(self.compiled.host, self._model(blank), self.impl, blank))
         physics = blank.replace(qpos=qpos, qvel=qvel)
         return self._resting(physics, goal, factors, key, jnp.zeros((), jnp.int32), jnp.zeros((), dtype), False)
 
@@ -267,12 +241,9 @@ class MujocoEnv(Env):
         low, high = (jnp.asarray(limit, physics.qpos.dtype) for limit in self.compiled.host.actuator_ctrlrange.T)
         ctrl = low + (action.astype(low.dtype) + 1) / 2 * (high - low)
 
-        def substep(physics: MujocoPhysics, _: None) -> tuple[MujocoPhysics, None]:
-            return self._stored(physics, engine.advanced(model, self._data(model, physics))), None
-
         def control_step(carry: tuple[MujocoPhysics, Array], _: None) -> tuple[Any, Any]:
             before, over = carry
-            after, _ = jax.lax.scan(substep, before, None, self.substeps)
+            after = stepped(model, self.impl, before, self.substeps)
             view = self._view(after)
             after = after.replace(sensordata=view.data.sensordata)
             reached = self._reached(view, goal)
@@ -430,29 +401,10 @@ class MujocoEnv(Env):
         model = self.compiled.device
         return model.tree_replace(physics.fields | self._aim(model, physics.target))
 
-    def _data(self, model: mjx.Model, physics: MujocoPhysics) -> mjx.Data:
-        return engine.blank(model, self.impl).replace(
-            qpos=physics.qpos,
-            qvel=physics.qvel,
-            act=physics.act,
-            ctrl=physics.ctrl,
-            qacc_warmstart=physics.warmstart,
-            sensordata=physics.sensordata,
-        )
-
-    def _stored(self, physics: MujocoPhysics, data: mjx.Data) -> MujocoPhysics:
-        return physics.replace(
-            qpos=data.qpos,
-            qvel=data.qvel,
-            act=data.act,
-            warmstart=data.qacc_warmstart,
-            sensordata=data.sensordata,
-        )
-
     def _view(self, physics: MujocoPhysics) -> View:
         """What is to be seen in a state; force sensors show what they last read."""
         model = self._model(physics)
-        data = engine.refreshed(model, self._data(model, physics))
+        data = engine.refreshed(model, loaded(model, self.impl, physics))
         return View(host=self.compiled.host, model=model, data=data, target=physics.target)
 
     def _shown(self, view: View) -> dict[str, Any]:
@@ -480,7 +432,7 @@ class MujocoEnv(Env):
         """A state that nothing has led to."""
         model = self._model(physics)
         if self.compiled.force_sensors:
-            data = engine.settled(model, self._data(model, physics), actuated)
+            data = engine.settled(model, loaded(model, self.impl, physics), actuated)
             physics = physics.replace(sensordata=data.sensordata)
         view = self._view(physics)
         physics = physics.replace(sensordata=view.data.sensordata)
@@ -498,98 +450,6 @@ class MujocoEnv(Env):
             obs=shown["obs"],
             info=shown["info"] | {"score": score, "diverged": jnp.asarray(False)},
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """What a domain may ask while it places its bodies at the start of an episode.
-
-    Attributes:
-        env: the environment.
-        physics: the reference position with this episode's factors and target.
-    """
-
-    env: MujocoEnv
-    physics: MujocoPhysics
-
-    @property
-    def host(self) -> mujoco.MjModel:
-        """The nominal model."""
-        return self.env.compiled.host
-
-    def gaps(self, qpos: Float[Array, " nq"]) -> Float[Array, " C"]:
-        """Gaps between the geoms that can touch, m; a contact has a gap below 0."""
-        model = self.env._model(self.physics)
-        return engine.contact_distances(model, self.env._data(model, self.physics.replace(qpos=qpos)))
-
-    def after(self, qpos: Float[Array, " nq"], steps: int) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
-        """Positions and velocities after physics steps without control, from rest."""
-        env, model = self.env, self.env._model(self.physics)
-
-        def substep(physics: MujocoPhysics, _: None) -> tuple[MujocoPhysics, None]:
-            return env._stored(physics, engine.advanced(model, env._data(model, physics))), None
-
-        physics, _ = jax.lax.scan(substep, self.physics.replace(qpos=qpos), None, steps)
-        return physics.qpos, physics.qvel
-
-    def free(
-        self, key: Key[Array, ""], propose: Callable[[Array], Float[Array, " nq"]], tries: int = 1000
-    ) -> Float[Array, " nq"]:
-        """The first proposed positions at which nothing touches, or the last ones tried; see `free_after`."""
-        return self.free_after(key, lambda key, memory: (propose(key), memory), jnp.zeros(()), tries)[0]
-
-    def free_after(
-        self,
-        key: Key[Array, ""],
-        propose: Callable[[Array, Array], tuple[Float[Array, " nq"], Array]],
-        memory: Array,
-        tries: int = 1000,
-    ) -> tuple[Float[Array, " nq"], Array]:
-        """The first proposed positions at which nothing touches, or the last ones tried, and what was remembered.
-
-        Args:
-            key: typed random key.
-            propose: positions of a key, and what the next proposal is to remember of this one.
-            memory: what the first proposal remembers.
-            tries: proposals at most.
-        """
-
-        def touching(carry: tuple[Array, Array, Array]) -> Array:
-            return (carry[0] < tries) & (self.gaps(carry[1]) < 0).any()
-
-        def again(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            count, _, memory = carry
-            return (count + 1, *propose(jax.random.fold_in(key, count), memory))
-
-        first = (jnp.ones((), jnp.int32), *propose(jax.random.fold_in(key, 0), memory))
-        return jax.lax.while_loop(touching, again, first)[1:]
-
-    def site(self, qpos: Float[Array, " nq"], name: str) -> tuple[Float[Array, "3"], Float[Array, "3 3"]]:
-        """Position and axes (as columns) of a site, m."""
-        model = self.env._model(self.physics)
-        data = engine.located(model, self.env._data(model, self.physics.replace(qpos=qpos)))
-        index = self.host.site(name).id
-        return data.site_xpos[index], data.site_xmat[index]
-
-    def random_joints(self, key: Key[Array, ""]) -> Float[Array, " nq"]:
-        """Every limited joint uniform in its range, every free hinge in a full turn, quaternions as the suite draws.
-
-        Source: dm_control: suite/utils/randomizers.py.
-        """
-        host, qpos = self.host, self.physics.qpos
-        for joint in range(host.njnt):
-            own, at = jax.random.fold_in(key, joint), host.jnt_qposadr[joint]
-            kind = mujoco.mjtJoint(host.jnt_type[joint])
-            if kind in (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE) and host.jnt_limited[joint]:
-                low, high = host.jnt_range[joint]
-                qpos = qpos.at[at].set(jax.random.uniform(own, (), qpos.dtype, low, high))
-            elif kind == mujoco.mjtJoint.mjJNT_HINGE:
-                qpos = qpos.at[at].set(jax.random.uniform(own, (), qpos.dtype, -np.pi, np.pi))
-            elif kind == mujoco.mjtJoint.mjJNT_FREE:
-                # The suite draws the entries from 0 to 1, which is not uniform over rotations.
-                quat = jax.random.uniform(own, (4,), qpos.dtype)
-                qpos = qpos.at[at + 3 : at + 7].set(quat / jnp.linalg.norm(quat))
-        return qpos
 
 
 @functools.lru_cache(maxsize=64)

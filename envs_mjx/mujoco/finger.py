@@ -17,9 +17,10 @@ from mujoco import mjx
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv, Scene
+from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.marks import Mark
 from envs_mjx.mujoco.masses import MassFactor
+from envs_mjx.mujoco.scene import Scene
 from envs_mjx.mujoco.view import View
 
 _RADII = {"turn_hard": 0.03, "turn_easy": 0.07, "spin": 0.03}

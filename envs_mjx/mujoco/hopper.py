@@ -11,9 +11,10 @@ from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv, Scene
+from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
+from envs_mjx.mujoco.scene import Scene
 from envs_mjx.mujoco.view import View
 
 _STAND = 0.6

@@ -17,10 +17,11 @@ from mujoco import mjx
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv, Scene
+from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.marks import Mark
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import tolerance
+from envs_mjx.mujoco.scene import Scene
 from envs_mjx.mujoco.view import View
 
 _LEFT_OUT = ("cup", "peg", "target_peg", "slot")

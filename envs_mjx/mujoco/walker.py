@@ -13,9 +13,10 @@ from mujoco import mjx
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv, Scene
+from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
+from envs_mjx.mujoco.scene import Scene
 from envs_mjx.mujoco.view import View
 
 _SPEEDS = {"walk": 1.0, "run": 8.0, "walk-backward": -1.0}

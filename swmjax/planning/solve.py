@@ -150,20 +150,7 @@ def solve_batch(
     Raises:
         ValueError: There are no problems, or a shape does not fit.
     """
-    leaves = jax.tree.leaves(problems)
-    if not leaves or min(jnp.ndim(leaf) for leaf in leaves) == 0:
-        raise ValueError("problems must be a pytree of arrays with a leading axis of problems")
-    sizes = {leaf.shape[0] for leaf in (*leaves, *jax.tree.leaves((warm_start, carry)))}
-    sizes |= {problem_ids.shape[0]} if problem_ids is not None else set()
-    sizes |= set(key.shape)
-    if len(sizes) != 1:
-        raise ValueError(
-            f"problems, warm_start, carry, keys and problem_ids must agree in their leading axis, got {sorted(sizes)}"
-        )
-    (count,) = sizes
-    if key.ndim and problem_ids is not None:
-        raise ValueError("problem_ids cannot be combined with one key a problem")
-    keys = key if key.ndim else jax.vmap(partial(jax.random.fold_in, key))(_numbers(problem_ids, count))
+    keys = _keys(key, problems, problem_ids, warm_start, carry)
     mesh = planning_mesh(mesh)
     if isinstance(solver, HostSolver):
         given = {"carry": carry, "constraint_fn": constraint_fn, "mesh": mesh, "batch_size": batch_size}
@@ -191,15 +178,8 @@ def solve_batch(
     arguments = problems, keys, warm_start, carry
     axis = None
     if mesh is not None and PROBLEMS in mesh.axis_names:
-        if batch_size is not None:
-            raise ValueError("batch_size cannot be combined with a mesh that shares the problems among devices")
-        if count % mesh.shape[PROBLEMS]:
-            raise ValueError(
-                f"the number of problems must be a multiple of the {mesh.shape[PROBLEMS]} devices that share them, "
-                f"got {count}"
-            )
-        sharding = NamedSharding(mesh, PartitionSpec(PROBLEMS))
-        arguments = jax.lax.with_sharding_constraint(arguments, sharding)
+        _check_shares(keys.shape[0], mesh, batch_size)
+        arguments = jax.lax.with_sharding_constraint(arguments, NamedSharding(mesh, PartitionSpec(PROBLEMS)))
         axis = PROBLEMS
     if batch_size is None:
         return jax.vmap(solve_one, spmd_axis_name=axis)(*arguments)
@@ -211,5 +191,33 @@ def _keeps_nothing(solver: Any) -> str:
     return f"{type(solver).__name__} keeps nothing from one solve to the next; leave out carry"
 
 
-def _numbers(problem_ids: Int[Array, " B"] | None, count: int) -> Int[Array, " B"]:
-    return jnp.arange(count) if problem_ids is None else problem_ids
+def _keys(
+    key: Key[Array, "*B"], problems: Problem, problem_ids: Int[Array, " B"] | None, warm_start: Any, carry: Any
+) -> Key[Array, " B"]:
+    """A key for every problem, after a check that everything given has a row for it."""
+    leaves = jax.tree.leaves(problems)
+    if not leaves or min(jnp.ndim(leaf) for leaf in leaves) == 0:
+        raise ValueError("problems must be a pytree of arrays with a leading axis of problems")
+    rows = (*leaves, *jax.tree.leaves((warm_start, carry, problem_ids)))
+    sizes = {leaf.shape[0] for leaf in rows} | set(key.shape)
+    if len(sizes) != 1:
+        raise ValueError(
+            f"problems, warm_start, carry, keys and problem_ids must agree in their leading axis, got {sorted(sizes)}"
+        )
+    if key.ndim and problem_ids is not None:
+        raise ValueError("problem_ids cannot be combined with one key a problem")
+    if key.ndim:
+        return key
+    ids = jnp.arange(sizes.pop()) if problem_ids is None else problem_ids
+    return jax.vmap(partial(jax.random.fold_in, key))(ids)
+
+
+def _check_shares(count: int, mesh: Mesh, batch_size: int | None) -> None:
+    """Refuse problems that a mesh cannot share among its devices."""
+    if batch_size is not None:
+        raise ValueError("batch_size cannot be combined with a mesh that shares the problems among devices")
+    if count % mesh.shape[PROBLEMS]:
+        raise ValueError(
+            f"the number of problems must be a multiple of the {mesh.shape[PROBLEMS]} devices that share them, "
+            f"got {count}"
+        )

@@ -336,7 +336,8 @@ def check_pusht_rows(folder, budget=10):
         assert row["steps"] == budget or row["success"]
 
 
-@pytest.mark.parametrize("name", ["lewm_mini_hf4", pytest.param("lewm_mini_hf5", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lewm_mini_hf4", "lewm_mini_hf5"])
 def test_pusht_from_a_reference_checkpoint(name):
     result = run("swm/PushT-v1", f"--model={GOLDEN / name}", *TINY, "--no-video", "--output=run")
     check_pusht_rows(Path("run"))

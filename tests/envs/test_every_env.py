@@ -17,6 +17,8 @@ from envs_mjx.core import checked_action
 IDS = [id for id in envs_mjx.registered_ids() if id.startswith("swm/") and envs_mjx.spec(id).extra is None]
 # The discrete PushT is the other one behind a table of actions (`test_pusht_options.py`), and compiles as long again.
 SLOW = ("swm/PushT-Discrete-v1",)
+# Programs for round agents alone compile in a third of the time; `test_pusht_options.py` has the others.
+OPTIONS = {"swm/PushT-v1": {"agent_shapes": "circle"}}
 STEPS = 3
 
 pytestmark = pytest.mark.parametrize(
@@ -24,17 +26,21 @@ pytestmark = pytest.mark.parametrize(
 )
 
 
+def make(id):
+    return envs_mjx.make(id, **OPTIONS.get(id, {}))
+
+
 @functools.cache
 def programs(id):
     """The environment and its compiled functions, shared by the tests of an id."""
-    env = envs_mjx.make(id)
+    env = make(id)
     return env, jax.jit(env.reset), jax.jit(env.step), jax.jit(env.render)
 
 
 @functools.cache
 def actions_of(id):
     """A few actions, of the device's types, with a leading axis of steps."""
-    space = envs_mjx.make(id).action_space
+    space = make(id).action_space
     space.seed(3)
     return jax.tree.map(
         lambda *rows: jnp.stack([jnp.asarray(row) for row in rows]), *[space.sample() for _ in range(STEPS)]
@@ -61,8 +67,8 @@ def assert_same(left, right):
 
 
 def test_is_frozen_and_hashable(id):
-    env = envs_mjx.make(id)
-    assert (env, hash(env)) == (envs_mjx.make(id), hash(envs_mjx.make(id)))
+    env = make(id)
+    assert (env, hash(env)) == (make(id), hash(make(id)))
     with pytest.raises(AttributeError):
         env.option_names = ()
 
@@ -137,7 +143,9 @@ def test_spaces_contain_what_comes_out(id):
 def test_every_factor_can_be_drawn_at_once(id):
     env, _, step, _ = programs(id)
     keys = jax.random.split(jax.random.key(9), 3)
-    states = jax.jit(jax.vmap(lambda key: env.reset(key, variation=("all",))))(keys)
+    fixed = ("agent.shape",) if id in OPTIONS else ()
+    variation = tuple(name for name in env.variation_space.names() if name not in fixed) if fixed else ("all",)
+    states = jax.jit(jax.vmap(lambda key: env.reset(key, variation=variation)))(keys)
     after = jax.vmap(step, (0, None))(states, row(actions_of(id), 0))
     for leaf in jax.tree.leaves((after.obs, after.reward)):
         assert np.isfinite(leaf).all()
@@ -193,9 +201,9 @@ def test_unknown_names_offer_the_nearest(id):
 # The spaces are Gymnasium's own, whose checker has reservations about them.
 @pytest.mark.filterwarnings("ignore:.*(recommend using a symmetric|A Box observation space m)")
 def test_gymnasium_takes_it(id):
-    single = gymnasium.make(id, render_mode="rgb_array")
+    single = gymnasium.make(id, render_mode="rgb_array", **OPTIONS.get(id, {}))
     check_env(single.unwrapped, skip_render_check=True)
-    vector = gymnasium.make_vec(id, num_envs=3)
+    vector = gymnasium.make_vec(id, num_envs=3, **OPTIONS.get(id, {}))
     observation, _ = vector.reset(seed=1)
     assert jax.tree.leaves(observation)[0].shape[0] == 3
     vector.action_space.seed(0)

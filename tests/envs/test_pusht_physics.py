@@ -20,8 +20,10 @@ import envs_mjx
 from envs_mjx.core import State
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-FILES = ("pusht_t", "pusht_shapes", "pusht_frames", "pusht_dynamic_agents")
+ROUND = ("pusht_t", "pusht_shapes", "pusht_frames")
+FILES = (*ROUND, "pusht_dynamic_agents")
 ENV = envs_mjx.make("swm/PushT-v1")
+ROUND_ENV = envs_mjx.make("swm/PushT-v1", agent_shapes="circle")
 STEPS = 60
 ROUNDING = 2.0**-17
 
@@ -32,15 +34,15 @@ def golden(file: str) -> dict[str, np.ndarray]:
         return dict(recorded)
 
 
-def play(start, goal, actions, agent_shape, block_shape, block_scale, agent_scale) -> State:
+def play(env, start, goal, actions, block_shape, block_scale, agent_scale, agent_shape=None) -> State:
     """The states of one trajectory, the first included."""
-    values = {"agent.shape": agent_shape, "block.shape": block_shape}
-    values |= {"block.scale": block_scale, "agent.scale": agent_scale}
+    values = {"block.shape": block_shape, "block.scale": block_scale, "agent.scale": agent_scale}
+    values |= {} if agent_shape is None else {"agent.shape": agent_shape}
     options = {"state": start, "goal_state": goal}
-    first = ENV.reset(jax.random.key(0), variation=(), values=values, options=options)
+    first = env.reset(jax.random.key(0), variation=(), values=values, options=options)
 
     def step(state, action):
-        state = ENV.step(state, action)
+        state = env.step(state, action)
         return state, state
 
     later = jax.lax.scan(step, first, actions)[1]
@@ -49,29 +51,29 @@ def play(start, goal, actions, agent_shape, block_shape, block_scale, agent_scal
 
 @functools.cache
 def played(wide: bool) -> dict[str, State]:
-    """All recorded trajectories, by one compiled program; the shorter ones are padded with idle steps.
+    """Recorded trajectories, by one compiled program; the shorter ones are padded with idle steps.
 
-    Round and polygonal agents are in one batch. In float64 they come three times, so that the batch is larger than
-    what the physics handles at once.
+    In float64 all of them, round and polygonal agents in one batch, and three times, so that the batch is larger than
+    what the physics handles at once. In float32 round agents, by the program that knows no others.
     """
+    files, env, copies = (FILES, ENV, 3) if wide else (ROUND, ROUND_ENV, 1)
     columns = []
-    for file in FILES:
+    for file in files:
         recorded = golden(file)
         actions = np.zeros((len(recorded["start"]), STEPS, 2), np.float32)
         actions[:, : recorded["action"].shape[1]] = recorded["action"]
-        agent_shape = recorded.get("agent_shape", np.zeros(len(actions), np.int8))
-        names = ("start", "goal_state", None, None, "block_shape", "block_scale", "agent_scale")
-        given = iter((actions, agent_shape))
-        columns.append([next(given) if name is None else recorded[name] for name in names])
-    copies = 3 if wide else 1
+        factors = [recorded[name] for name in ("block_shape", "block_scale", "agent_scale")]
+        if wide:
+            factors.append(recorded.get("agent_shape", np.zeros(len(actions), np.int8)))
+        columns.append([recorded["start"], recorded["goal_state"], actions, *factors])
     with jax.enable_x64(wide):
         arrays = [np.concatenate(column * copies) for column in zip(*columns, strict=True)]
-        together = jax.jit(jax.vmap(play))(*(jnp.asarray(x) for x in arrays))
+        together = jax.jit(jax.vmap(functools.partial(play, env)))(*(jnp.asarray(x) for x in arrays))
     for leaf in jax.tree.leaves((together.physics, together.obs)):
         rows = np.asarray(leaf).reshape(copies, -1, *leaf.shape[1:])
         np.testing.assert_array_equal(rows[1:], rows[:-1], err_msg="a row depends on its place in the batch")
     result, begin = {}, 0
-    for file in FILES:
+    for file in files:
         count, steps = golden(file)["action"].shape[:2]
         rows = slice(begin, begin + count)
         result[file] = jax.tree.map(lambda leaf, rows=rows, steps=steps: leaf[rows, : steps + 1], together)
