@@ -8,7 +8,7 @@ planning took. Discrete solvers choose among eight directions and rest. Composit
 others: see `composite.py` and `evolution.py`. Compiling takes most of the time, up to a minute a solver on two cores.
 
 By default without the solvers that follow gradients (gradient, lagrangian, pgd, grasp): their gradients pass through
-every substep of the contacts, which takes many minutes a solver on a CPU, and far from the block none reaches its pose.
+every substep of the contacts, which takes minutes a solver on a CPU, and far from the block none reaches its pose.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from swmjax.world import draw_problem
 BLOCK, HORIZON = 5, 3
 ENV = envs_mjx.make("swm/PushT-v1", agent_shapes="circle")
 ORACLE, SPACE = OracleModel(ENV), block_space(ENV.action_space, BLOCK)
-SMOOTH = OracleModel(envs_mjx.make("swm/PushT-v1", differentiable=True))
+SMOOTH = OracleModel(envs_mjx.make("swm/PushT-v1", agent_shapes="circle", differentiable=True))
 """The same physics in loops that gradients pass through; slower."""
 ANGLES = np.arange(8) * np.pi / 4
 MOVES = np.concatenate([np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1), np.zeros((1, 2))]).astype(np.float32)
