@@ -138,7 +138,7 @@ def main() -> None:
         return jax.vmap(jax.vmap(ENV.distance))(ends)[:, 0], ends.terminated[:, 0]
 
     columns = [("solver", "left"), ("kind", "left"), ("distance px", "right"), ("solved", "right"), ("plan s", "right"),
-               ("first call s", "right")]  # fmt: skip
+               ("first s", "right")]  # fmt: skip
     table = Table(title=f"PushT physics, {len(seeds)} problems, one plan of {HORIZON} x {BLOCK} actions each")
     for column, side in columns:
         table.add_column(column, justify=side, no_wrap=True)

@@ -17,6 +17,8 @@ def compiled_by_mujoco(env, factors):
         factor.set(spec, float(factors[factor.factor][0]))
     if "ball.size" in factors:
         spec.geom("ball").size[0] = float(factors["ball.size"][0])
+    if "spinner.friction" in factors:
+        spec.joint("hinge").frictionloss = float(factors["spinner.friction"][0])
     model = spec.compile()
     if env.total_mass is not None:
         mujoco.mj_setTotalmass(model, env.total_mass)
