@@ -1,7 +1,7 @@
 """The contract of every environment: a frozen `Env` whose methods are pure functions of a `State`."""
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -82,17 +82,21 @@ class Env(abc.ABC):
     def default_variation(self) -> tuple[str, ...]:
         """Names of the factors that `reset` samples when it is not told which."""
 
-    def check_reset(  # noqa: B027
+    def check_reset(
         self,
-        variation: Sequence[str] | None,
-        values: Mapping[str, Any] | None,
-        options: Mapping[str, Any],
+        variation: Sequence[str] | None = None,
+        values: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         """Refuse arguments of `reset` that this environment cannot serve; adapters call it before they compile.
 
         Raises:
             ValueError: names the factor or option and what is allowed.
         """
+        space = self.variation_space
+        given = space.as_factors(values or {})
+        sampled = set(space.select(self.default_variation if variation is None else variation)) - set(given)
+        self._check_start(sampled, given, options or {})
 
     def reset(
         self,
@@ -160,6 +164,11 @@ class Env(abc.ABC):
                 for name in changing
             }
         )
+
+    def _check_start(  # noqa: B027
+        self, sampled: Set[str], given: Mapping[str, Array], options: Mapping[str, Any]
+    ) -> None:
+        """Refuse factors, sampled ones by name and given ones, and options that cannot start an episode together."""
 
     def _check_factors(self, factors: Mapping[str, Array], given: Mapping[str, Array]) -> None:  # noqa: B027
         """Refuse explicit factors that contradict each other; traced ones are not looked at."""

@@ -4,7 +4,7 @@ Source: reference: envs/gymnasium_control/base.py around Gymnasium's classic-con
 """
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -104,12 +104,7 @@ class ControlEnv(Env):
         """The start of an episode: every entry uniform between `low` and `high`."""
         return jax.random.uniform(key, (len(self.state_names),), dtype, *self._start_bounds(options))
 
-    def check_reset(
-        self,
-        variation: Sequence[str] | None,
-        values: Mapping[str, Any] | None,
-        options: Mapping[str, Any],
-    ) -> None:
+    def _check_start(self, sampled: Set[str], given: Mapping[str, Array], options: Mapping[str, Any]) -> None:
         """Refuse bounds of the start in the wrong order.
 
         Raises:

@@ -3,7 +3,7 @@
 Source: reference: envs/simple_point_maze.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -74,7 +74,7 @@ class SimplePointMaze(Env):
                 f"wall_min_size and wall_max_size must grow between 0 and {SIZE:g}, "
                 f"got {self.wall_min_size!r} and {self.wall_max_size!r}"
             )
-        self.check_reset((), {}, {})
+        self.check_reset(())
 
     @property
     def action_space(self) -> gymnasium.spaces.Box:
@@ -96,20 +96,13 @@ class SimplePointMaze(Env):
         """Agent position."""
         return DEFAULT_VARIATIONS
 
-    def check_reset(
-        self,
-        variation: Sequence[str] | None,
-        values: Mapping[str, Any] | None,
-        options: Mapping[str, Any],
-    ) -> None:
+    def _check_start(self, sampled: Set[str], given: Mapping[str, Array], options: Mapping[str, Any]) -> None:
         """Refuse explicit factors that put agent, goal and walls into each other, as far as nothing is sampled.
 
         Raises:
             ValueError: names the factors.
         """
         space = self.variation_space
-        given = space.as_factors(values or {})
-        sampled = set(space.select(self.default_variation if variation is None else variation)) - set(given)
         open_ = sampled | {name for name, value in given.items() if isinstance(value, jax.core.Tracer)}
         factors = {
             name: np.asarray(space.factor(name).init_value if name not in given else given[name])

@@ -3,7 +3,7 @@
 Source: reference, envs/pusht/env.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -94,14 +94,9 @@ class PushT(Env):
             pusht_variation_space().set_init_value(dict(self.init_value))
         if self.agent_shapes not in ("all", "circle"):
             raise ValueError(f"agent_shapes must be 'all' or 'circle', got {self.agent_shapes!r}")
-        self.check_reset((), {}, {})
+        self.check_reset(())
 
-    def check_reset(
-        self,
-        variation: Sequence[str] | None,
-        values: Mapping[str, Any] | None,
-        options: Mapping[str, Any],
-    ) -> None:
+    def _check_start(self, sampled: Set[str], given: Mapping[str, Array], options: Mapping[str, Any]) -> None:
         """Refuse agents that are not round where the environment was made for round ones alone.
 
         Raises:
@@ -109,11 +104,10 @@ class PushT(Env):
         """
         if self.agent_shapes == "all":
             return
-        space, name = self.variation_space, "agent.shape"
-        given = space.as_factors(values or {}).get(name)
-        if given is None and name in space.select(self.default_variation if variation is None else variation):
+        name = "agent.shape"
+        if name in sampled:
             raise ValueError(f"{name} cannot vary with agent_shapes='circle'; make the environment with 'all'")
-        shape = space.factor(name).init_value if given is None else given
+        shape = given.get(name, self.variation_space.factor(name).init_value)
         if isinstance(shape, jax.core.Tracer):
             raise ValueError(f"{name} cannot be a traced value with agent_shapes='circle'; leave it out")
         if int(shape) != shapes.CIRCLE:

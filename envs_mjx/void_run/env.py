@@ -3,7 +3,7 @@
 Source: reference: its removed environment VoidRun.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -102,23 +102,14 @@ class VoidRun(Env):
         """Share of gravel, agent position and goal position."""
         return DEFAULT_VARIATIONS
 
-    def check_reset(
-        self,
-        variation: Sequence[str] | None,
-        values: Mapping[str, Any] | None,
-        options: Mapping[str, Any],
-    ) -> None:
+    def _check_start(self, sampled: Set[str], given: Mapping[str, Array], options: Mapping[str, Any]) -> None:
         """Refuse explicit positions beyond the board.
 
         Raises:
             ValueError: names the position and the board's size.
         """
-        given = self.variation_space.as_factors(values or {})
-        names = self.default_variation if variation is None else variation
         size = given.get("board.size", self.variation_space.factor("board.size").init_value)
-        if isinstance(size, jax.core.Tracer) or (
-            "board.size" in self.variation_space.select(names) and "board.size" not in given
-        ):
+        if isinstance(size, jax.core.Tracer) or "board.size" in sampled:
             return
         for name in ("agent.position", "goal.position"):
             cell = given.get(name, np.zeros(2, int))

@@ -174,7 +174,10 @@ def _preset(env: str, model: str | None) -> Path:
     name = f"eval/{stem}.yaml" if model in (None, ORACLE) else f"eval/{stem}_model.yaml"
     path = configs_dir() / name
     if not path.is_file():
-        raise ValueError(f"there is no preset {name} for {env}; give a file with --config")
+        example = configs_dir() / "eval" / "pusht.yaml"
+        raise ValueError(
+            f"there is no preset {name} for {env}; give a file with --config, such as a changed copy of {example}"
+        )
     return path
 
 

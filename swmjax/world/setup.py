@@ -16,12 +16,7 @@ from envs_mjx.raster.antialias import resize_antialiased
 from swmjax.checkpoints import load_pretrained, planning_objective, resolve_checkpoint
 from swmjax.models import ModelInputs, OracleModel, model_inputs
 from swmjax.planning import SOLVERS, GRASPSolver
-from swmjax.policies import (
-    LatentShooting,
-    OracleShooting,
-    PlanningPolicy,
-    Scaler,
-)
+from swmjax.policies import LatentShooting, OracleShooting, PlanningPolicy, Scaler
 from swmjax.world.config import ORACLE, EvalConfig
 from swmjax.world.problems import Problems, read_problems
 

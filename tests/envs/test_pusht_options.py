@@ -221,7 +221,7 @@ def test_other_agents_are_refused_where_only_round_ones_are_known():
         env.reset(key, values={"agent.shape": 3})
     with pytest.raises(ValueError, match="agent.shape cannot be a traced value with agent_shapes='circle'"):
         jax.eval_shape(lambda shape: env.reset(key, values={"agent.shape": shape}), jnp.asarray(0))
-    env.check_reset(("all",), {"agent.shape": 0}, {})
+    env.check_reset(("all",), {"agent.shape": 0})
 
 
 def test_frames_of_polygonal_agents(mixed):

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import gymnasium as gym
 import numpy as np
 import torch
+from recorded_draws import recorded_draws
 from stable_worldmodel import solver as solvers
 from stable_worldmodel.wm.lewm import LeWM, module
 from transformers import ViTConfig, ViTModel
@@ -72,26 +73,15 @@ class Costs:
 def record(name, model, io):
     """Draws, candidates and costs of every call, and the answer."""
     cls, options = RUNS[name]
-    costs, draws = Costs(model), []
+    costs = Costs(model)
     solver = getattr(solvers, cls)(costs, **options)
     discrete = name in ("categorical_cem", "pgd")
     space = gym.spaces.Discrete(2) if discrete else gym.spaces.Box(-1.0, 1.0, (1, 10 // BLOCK), np.float32)
     solver.configure(action_space=space, n_envs=1, config=SimpleNamespace(horizon=HORIZON, action_block=BLOCK))
     info = {"pixels": io["pixels"][:1, -1:], "goal": io["goal"][:1], "action": torch.zeros(1, 1, 10)}
 
-    def recorded(draw):
-        def call(*args, **kwargs):
-            draws.append(draw(*args, **kwargs))
-            return draws[-1].clone()
-
-        return call
-
-    randn, rand = torch.randn, torch.rand
-    torch.randn, torch.rand = recorded(randn), recorded(rand)
-    try:
+    with recorded_draws() as draws:
         answer = solver.solve({key: value.clone() for key, value in info.items()})
-    finally:
-        torch.randn, torch.rand = randn, rand
     arrays = {f"draw{index}": draw.numpy() for index, draw in enumerate(draws)}
     arrays |= {"costs": np.stack(costs.costs), "actions": np.asarray(answer["actions"])[0]}
     if name in ("gradient", "pgd", "lagrangian"):

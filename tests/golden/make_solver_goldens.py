@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import gymnasium as gym
 import numpy as np
 import torch
+from recorded_draws import recorded_draws
 from stable_worldmodel.solver import CategoricalCEMSolver, CEMSolver, ICEMSolver, MPPISolver, PredictiveSamplingSolver
 from stable_worldmodel.solver.callbacks import Callback
 
@@ -79,20 +80,11 @@ def record(name):
     problem = random.uniform(-0.8, 0.8, (PROBLEMS, HORIZON, width)).astype(np.float32)
     low, high = np.tile(LOW, (PROBLEMS, 1)), np.tile(HIGH, (PROBLEMS, 1))
     space = gym.spaces.Discrete(CATEGORIES) if discrete else gym.spaces.Box(low, high)
-    costs, iterations, draws = Costs(cost_name), Iterations(), []
+    costs, iterations = Costs(cost_name), Iterations()
     if solver_class not in (MPPISolver, PredictiveSamplingSolver):
         options = {**options, "callbacks": [iterations]}
 
-    def recorded(draw):
-        def call(*args, **kwargs):
-            draws.append(draw(*args, **kwargs))
-            return draws[-1].clone()
-
-        return call
-
-    randn, rand = torch.randn, torch.rand
-    torch.randn, torch.rand = recorded(randn), recorded(rand)
-    try:
+    with recorded_draws() as draws:
         solver = solver_class(costs, batch_size=BATCH, num_samples=SAMPLES, seed=7, **options)
         solver.configure(
             action_space=space, n_envs=PROBLEMS, config=SimpleNamespace(horizon=HORIZON, action_block=BLOCK)
@@ -100,8 +92,6 @@ def record(name):
         start = random.uniform(-0.9, 0.9, (PROBLEMS, 2, width)).astype(np.float32) if warm else None
         given = {"problem": torch.from_numpy(problem)}
         answer = solver.solve(given, init_action=None if start is None else torch.from_numpy(start.copy()))
-    finally:
-        torch.randn, torch.rand = randn, rand
 
     steps = options.get("n_steps", 1)
     arrays = {f"draw{index}": draw.numpy() for index, draw in enumerate(draws)}

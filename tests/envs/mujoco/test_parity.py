@@ -27,7 +27,7 @@ def test_one_step_in_double_precision(domain):
     with jax.enable_x64(True):
         apart = recorded.differences(recorded.make(domain), golden)
     assert sum(name.startswith("reward.") for name in apart) == len(golden["tasks"])
-    assert max(apart.values()) < 1e-5, apart
+    assert max(apart.values()) < 1e-10, apart
 
 
 @pytest.mark.parametrize("domain", some("cartpole"))
