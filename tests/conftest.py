@@ -25,3 +25,14 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = os.environ["JAX_COMPILATION_CACHE_DIR"] = str(config.rootpath / ".pytest_cache" / "d" / "jax")
         jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_are_let_go():
+    """Compiled programs go with the file of tests that made them.
+
+    Each maps memory in pieces, of which Linux allows a process 65,530: the whole suite in one process needs more, and
+    then XLA crashes.
+    """
+    yield
+    jax.clear_caches()
