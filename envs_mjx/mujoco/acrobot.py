@@ -13,16 +13,16 @@ from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.marks import Mark
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import tolerance
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 
 @dataclass(frozen=True)
-class AcrobotDMControl(MujocoEnv):
+class AcrobotDMControl(SuiteEnv):
     """Swing a double pendulum up until its tip is in the target above.
 
     The observation is the sines and then the cosines of both arms' angles from upright, and both angular velocities

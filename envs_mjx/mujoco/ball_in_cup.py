@@ -15,15 +15,15 @@ from mujoco import mjx
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.marks import Mark
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 
 @dataclass(frozen=True)
-class BallInCupDMControl(MujocoEnv):
+class BallInCupDMControl(SuiteEnv):
     """Swing a ball that hangs on a string into the cup that it hangs from.
 
     The observation is positions (m) and velocities of cup and ball, x before z. The reward of a control step is 1 while

@@ -1,7 +1,4 @@
-"""What the MuJoCo environments share: stepping, resets, factors, goals, limits and rendering.
-
-Source: reference: envs/dmcontrol/dmcontrol.py around the tasks of dm_control.
-"""
+"""What all MuJoCo environments share: stepping, resets, factors, goals, limits and rendering."""
 
 import abc
 import functools
@@ -20,17 +17,11 @@ from mujoco import mjx
 
 from envs_mjx.core import Env, State
 from envs_mjx.mujoco import engine
-from envs_mjx.mujoco.marks import Mark
 from envs_mjx.mujoco.masses import MassFactor, derived_fields
 from envs_mjx.mujoco.model import FIDELITIES, Compiled, compiled
 from envs_mjx.mujoco.physics import MujocoPhysics, loaded, stepped
 from envs_mjx.mujoco.scene import Scene
-from envs_mjx.mujoco.suite import suite_spec
 from envs_mjx.mujoco.view import View
-from envs_mjx.names import unknown_name
-
-ACTION_REPEAT = 2
-"""Control steps of the suite per step of the environment."""
 
 _BROKEN = 1e10
 """Size of a position or velocity at which MuJoCo calls its physics diverged."""
@@ -38,79 +29,53 @@ _BROKEN = 1e10
 
 @dataclass(frozen=True)
 class MujocoEnv(Env):
-    """A domain of the DeepMind Control Suite in MJX.
+    """An environment whose physics MJX computes from a MuJoCo model.
 
-    One step is two control steps of the suite, whose rewards are added up. Actions are from -1 to 1 in every entry and
-    scaled to the actuators' ranges. The observation is the suite's, concatenated. The state vector (`info["state"]`,
+    Actions are from -1 to 1 in every entry and scaled to the actuators' ranges. The state vector (`info["state"]`,
     `set_state`, the goal) is `qpos` and `qvel`.
 
-    Where the reference silently starts a new episode after the suite's time limit, this one is truncated. Physics that
-    diverges stays at the last good state, is truncated, and sets `info["diverged"]`. Until a goal is set (it is NaN
-    before), `planning_cost` is the reward missed so far; then, the squared difference of the state vectors.
-
-    Factors that the reference declares but never applies, or whose effect its models swallow, are accepted and do
-    nothing; the domain's docstring names them. With `fixed` they do what their names promise.
+    Physics that diverges stays at the last good state, is truncated, and sets `info["diverged"]`. Until a goal is set
+    (it is NaN before), `planning_cost` is the reward missed so far; then, the squared difference of the state vectors.
 
     Args:
-        task: one of `tasks`; the domain's default when empty.
-        fidelity: `parity` for the suite's integrator and solver settings; `fast` for 4 solver and 8 line search
+        fidelity: `parity` for the model's own integrator and solver settings; `fast` for 4 solver and 8 line search
             iterations and Euler steps with explicit damping. Cheap, but another physics: do not replay data on it.
-        impl: `jax`, or `warp` on a CUDA GPU with NVIDIA Warp.
-        fixed: repair the factors that do nothing in the reference.
+        impl: `jax`, or `warp` where NVIDIA Warp is installed: on a CUDA GPU, or slowly on the CPU.
         resolution: height and width of the picture, px.
 
     Raises:
         ValueError: an argument is unknown, or the implementation cannot run here.
     """
 
-    task: str = ""
     fidelity: str = "parity"
     impl: str = "jax"
-    fixed: bool = False
     resolution: int = 224
 
     option_names = ("state", "goal_state", "target")
 
-    domain: ClassVar[str]
-    """Name of the suite's domain."""
-    tasks: ClassVar[tuple[str, ...]]
-    """Names of the tasks, the default first."""
     time_limit: ClassVar[int]
     """Steps after which the episode is truncated."""
+    action_repeat: ClassVar[int] = 1
+    """Control steps per step of the environment; their rewards are added up."""
     substeps: ClassVar[int] = 1
     """Physics steps per control step."""
-    masses: ClassVar[tuple[MassFactor, ...]] = ()
-    """The factors that set masses."""
-    repaired_masses: ClassVar[tuple[MassFactor, ...]] = ()
-    """The same in the `fixed` variant, where they differ."""
     total_mass: ClassVar[float | None] = None
     """Mass to which all bodies are scaled, kg."""
-    floor: ClassVar[str] = "floor"
-    """The geom of the floor."""
     camera: ClassVar[int] = 0
-    """Number of the camera that renders."""
-    lamp: ClassVar[str] = "light"
-    """The light that `light.intensity` sets."""
-    mark: ClassVar[Mark | None] = None
-    """How the target looks; None without one."""
+    """Number of the camera that renders; -1 for a free one that sees the whole model."""
     target_size: ClassVar[int] = 0
     """Length of the target vector."""
 
     def __post_init__(self) -> None:
-        if not self.task:
-            object.__setattr__(self, "task", self.tasks[0])
-        if self.task not in self.tasks:
-            raise ValueError(
-                f"{unknown_name(f'task of the domain {self.domain}', self.task, self.tasks)} "
-                f"(all tasks: {', '.join(self.tasks)})"
-            )
         if self.fidelity not in FIDELITIES:
             raise ValueError(f"fidelity must be one of {', '.join(FIDELITIES)}, got {self.fidelity!r}")
         if not isinstance(self.resolution, int) or isinstance(self.resolution, bool) or self.resolution < 8:
             raise ValueError(f"resolution must be a whole number of at least 8 px, got {self.resolution!r}")
-        if not isinstance(self.fixed, bool):
-            raise ValueError(f"fixed must be true or false, got {self.fixed!r}")
         engine.check_implementation(self.impl)
+
+    @abc.abstractmethod
+    def _spec(self) -> mujoco.MjSpec:
+        """The specification of the nominal model."""
 
     @abc.abstractmethod
     def _place(self, key: Key[Array, ""], scene: Scene) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
@@ -118,11 +83,11 @@ class MujocoEnv(Env):
 
     @abc.abstractmethod
     def _observe(self, view: View) -> Float[Array, " O"]:
-        """The suite's observation, concatenated."""
+        """The observation, one vector."""
 
     @abc.abstractmethod
     def _reward(self, view: View) -> Float[Array, ""]:
-        """The task's reward of a control step, 0 to 1."""
+        """The reward of a control step; at most 1."""
 
     def _extras(self, view: View) -> dict[str, Array]:
         """Further entries of `info`."""
@@ -140,16 +105,8 @@ class MujocoEnv(Env):
         """Fields of the model that hold the target."""
         return {}
 
-    def _edit(self, spec: mujoco.MjSpec) -> None:
-        """Changes of the domain's specification before it is compiled."""
-
-    def _spec(self) -> mujoco.MjSpec:
-        spec = suite_spec(self.domain)
-        self._edit(spec)
-        return spec
-
-    def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
-        """Fields of the model that the domain's own factors set."""
+    def _edited(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+        """Fields of the model that factors set, but for those that follow from masses."""
         return {}
 
     def _vary_moments(
@@ -157,6 +114,10 @@ class MujocoEnv(Env):
     ) -> Float[Array, "nbody 10"]:
         """Moments of the bodies after factors that do more than set densities."""
         return moments
+
+    def _mass_factors(self) -> tuple[MassFactor, ...]:
+        """The factors that set masses."""
+        return ()
 
     @property
     def compiled(self) -> Compiled:
@@ -170,7 +131,7 @@ class MujocoEnv(Env):
 
     @property
     def observation_space(self) -> gymnasium.spaces.Dict:
-        """The suite's observation, concatenated, under `observation`."""
+        """One vector under `observation`."""
         return gymnasium.spaces.Dict(
             {"observation": gymnasium.spaces.Box(-np.inf, np.inf, (self._observation_size,), np.float32)}
         )
@@ -249,14 +210,14 @@ class MujocoEnv(Env):
             reached = self._reached(view, goal)
             if reached is None:
                 return (after, over), (judge(view), look(view), over)
-            # The suite leaves out the control steps after a success.
+            # Nothing is done in the control steps after a success.
             after = jax.tree.map(lambda new, old: jnp.where(over, old, new), after, before)
             value = jax.tree.map(lambda leaf: jnp.where(over, jnp.zeros_like(leaf), leaf), judge(view))
             return (after, over | reached), (value, look(view), over)
 
         start = (physics.replace(ctrl=ctrl), jnp.asarray(False))
-        (physics, reached), (values, seen, skipped) = jax.lax.scan(control_step, start, None, ACTION_REPEAT)
-        last = ACTION_REPEAT - 1 - skipped.sum()
+        (physics, reached), (values, seen, skipped) = jax.lax.scan(control_step, start, None, self.action_repeat)
+        last = self.action_repeat - 1 - skipped.sum()
         return (
             physics,
             jax.tree.map(lambda leaf: leaf[last], seen),
@@ -265,24 +226,37 @@ class MujocoEnv(Env):
         )
 
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
-        """The reference's camera, drawn by MuJoCo on the host, with the colours of the factors."""
+        """The picture of `camera`, with the looks of the factors, drawn by MuJoCo on the host."""
         from envs_mjx.mujoco.render import rendered
 
-        return rendered(self, state)
+        looks = {"fields": state.physics.fields, "factors": state.factors, "target": state.physics.target}
+        return rendered(self, state.physics.qpos, looks)
 
     def drawn_model(self) -> mujoco.MjModel:
-        """A model for the renderer, whose floor's squares are pure red and green, so that they can be told apart."""
-        spec = self._spec()
-        grid = spec.texture("grid")
-        grid.rgb1, grid.rgb2 = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
-        return spec.compile()
+        """The model that the renderer draws."""
+        return self._spec().compile()
 
-    def look(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
-        """Give a model on the host the looks of the factors and its target; without JAX, since programs wait for it."""
-        model.material("self").rgba[:3] = factors["agent.color"]
-        model.light(self.lamp).diffuse[:] = factors["light.intensity"]
-        if self.mark is not None:
-            self.mark.apply(model, factors)
+    def look(self, model: mujoco.MjModel, data: mujoco.MjData, looks: Mapping[str, Any]) -> tuple[int, ...]:
+        """Give a model on the host the looks of a state; without JAX, since programs wait for it.
+
+        Args:
+            model: from `drawn_model`, changed in place.
+            data: of this model; its positions are set afterwards.
+            looks: `fields`, `factors` and `target` of the state, as NumPy arrays.
+
+        Returns:
+            Numbers of the textures that have changed.
+        """
+        for name, value in looks["fields"].items():
+            if name == "opt.gravity":
+                # A slack string hangs along it.
+                model.opt.gravity[:] = value
+            elif "." not in name:
+                getattr(model, name)[...] = value
+        if "body_mass" in looks["fields"]:
+            # Cameras and lamps that follow the centre of mass are placed by it.
+            mujoco.mj_setConst(model, data)
+        return ()
 
     def set_state(self, state: State, value: Float[Array, " S"]) -> State:
         """Move to positions and velocities; controls, activations, target, factors and counters stay."""
@@ -318,7 +292,7 @@ class MujocoEnv(Env):
         nq = self.compiled.host.nq
         given = ~jnp.isnan(state.goal).any()
         away = self._away(state.replace(goal=jnp.where(given, state.goal, 0.0)))
-        missed = ACTION_REPEAT * state.step.astype(away.dtype) - 1000 * state.info["score"]
+        missed = self.action_repeat * state.step.astype(away.dtype) - 1000 * state.info["score"]
         return jnp.where(given, (away[:nq] ** 2).sum() + 0.01 * (away[nq:] ** 2).sum(), missed)
 
     def weak_action(self, key: Key[Array, ""], state: State) -> Float[Array, " nu"]:
@@ -350,7 +324,9 @@ class MujocoEnv(Env):
     def _target(self, value: Any) -> Float[Array, " G"]:
         value = jnp.asarray(value, jnp.result_type(float))
         if value.shape != (self.target_size,):
-            raise ValueError(f"the target of {self.domain} has {self.target_size} entries, got the shape {value.shape}")
+            raise ValueError(
+                f"the target of {type(self).__name__} has {self.target_size} entries, got the shape {value.shape}"
+            )
         return value
 
     def _split(self, vector: Float[Array, " S"]) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
@@ -375,27 +351,13 @@ class MujocoEnv(Env):
         """The fields of the model that the factors set."""
         nominal = self.compiled
         model, dtype = nominal.plain, jnp.result_type(float)
-        fields: dict[str, Array] = {}
-        if "gravity.z" in factors:
-            fields["opt.gravity"] = jnp.concatenate([factors[f"gravity.{axis}"].astype(dtype) for axis in "xyz"])
-        if "floor.friction" in factors:
-            fields["geom_friction"] = self._friction(model, factors["floor.friction"][0].astype(dtype))
-        fields |= self._more_fields(model, factors)
+        fields = self._edited(model, factors)
         if nominal.masses.names:
             moments = self._vary_moments(nominal.masses.varied(factors, dtype), factors)
             fields |= nominal.masses.fields(model, moments)
             model = model.tree_replace(fields)
             fields |= derived_fields(nominal.host, model, engine.blank(model, "jax"))
         return {name: value.astype(dtype) for name, value in fields.items()}
-
-    def _friction(self, model: mjx.Model, sliding: Float[Array, ""]) -> Float[Array, "ngeom 3"]:
-        """Friction of the geoms; the floor's other coefficients are MuJoCo's defaults, as in the reference."""
-        floor = self.compiled.host.geom(self.floor).id
-        friction = model.geom_friction
-        if self.fixed:
-            # A contact has the larger of two frictions, so the others must not exceed the floor's.
-            friction = friction.at[:, 0].min(sliding)
-        return friction.at[floor].set(jnp.stack([sliding, jnp.full_like(sliding, 0.005), jnp.full_like(sliding, 1e-4)]))
 
     def _model(self, physics: MujocoPhysics) -> mjx.Model:
         model = self.compiled.device
@@ -457,8 +419,7 @@ def _compiled(env: MujocoEnv, x64: bool) -> Compiled:
     """The model of a configuration; `x64` only keeps the models of the two precisions apart."""
     spec = env._spec()
     space = env.variation_space
-    chosen = env.repaired_masses if env.fixed and env.repaired_masses else env.masses
-    factors = tuple((factor, float(space.factor(factor.factor).init_value[0])) for factor in chosen)
+    factors = tuple((factor, float(space.factor(factor.factor).init_value[0])) for factor in env._mass_factors())
     return compiled(spec, factors, env.total_mass, env.fidelity, env.impl)
 
 

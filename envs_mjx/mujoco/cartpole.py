@@ -14,15 +14,15 @@ from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import tolerance
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 
 @dataclass(frozen=True)
-class CartpoleDMControl(MujocoEnv):
+class CartpoleDMControl(SuiteEnv):
     """Swing a pole up and balance it in the middle of a rail.
 
     The observation is the cart's position (m), cosine and sine of the pole's angle from upright, and both velocities.

@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 _RUN_SPEEDS = {"run": 10.0, "run-backward": 10.0, "run-front": 5.0, "run-back": 5.0}
@@ -26,7 +26,7 @@ _SETTLING = 200
 
 
 @dataclass(frozen=True)
-class CheetahDMControl(MujocoEnv):
+class CheetahDMControl(SuiteEnv):
     """Run, stand on one pair of legs, jump, lie down or flip with a planar cheetah.
 
     The observation is all positions but the horizontal one, and all velocities. Starts at random angles of the limited

@@ -17,10 +17,10 @@ from mujoco import mjx
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.marks import Mark
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 _RADII = {"turn_hard": 0.03, "turn_easy": 0.07, "spin": 0.03}
@@ -31,7 +31,7 @@ _SPIN_DAMPING = 0.03
 
 
 @dataclass(frozen=True)
-class FingerDMControl(MujocoEnv):
+class FingerDMControl(SuiteEnv):
     """Spin a body on an unactuated hinge with a finger of two links, or turn its tip into a target.
 
     The observation is both joint angles (rad), the spinner's tip from its hinge (x and z, m), three angular velocities,
@@ -85,9 +85,9 @@ class FingerDMControl(MujocoEnv):
             "dof_damping": model.dof_damping.at[hinge].set(damping),
         }
 
-    def look(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
+    def _paint(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
         """The spinner has a colour of its own; the spinning task hides target and tip."""
-        super().look(model, factors, target)
+        super()._paint(model, factors, target)
         model.site("target").pos[::2] = target
         for name in ("cap1", "cap2"):
             model.geom(name).rgba[:3] = factors["spinner.color"]

@@ -11,10 +11,10 @@ from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 _STAND = 0.6
@@ -23,7 +23,7 @@ _SPIN = 5.0
 
 
 @dataclass(frozen=True)
-class HopperDMControl(MujocoEnv):
+class HopperDMControl(SuiteEnv):
     """Stand, hop either way or flip with a planar hopper.
 
     The observation is all positions but the horizontal one, all velocities, and the logarithms of one plus the touch

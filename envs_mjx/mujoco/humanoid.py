@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 _SPEEDS = {"walk": 1.0, "stand": 0.0, "run": 10.0}
@@ -24,7 +24,7 @@ _LIMBS = ("left_hand", "left_foot", "right_hand", "right_foot")
 
 
 @dataclass(frozen=True)
-class HumanoidDMControl(MujocoEnv):
+class HumanoidDMControl(SuiteEnv):
     """Stand, walk (1 m/s) or run (10 m/s) with a humanoid.
 
     The observation is the joint angles, the head's height (m), hands and feet in the torso's frame, the torso's

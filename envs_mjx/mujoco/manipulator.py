@@ -17,11 +17,11 @@ from mujoco import mjx
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.marks import Mark
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import tolerance
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 _LEFT_OUT = ("cup", "peg", "target_peg", "slot")
@@ -34,7 +34,7 @@ _CLOSE = 0.01
 
 
 @dataclass(frozen=True)
-class ManipulatorDMControl(MujocoEnv):
+class ManipulatorDMControl(SuiteEnv):
     """Bring a ball to a target with an arm of four joints and a gripper.
 
     The observation is sine and cosine of the arm's eight joint angles and their velocities, the logarithms of one plus
@@ -87,9 +87,9 @@ class ManipulatorDMControl(MujocoEnv):
             "body_quat": model.body_quat.at[body].set(target[3:]),
         }
 
-    def look(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
+    def _paint(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
         """The target is a body."""
-        super().look(model, factors, target)
+        super()._paint(model, factors, target)
         model.body("target_ball").pos[:], model.body("target_ball").quat[:] = target[:3], target[3:]
 
     def _place(self, key: Key[Array, ""], scene: Scene) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:

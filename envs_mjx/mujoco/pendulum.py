@@ -13,15 +13,15 @@ from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import tolerance
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 
 @dataclass(frozen=True)
-class PendulumDMControl(MujocoEnv):
+class PendulumDMControl(SuiteEnv):
     """Swing a rod up and keep it upright.
 
     The observation is cosine and sine of the angle from upright, and the angular velocity (rad/s). The reward of a

@@ -14,10 +14,10 @@ from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 _SPEEDS = {"walk": 0.5, "run": 5.0}
@@ -26,7 +26,7 @@ _LIFT = 0.01
 
 
 @dataclass(frozen=True)
-class QuadrupedDMControl(MujocoEnv):
+class QuadrupedDMControl(SuiteEnv):
     """Walk (0.5 m/s) or run (5 m/s) with a four-legged robot.
 
     The observation is angles and velocities of the legs' joints, the servos' activations, the torso's velocity in its

@@ -17,11 +17,11 @@ from mujoco import mjx
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.marks import Mark
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import tolerance
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 _SIZES = {"hard": 0.015, "easy": 0.05, "qpos_match": 0.015}
@@ -29,7 +29,7 @@ _TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
-class ReacherDMControl(MujocoEnv):
+class ReacherDMControl(SuiteEnv):
     """Bring the fingertip of an arm with two joints to a target on the plane.
 
     The observation is both joint angles (rad), the vector from the fingertip to the target (m) and both velocities. The
@@ -81,9 +81,9 @@ class ReacherDMControl(MujocoEnv):
     def _aim(self, model: mjx.Model, target: Float[Array, "2"]) -> dict[str, Array]:
         return {"geom_pos": model.geom_pos.at[self.compiled.host.geom("target").id, :2].set(target)}
 
-    def look(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
+    def _paint(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
         """The target is a geom."""
-        super().look(model, factors, target)
+        super()._paint(model, factors, target)
         model.geom("target").pos[:2] = target
 
     def _gap(self, view: View) -> Float[Array, "2"]:

@@ -1,49 +1,53 @@
 """Pictures of MuJoCo scenes, drawn on the host by MuJoCo's own renderer through EGL or OSMesa.
 
 All drawing happens on one thread of its own, since an OpenGL context belongs to a thread; it keeps one scene per
-environment. A batch is drawn by one callback, row after row.
+source of a model. A batch is drawn by one callback, row after row.
 """
 
 import concurrent.futures
 import functools
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
-from jaxtyping import Array, UInt8
+from jaxtyping import Array, Float, UInt8
 
-from envs_mjx.core import State
-
-if TYPE_CHECKING:
-    from envs_mjx.mujoco.base import MujocoEnv
+from envs_mjx.mujoco.drawn import Drawn
 
 _BACKENDS = ("egl", "osmesa")
 _DRAWING = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="mujoco-render")
 _POOL = 16
 """Scenes kept at once."""
+_GEOMS = 10_000
+"""Shapes in a picture at most; MuJoCo leaves out the rest."""
 
 
 class RenderError(RuntimeError):
     """No OpenGL without a window system on this machine."""
 
 
-def rendered(env: "MujocoEnv", state: State) -> UInt8[Array, "height width 3"]:
+def rendered(source: Drawn, qpos: Float[Array, " nq"], looks: Mapping[str, Any]) -> UInt8[Array, "height width 3"]:
     """The picture of a state; may be called inside a program and under `vmap`.
+
+    Args:
+        source: what is drawn.
+        qpos: positions of its model, m and rad.
+        looks: arrays that `source.look` understands.
 
     Raises:
         RenderError: neither EGL nor OSMesa works; raised from inside the program when it runs.
     """
-    physics = state.physics
-    inputs = {"qpos": physics.qpos, "target": physics.target, "fields": physics.fields, "factors": state.factors}
-    shape = jax.ShapeDtypeStruct((env.resolution, env.resolution, 3), jnp.uint8)
-    return jax.pure_callback(functools.partial(_draw_rows, env), shape, inputs, vmap_method="expand_dims")
+    inputs = {"qpos": qpos, "looks": dict(looks)}
+    shape = jax.ShapeDtypeStruct((source.resolution, source.resolution, 3), jnp.uint8)
+    return jax.pure_callback(functools.partial(_draw_rows, source), shape, inputs, vmap_method="expand_dims")
 
 
-def _draw_rows(env: "MujocoEnv", inputs: dict[str, Any]) -> np.ndarray:
+def _draw_rows(source: Drawn, inputs: dict[str, Any]) -> np.ndarray:
     """Pictures of all rows of a batch; axes of length 1 stand for rows that share a value."""
     inputs = jax.tree.map(np.asarray, inputs)
     axes = inputs["qpos"].ndim - 1
@@ -55,17 +59,17 @@ def _draw_rows(env: "MujocoEnv", inputs: dict[str, Any]) -> np.ndarray:
 
         return jax.tree.map(own, inputs)
 
-    pictures = [_DRAWING.submit(_draw, env, row(index)).result() for index in np.ndindex(*batch)]
-    return np.stack(pictures).reshape(*batch, env.resolution, env.resolution, 3)
+    pictures = [_DRAWING.submit(_draw, source, row(index)).result() for index in np.ndindex(*batch)]
+    return np.stack(pictures).reshape(*batch, source.resolution, source.resolution, 3)
 
 
-def _draw(env: "MujocoEnv", row: dict[str, Any]) -> np.ndarray:
-    return _scene(env).picture(row)
+def _draw(source: Drawn, row: dict[str, Any]) -> np.ndarray:
+    return _scene(source).picture(row["qpos"], row["looks"])
 
 
 @functools.lru_cache(maxsize=_POOL)
-def _scene(env: "MujocoEnv") -> "_Scene":
-    return _Scene(env)
+def _scene(source: Drawn) -> "_Scene":
+    return _Scene(source)
 
 
 @functools.cache
@@ -91,40 +95,33 @@ def _context(size: int) -> Any:
 class _Scene:
     """A model on the host whose state and looks are set before each picture."""
 
-    def __init__(self, env: "MujocoEnv") -> None:
-        self.env, self.model = env, env.drawn_model()
-        size = env.resolution
+    def __init__(self, source: Drawn) -> None:
+        self.source, self.model = source, source.drawn_model()
+        size = source.resolution
         self.model.vis.global_.offwidth = max(self.model.vis.global_.offwidth, size)
         self.model.vis.global_.offheight = max(self.model.vis.global_.offheight, size)
         self.data = mujoco.MjData(self.model)
         self.gl = _context(size)
         self.gl.make_current()
-        self.scene = mujoco.MjvScene(self.model, maxgeom=1000)
+        self.scene = mujoco.MjvScene(self.model, maxgeom=_GEOMS)
         self.context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_150)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self.context)
         self.camera = mujoco.MjvCamera()
-        self.camera.type, self.camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, env.camera
+        if source.camera < 0:
+            mujoco.mjv_defaultFreeCamera(self.model, self.camera)
+        else:
+            self.camera.type, self.camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, source.camera
         self.option, self.perturb = mujoco.MjvOption(), mujoco.MjvPerturb()
-        self.floor = _checkers(self.model)
 
-    def picture(self, row: dict[str, Any]) -> np.ndarray:
-        """The picture of one environment."""
+    def picture(self, qpos: np.ndarray, looks: Mapping[str, Any]) -> np.ndarray:
+        """The picture of one state."""
         self.gl.make_current()
-        for name, value in row["fields"].items():
-            if name == "opt.gravity":
-                # A slack string hangs along it.
-                self.model.opt.gravity[:] = value
-            elif "." not in name:
-                getattr(self.model, name)[...] = value
-        if "body_mass" in row["fields"]:
-            # Cameras and lamps that follow the centre of mass are placed by it.
-            mujoco.mj_setConst(self.model, self.data)
-        self.env.look(self.model, row["factors"], row["target"])
-        self._paint_floor(row["factors"])
-        self.data.qpos[:] = row["qpos"]
+        for texture in self.source.look(self.model, self.data, looks):
+            mujoco.mjr_uploadTexture(self.model, self.context, texture)
+        self.data.qpos[:] = qpos
         self.data.qvel[:] = 0.0
         mujoco.mj_forward(self.model, self.data)
-        size = self.env.resolution
+        size = self.source.resolution
         mujoco.mjv_updateScene(
             self.model,
             self.data,
@@ -139,26 +136,3 @@ class _Scene:
         mujoco.mjr_render(view, self.scene, self.context)
         mujoco.mjr_readPixels(pixels, None, view, self.context)
         return pixels[::-1]
-
-    def _paint_floor(self, factors: dict[str, np.ndarray]) -> None:
-        """Give the squares of the floor their colours."""
-        texture, masks = self.floor
-        start = self.model.tex_adr[texture]
-        pixels = self.model.tex_data[start : start + masks[0].size * 3].reshape(-1, 3)
-        wanted = (np.asarray(factors["floor.color"], np.float64) * 255).astype(np.uint8)
-        before = pixels.copy()
-        for mask, color in zip(masks, wanted, strict=True):
-            pixels[mask] = color
-        if not np.array_equal(before, pixels):
-            mujoco.mjr_uploadTexture(self.model, self.context, texture)
-
-
-def _checkers(model: mujoco.MjModel) -> tuple[int, tuple[np.ndarray, np.ndarray]]:
-    """The floor's texture, painted red and green beforehand, and which pixels are in the first and second squares.
-
-    The lines between the squares have a colour of their own.
-    """
-    texture = model.texture("grid").id
-    start, size = model.tex_adr[texture], model.tex_height[texture] * model.tex_width[texture]
-    pixels = model.tex_data[start : start + 3 * size].reshape(-1, 3)
-    return texture, ((pixels == (255, 0, 0)).all(1), (pixels == (0, 255, 0)).all(1))

@@ -13,10 +13,10 @@ from mujoco import mjx
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 _SPEEDS = {"walk": 1.0, "run": 8.0, "walk-backward": -1.0}
@@ -27,7 +27,7 @@ _LEGS = 1.1
 
 
 @dataclass(frozen=True)
-class WalkerDMControl(MujocoEnv):
+class WalkerDMControl(SuiteEnv):
     """Stand, walk, run or strike a pose with a planar walker.
 
     The observation is the direction (x and z) of the first axis of each body, the torso's height (m), and all

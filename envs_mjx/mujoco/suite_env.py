@@ -1,0 +1,132 @@
+"""What the domains of the control suite share: tasks, factors of variation and looks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jaxtyping import Array, Float
+from mujoco import mjx
+
+from envs_mjx.mujoco.base import MujocoEnv
+from envs_mjx.mujoco.floor import FIRST_SQUARE, SECOND_SQUARE, floor_painted, floor_squares
+from envs_mjx.mujoco.marks import Mark
+from envs_mjx.mujoco.masses import MassFactor
+from envs_mjx.mujoco.suite import suite_spec
+from envs_mjx.names import unknown_name
+
+
+@dataclass(frozen=True)
+class SuiteEnv(MujocoEnv):
+    """A domain of the DeepMind Control Suite in MJX.
+
+    One step is two control steps of the suite, whose rewards are added up. Actions are from -1 to 1 in every entry and
+    scaled to the actuators' ranges. The observation is the suite's, concatenated. The state vector (`info["state"]`,
+    `set_state`, the goal) is `qpos` and `qvel`.
+
+    Where the reference silently starts a new episode after the suite's time limit, this one is truncated. Physics that
+    diverges stays at the last good state, is truncated, and sets `info["diverged"]`. Until a goal is set (it is NaN
+    before), `planning_cost` is the reward missed so far; then, the squared difference of the state vectors.
+
+    Factors that the reference declares but never applies, or whose effect its models swallow, are accepted and do
+    nothing; the domain's docstring names them. With `fixed` they do what their names promise.
+
+    Args:
+        fidelity: `parity` for the suite's integrator and solver settings; `fast` for 4 solver and 8 line search
+            iterations and Euler steps with explicit damping. Cheap, but another physics: do not replay data on it.
+        impl: `jax`, or `warp` where NVIDIA Warp is installed: on a CUDA GPU, or slowly on the CPU.
+        resolution: height and width of the picture, px.
+        task: one of `tasks`; the domain's default when empty.
+        fixed: repair the factors that do nothing in the reference.
+
+    Raises:
+        ValueError: an argument is unknown, or the implementation cannot run here.
+
+    Source: reference: envs/dmcontrol/dmcontrol.py around the tasks of dm_control.
+    """
+
+    task: str = ""
+    fixed: bool = False
+
+    action_repeat = 2
+    domain: ClassVar[str]
+    """Name of the suite's domain."""
+    tasks: ClassVar[tuple[str, ...]]
+    """Names of the tasks, the default first."""
+    masses: ClassVar[tuple[MassFactor, ...]] = ()
+    """The factors that set masses."""
+    repaired_masses: ClassVar[tuple[MassFactor, ...]] = ()
+    """The same in the `fixed` variant, where they differ."""
+    floor: ClassVar[str] = "floor"
+    """The geom of the floor."""
+    lamp: ClassVar[str] = "light"
+    """The light that `light.intensity` sets."""
+    mark: ClassVar[Mark | None] = None
+    """How the target looks; None without one."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.task:
+            object.__setattr__(self, "task", self.tasks[0])
+        if self.task not in self.tasks:
+            raise ValueError(
+                f"{unknown_name(f'task of the domain {self.domain}', self.task, self.tasks)} "
+                f"(all tasks: {', '.join(self.tasks)})"
+            )
+        if not isinstance(self.fixed, bool):
+            raise ValueError(f"fixed must be true or false, got {self.fixed!r}")
+
+    def _edit(self, spec: mujoco.MjSpec) -> None:
+        """Changes of the domain's specification before it is compiled."""
+
+    def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+        """Fields of the model that the domain's own factors set."""
+        return {}
+
+    def _spec(self) -> mujoco.MjSpec:
+        spec = suite_spec(self.domain)
+        self._edit(spec)
+        return spec
+
+    def _mass_factors(self) -> tuple[MassFactor, ...]:
+        return self.repaired_masses if self.fixed and self.repaired_masses else self.masses
+
+    def _edited(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+        dtype = jnp.result_type(float)
+        fields: dict[str, Array] = {}
+        if "gravity.z" in factors:
+            fields["opt.gravity"] = jnp.concatenate([factors[f"gravity.{axis}"].astype(dtype) for axis in "xyz"])
+        if "floor.friction" in factors:
+            fields["geom_friction"] = self._friction(model, factors["floor.friction"][0].astype(dtype))
+        return fields | self._more_fields(model, factors)
+
+    def _friction(self, model: mjx.Model, sliding: Float[Array, ""]) -> Float[Array, "ngeom 3"]:
+        """Friction of the geoms; the floor's other coefficients are MuJoCo's defaults, as in the reference."""
+        floor = self.compiled.host.geom(self.floor).id
+        friction = model.geom_friction
+        if self.fixed:
+            # A contact has the larger of two frictions, so the others must not exceed the floor's.
+            friction = friction.at[:, 0].min(sliding)
+        return friction.at[floor].set(jnp.stack([sliding, jnp.full_like(sliding, 0.005), jnp.full_like(sliding, 1e-4)]))
+
+    def drawn_model(self) -> mujoco.MjModel:
+        """The model that the renderer draws; its floor is painted for `floor_squares`."""
+        spec = self._spec()
+        grid = spec.texture("grid")
+        grid.rgb1, grid.rgb2 = FIRST_SQUARE, SECOND_SQUARE
+        return spec.compile()
+
+    def look(self, model: mujoco.MjModel, data: mujoco.MjData, looks: Mapping[str, Any]) -> tuple[int, ...]:
+        """Colours of the agent, the floor and the target, and the lamp."""
+        changed = super().look(model, data, looks)
+        self._paint(model, looks["factors"], looks["target"])
+        return changed + floor_painted(model, floor_squares(self), looks["factors"]["floor.color"])
+
+    def _paint(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
+        """The domain's looks of the factors and of its target."""
+        model.material("self").rgba[:3] = factors["agent.color"]
+        model.light(self.lamp).diffuse[:] = factors["light.intensity"]
+        if self.mark is not None:
+            self.mark.apply(model, factors)
