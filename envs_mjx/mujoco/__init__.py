@@ -1,4 +1,4 @@
-"""The control suite of DeepMind in MJX; needs the extra `mujoco`."""
+"""MuJoCo models as environments in MJX: the control suite of DeepMind, and a user's own; needs the extra `mujoco`."""
 
 import contextlib
 import io
@@ -8,6 +8,12 @@ with contextlib.redirect_stdout(io.StringIO()):
     import mujoco.mjx  # noqa: F401
 
 from envs_mjx.mujoco.base import MujocoEnv
+from envs_mjx.mujoco.masses import MassFactor
+from envs_mjx.mujoco.mjcf import MjcfEnv
 from envs_mjx.mujoco.physics import MujocoPhysics
+from envs_mjx.mujoco.rewards import tolerance
+from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite_env import SuiteEnv
+from envs_mjx.mujoco.view import View
 
-__all__ = ["MujocoEnv", "MujocoPhysics"]
+__all__ = ["MassFactor", "MjcfEnv", "MujocoEnv", "MujocoPhysics", "Scene", "SuiteEnv", "View", "tolerance"]
