@@ -34,3 +34,22 @@ for _name, _domain in (
     ("Manipulator", "manipulator"),
 ):
     register(f"swm/{_name}DMControl-v0", f"envs_mjx.mujoco.{_domain}:{_name}DMControl", extra="mujoco")
+
+for _name in (
+    "Ant HalfCheetah Hopper Humanoid HumanoidStandup InvertedDoublePendulum InvertedPendulum Pusher Reacher Walker2d"
+).split():
+    register(f"brax/{_name}-v1", f"envs_mjx.adapters.brax_env:{_name}", extra="brax")
+
+for _name in (
+    "AcrobotSwingup AcrobotSwingupSparse BallInCup CartpoleBalance CartpoleBalanceSparse CartpoleSwingup "
+    "CartpoleSwingupSparse CheetahRun FingerSpin FingerTurnEasy FingerTurnHard FishSwim HopperHop HopperStand "
+    "HumanoidRun HumanoidStand HumanoidWalk PendulumSwingup PointMass ReacherEasy ReacherHard SwimmerSwimmer6 "
+    "WalkerRun WalkerStand WalkerWalk"
+).split():
+    register(
+        f"playground/{_name}-v0", "envs_mjx.adapters.playground_env:PlaygroundTask", extra="playground", task=_name
+    )
+register("playground/Task-v0", "envs_mjx.adapters.playground_env:PlaygroundTask", extra="playground")
+
+for _name in ("CraftaxPixels", "CraftaxSymbolic", "CraftaxClassicPixels", "CraftaxClassicSymbolic"):
+    register(f"swm/{_name}-v1", f"envs_mjx.adapters.craftax_env:{_name}", discrete=True, extra="craftax")

@@ -1,0 +1,260 @@
+"""Craftax and Craftax-Classic, `swm/Craftax...-v1`: open-ended survival, observed as a picture or as numbers.
+
+Source: reference: envs/craftax/craftax.py, around the library of the same name.
+"""
+
+import functools
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import craftax as _craftax  # type: ignore[import]  # noqa: F401
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from envs_mjx import spaces
+from envs_mjx.adapters.third_party import leniently, like, quietly, settled
+from envs_mjx.core import Env, State
+
+_OWN_STREAM = 2**31 - 1
+"""What is folded into a key that the library uses too; it splits keys into far fewer."""
+_NEVER = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True)
+class Craftax(Env):
+    """A game of Craftax with the library's default parameters.
+
+    Actions, observations and rewards are the library's: 1 per new achievement (in the full game, what the achievement
+    is worth) and a tenth of the change of health. The episode terminates with the player's death, in lava, or when the
+    boss is beaten; after the library's number of steps it is truncated (in the reference, it terminates then too).
+
+    `info` holds `Achievements/<name>`, 100 for an unlocked one in the last step of an episode and 0 before,
+    `discount`, 0 in the last step, the classic game's `score`, and `return`, the reward of the episode so far, which
+    stands still once it has ended. Unlike in the reference, all are there after a reset too.
+
+    A seed gives the reference's world. What happens by chance in a step follows from `state.key` and `state.step`.
+
+    There are no goals and no factors of variation. `planning_cost` is the negative return. `set_state` takes a
+    state of the library, such as another state's `physics`. All four environments draw themselves, with the picture
+    that the pixel ones observe; the reference draws these alone.
+    """
+
+    full: ClassVar[bool]
+    """Whether this is the full game, with levels, and not the classic one."""
+    pixels: ClassVar[bool]
+    """Whether the observation is the picture."""
+
+    @property
+    def library(self) -> Any:
+        """The library's environment, which does not start new episodes by itself."""
+        return _made(self.full, self.pixels)
+
+    @property
+    def action_space(self) -> gymnasium.spaces.Discrete:
+        """The library's actions."""
+        return gymnasium.spaces.Discrete(43 if self.full else 17)
+
+    @property
+    def observation_space(self) -> gymnasium.spaces.Dict:
+        """The library's observation under `observation`."""
+        shapes = {
+            (False, False): (1345,),
+            (False, True): (63, 63, 3),
+            (True, False): (8268,),
+            (True, True): (130, 110, 3),
+        }
+        shape = shapes[self.full, self.pixels]
+        return gymnasium.spaces.Dict({"observation": gymnasium.spaces.Box(0.0, 1.0, shape, np.float32)})
+
+    @cached_property
+    def variation_space(self) -> spaces.Dict:  # type: ignore[override]
+        """Empty, as in the reference."""
+        return spaces.Dict({})
+
+    @property
+    def default_variation(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
+        library = self.library
+        observation, game = leniently(library.reset_env)(key, library.default_params)
+        key = jax.random.fold_in(key, _OWN_STREAM)
+        return self._resting(settled(game), observation, factors, key, jnp.zeros((), jnp.int32))
+
+    def _advance(self, state: State, action: Int[Array, ""]) -> State:
+        library = self.library
+        params = library.default_params
+        key = jax.random.fold_in(state.key, state.step)
+        step = leniently(library.step_env)
+        observation, game, reward, _, info = step(key, state.physics, action.astype(jnp.result_type(int)), params)
+        reward = reward.astype(state.reward.dtype)
+        over = state.terminated | state.truncated
+        info = {**info, "return": state.info["return"] + jnp.where(over, 0.0, reward)}
+        return state.replace(
+            physics=like(game, state.physics),
+            obs={"observation": observation.astype(jnp.float32)},
+            reward=reward,
+            terminated=state.terminated | self._ended(game),
+            truncated=game.timestep >= params.max_timesteps,
+            step=state.step + 1,
+            info=like(info, {name: state.info[name] for name in info}),
+        )
+
+    def render(self, state: State) -> UInt8[Array, "height width 3"]:
+        """The picture that the pixel environments observe."""
+        observed = state.obs["observation"]
+        picture = observed if self.pixels else leniently(_renderer(self.full))(state.physics) / 255.0
+        return (jnp.clip(picture, 0.0, 1.0) * 255.0).astype(jnp.uint8)
+
+    def set_state(self, state: State, value: Any) -> State:
+        """Move to a state of the library's game; key, return and step counter stay.
+
+        Raises:
+            ValueError: not such a state.
+        """
+        wanted, given = (
+            (jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)])
+            for tree in (state.physics, value)
+        )
+        if wanted != given:
+            raise ValueError(f"set_state takes the physics of a state of {type(self).__name__}, not {type(value)}")
+        game = like(value, state.physics)
+        observation = leniently(self.library.get_obs)(game)
+        moved = self._resting(game, observation, state.factors, state.key, state.step)
+        kept = {"return": state.info["return"], "invalid_action": jnp.asarray(False)}
+        return moved.replace(info=moved.info | kept)
+
+    def set_goal(self, state: State, goal: Array) -> State:
+        """Refused: there are no goals.
+
+        Raises:
+            ValueError: always.
+        """
+        raise self._no_goals()
+
+    def goal_from(self, state: State) -> Array:
+        """Refused: there are no goals.
+
+        Raises:
+            ValueError: always.
+        """
+        raise self._no_goals()
+
+    def distance(self, state: State) -> Float[Array, ""]:
+        """Refused: there are no goals.
+
+        Raises:
+            ValueError: always.
+        """
+        raise self._no_goals()
+
+    def planning_cost(self, state: State) -> Float[Array, ""]:
+        """The negative return."""
+        return -state.info["return"]
+
+    def weak_action(self, key: Key[Array, ""], state: State) -> Int[Array, ""]:
+        """A uniformly random action."""
+        return jax.random.randint(key, (), 0, int(self.action_space.n))
+
+    def _no_goals(self) -> ValueError:
+        return ValueError(f"{type(self).__name__} has no goals, only rewards; planning_cost is the negative return")
+
+    def _ended(self, game: Any) -> Array:
+        """Whether the game is over for another reason than time."""
+        library = self.library
+        return leniently(library.is_terminal)(game, library.default_params.replace(max_timesteps=_NEVER))
+
+    def _resting(self, game: Any, observation: Array, factors: dict[str, Array], key: Array, step: Array) -> State:
+        """A state that nothing has led to."""
+        library = self.library
+        params = library.default_params
+        info = leniently(_noted(self.full))(game, leniently(library.is_terminal)(game, params))
+        info |= {"discount": leniently(library.discount)(game, params)}
+        return State(
+            physics=game,
+            obs={"observation": observation.astype(jnp.float32)},
+            reward=jnp.zeros((), jnp.result_type(float)),
+            terminated=self._ended(game),
+            truncated=game.timestep >= params.max_timesteps,
+            info=settled(info) | {"return": jnp.zeros((), jnp.result_type(float))},
+            goal=jnp.zeros((0,), jnp.result_type(float)),
+            factors=factors,
+            key=key,
+            step=step,
+        )
+
+
+class CraftaxSymbolic(Craftax):
+    """Survive, mine, craft and fight through nine levels; numbers are observed."""
+
+    full, pixels = True, False
+
+
+class CraftaxPixels(Craftax):
+    """Survive, mine, craft and fight through nine levels; the picture is observed."""
+
+    full, pixels = True, True
+
+
+class CraftaxClassicSymbolic(Craftax):
+    """Survive, mine and craft up to a diamond; numbers are observed."""
+
+    full, pixels = False, False
+
+
+class CraftaxClassicPixels(Craftax):
+    """Survive, mine and craft up to a diamond; the picture is observed."""
+
+    full, pixels = False, True
+
+
+def _module(full: bool, name: str) -> Any:
+    return importlib.import_module(f"craftax.craftax.{name}" if full else f"craftax.craftax_classic.{name}")
+
+
+@functools.cache
+def _made(full: bool, pixels: bool) -> Any:
+    """An environment of the library."""
+    with quietly(), jax.ensure_compile_time_eval():
+        name = "pixels" if pixels else "symbolic"
+        envs = _module(full, f"envs.craftax_{name}_env")
+        with _own_textures(full):
+            return getattr(envs, f"Craftax{'' if full else 'Classic'}{name.capitalize()}EnvNoAutoReset")()
+
+
+@functools.cache
+def _renderer(full: bool) -> Callable[[Any], Array]:
+    """Draws a state of the game, 0 to 255."""
+    with quietly(), jax.ensure_compile_time_eval(), _own_textures(full):
+        size = _module(full, "constants").BLOCK_PIXEL_SIZE_AGENT
+        return _module(full, "renderer").make_craftax_pixel_renderer(size)
+
+
+def _noted(full: bool) -> Callable[[Any, Any], dict[str, Array]]:
+    """What the library notes of a state and of whether it is the last one."""
+    common = _module(full, "envs.common")
+    return common.log_achievements_to_info if full else common.compute_score
+
+
+@contextmanager
+def _own_textures(full: bool) -> Iterator[None]:
+    """Let the library's renderer take the textures of its pictures' own size, read from its PNG files.
+
+    By itself it would unpickle those of all sizes from a file in its folder, or write one there after a minute's work.
+    """
+    renderer, constants = _module(full, "renderer"), _module(full, "constants")
+    size = constants.BLOCK_PIXEL_SIZE_AGENT
+    before = renderer.load_all_textures
+    renderer.load_all_textures = lambda: {size: constants.load_all_textures_given_size(size)}
+    try:
+        yield
+    finally:
+        renderer.load_all_textures = before
