@@ -7,11 +7,13 @@ import typer
 import swmjax
 from swmjax import compilation_cache
 from swmjax.cli.checkpoints import checkpoints_command
+from swmjax.cli.collect import collect_command
 from swmjax.cli.envs import envs_command, fovs_command
 from swmjax.cli.eval import eval_command
 from swmjax.cli.export import export_command
 from swmjax.cli.import_ import import_command
 from swmjax.cli.solvers import solvers_command
+from swmjax.cli.train_expert import train_expert_command
 
 app = typer.Typer(
     name="swmjax",
@@ -21,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("eval")(eval_command)
+app.command("train-expert")(train_expert_command)
+app.command("collect")(collect_command)
 app.command("envs")(envs_command)
 app.command("fovs")(fovs_command)
 app.command("solvers")(solvers_command)

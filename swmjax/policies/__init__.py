@@ -1,16 +1,20 @@
 """Policies: pure functions from states to actions, with a carry for what they remember."""
 
 from swmjax.planning import PlanCarry, PlanConfig
+from swmjax.policies.expert import ExpertPolicy, RandomPolicy, load_expert
 from swmjax.policies.planning import PlanningPolicy, PlanningTask
 from swmjax.policies.scaling import Scaler
 from swmjax.policies.shooting import LatentShooting, OracleShooting
 
 __all__ = [
+    "ExpertPolicy",
     "LatentShooting",
     "OracleShooting",
     "PlanCarry",
     "PlanConfig",
     "PlanningPolicy",
     "PlanningTask",
+    "RandomPolicy",
     "Scaler",
+    "load_expert",
 ]

@@ -1,5 +1,6 @@
 """Evaluation: protocols, run folders, statistics and video."""
 
+from swmjax.world.collecting import check_collection, collect
 from swmjax.world.config import ORACLE, EvalConfig, load_settings
 from swmjax.world.episodes import Episodes, draw_problem, run_episodes
 from swmjax.world.evaluation import Interrupted, evaluate
@@ -17,6 +18,8 @@ __all__ = [
     "Problems",
     "RunFolder",
     "Setup",
+    "check_collection",
+    "collect",
     "create_run_folder",
     "draw_problem",
     "evaluate",

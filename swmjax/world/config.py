@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 import envs_mjx
 from envs_mjx.names import unknown_name
 from swmjax.paths import config_path, configs_dir
 from swmjax.planning import SOLVERS, make_solver
 from swmjax.policies import PlanConfig
+from swmjax.settings import assign, read_assignments, read_settings
 
 ORACLE = "oracle"
 """Name of the model that is the environment's own physics."""
@@ -152,19 +151,12 @@ def load_settings(
         ValueError: No such file or preset, an unknown setting, or a value out of range.
     """
     path = config_path(file) if file is not None else _preset(envs_mjx.full_id(env or "swm/PushT-v1"), model)
-    settings = _read(path)
+    settings = read_settings(path)
     for name, value in {"env": env, "model": model, **(overrides or {})}.items():
         if value is not None:
-            _assign(settings, name, value)
-    for text in assignments:
-        name, equals, value = text.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
-            raise ValueError(f"--set {text!r} must read NAME=VALUE, for example solver.num_samples=1000")
-        try:
-            parsed = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))
-        except Exception as error:  # the YAML scanner and OmegaConf each raise their own kind
-            raise ValueError(f"--set {text!r}: {value!r} is not a value in YAML") from error
-        _assign(settings, name, parsed["value"])  # type: ignore[call-overload,index]
+            assign(settings, name, value, "solver.name")
+    for name, value in read_assignments(assignments, "solver.num_samples=1000"):
+        assign(settings, name, value, "solver.name")
     return EvalConfig.from_dict(settings)
 
 
@@ -179,27 +171,3 @@ def _preset(env: str, model: str | None) -> Path:
             f"there is no preset {name} for {env}; give a file with --config, such as a changed copy of {example}"
         )
     return path
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        settings = OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:  # the YAML scanner, the file system and OmegaConf each raise their own kind
-        raise ValueError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path}: expected a mapping of settings")
-    return {str(key): value for key, value in settings.items()}
-
-
-def _assign(settings: dict[str, Any], name: str, value: Any) -> None:
-    """Set a dotted name in nested settings."""
-    solver = settings.get("solver")
-    if name == "solver.name" and isinstance(solver, dict) and solver.get("name") != value:
-        settings["solver"] = {}
-    *groups, last = name.split(".")
-    for group in groups:
-        inner = settings.get(group) or {}
-        if not isinstance(inner, dict):
-            raise ValueError(f"{name}: {group!r} is no group of settings")
-        settings[group] = settings = dict(inner)
-    settings[last] = value

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from omegaconf import OmegaConf
 
-from swmjax.world.files import replacing
+from swmjax.files import replacing
 
 EPISODES = pa.schema(
     [

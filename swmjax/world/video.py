@@ -7,8 +7,8 @@ from pathlib import Path
 import imageio_ffmpeg  # type: ignore[import-untyped]
 import numpy as np
 
+from swmjax.files import replacing
 from swmjax.world import font
-from swmjax.world.files import replacing
 
 BACKGROUND = 250
 LABEL = (130, 130, 130)

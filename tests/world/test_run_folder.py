@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swmjax.world.files import replacing
+from swmjax.files import replacing
 from swmjax.world.run_folder import RunFolder, create_run_folder, explicit_run_folder
 
 NOON = datetime.datetime(2031, 2, 3, 12, 4, 5)

@@ -1,0 +1,186 @@
+"""`swmjax collect`: episodes of an expert or of random actions, as a dataset."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from swmjax.cli import console
+
+Optional = typer.Option
+RANDOM = "random"
+_EPISODES = "Episodes"
+
+
+@console.command
+def collect_command(
+    env_id: Annotated[str, typer.Argument(metavar="ENV_ID", help="Environment; see `swmjax envs`.")],
+    output: Annotated[Path, Optional(metavar="PATH.lance", help="The dataset.")],
+    policy: Annotated[
+        str, Optional(metavar="random|RUN_FOLDER", help="Random actions, or an expert of `swmjax train-expert`.")
+    ] = RANDOM,
+    episodes: Annotated[int, Optional(help="Number of episodes.")] = 10,
+    max_steps: Annotated[int, Optional(help="Steps after which an episode is cut.")] = 200,
+    seed: Annotated[int, Optional(help="Seed of the first episode; episode i has seed + i.")] = 0,
+    noise: Annotated[
+        float, Optional(help="Standard deviation of noise on the expert's actions, which are of -1 to 1.")
+    ] = 0.2,
+    deterministic: Annotated[bool, Optional("--deterministic", help="The expert's most likely actions.")] = False,
+    pixels: Annotated[bool, Optional(help="Render frames.", rich_help_panel=_EPISODES)] = True,
+    image_size: Annotated[int, Optional(help="Height and width of the frames, px.", rich_help_panel=_EPISODES)] = 224,
+    variation: Annotated[
+        list[str] | None,
+        Optional(
+            metavar="NAME",
+            help="Factor of variation to sample, or a group of them, or all; repeatable.",
+            rich_help_panel=_EPISODES,
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        Optional(help="Task of the environment: short for env_options.task.", rich_help_panel=_EPISODES),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        Optional(
+            "--set",
+            metavar="NAME=VALUE",
+            help="An argument of the environment, e.g. env_options.resolution=64; repeatable.",
+            rich_help_panel=_EPISODES,
+        ),
+    ] = None,
+    batch_size: Annotated[int, Optional(help="Episodes side by side.", rich_help_panel=_EPISODES)] = 16,
+    append: Annotated[bool, Optional("--append", help="Add to the dataset.")] = False,
+    overwrite: Annotated[bool, Optional("--overwrite", help="Replace the dataset.")] = False,
+    as_json: Annotated[bool, Optional("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Collect episodes into a Lance dataset of the reference's layout."""
+    import envs_mjx
+    from swmjax import world
+    from swmjax.data import LanceWriter
+    from swmjax.policies import RandomPolicy
+
+    if append and overwrite:
+        raise ValueError("--append and --overwrite exclude each other")
+    mode: Any = "append" if append else "overwrite" if overwrite else "error"
+    env_id = envs_mjx.full_id(env_id)
+    env = envs_mjx.make(env_id, **_env_options(task, set_ or ()))
+    names = None if variation is None else tuple(variation)
+    shown = image_size if pixels else None
+    world.check_collection(env, episodes, max_steps, seed, names, batch_size, shown)
+    player = RandomPolicy(env.action_space) if policy == RANDOM else _expert(policy, env_id, env, deterministic, noise)
+    LanceWriter(output, mode)
+    written, interrupted = _run(
+        episodes,
+        lambda progress, stopped: world.collect(
+            env,
+            player,
+            output,
+            episodes,
+            max_steps=max_steps,
+            seed=seed,
+            image_size=shown,
+            variation=names,
+            mode=mode,
+            batch_size=batch_size,
+            progress=progress,
+            stopped=stopped,
+        ),
+    )
+    if interrupted:
+        rest = f"--append --seed {seed + written} --episodes {episodes - written}"
+        kept = f"{written} of {episodes} episodes are kept in {output}; collect the others with {rest}"
+        console.fail(f"interrupted: {kept if written else 'nothing was written'}", console.INTERRUPTED)
+    if as_json:
+        console.print_json({"env": env_id, "policy": policy, "episodes": written, "path": str(output)})
+    else:
+        console.out().print(f"{written} episodes of {env_id} written to {output}", highlight=False, markup=False)
+
+
+def _env_options(task: str | None, assignments: Any) -> dict[str, Any]:
+    from swmjax.settings import assign, read_assignments
+
+    settings: dict[str, Any] = {}
+    if task is not None:
+        assign(settings, "env_options.task", task)
+    for name, value in read_assignments(assignments, "env_options.resolution=64"):
+        assign(settings, name, value)
+    for name in settings:
+        if name != "env_options":
+            raise ValueError(f"unknown setting {name!r}; --set changes env_options, such as env_options.task=run")
+    options = settings.get("env_options", {})
+    if not isinstance(options, dict):
+        raise ValueError(f"env_options must be a mapping of names to values, got {options!r}")
+    return options
+
+
+def _expert(path: str, env_id: str, env: Any, deterministic: bool, noise: float) -> Any:
+    """The expert of a run, which must act in this environment."""
+    from swmjax.policies import load_expert
+
+    if not Path(path).exists():
+        raise ValueError(f"--policy: {path!r} is neither 'random' nor a run folder of `swmjax train-expert`")
+    policy = load_expert(path, deterministic, noise)
+    spaces = env.observation_space.spaces
+    size = sum(int(spaces[name].shape[0]) for name in policy.actor.observations if name in spaces)
+    if set(policy.actor.observations) != set(spaces) or size != policy.actor.mean.shape[0]:
+        raise ValueError(
+            f"{path}: this expert observes {', '.join(policy.actor.observations)} of length "
+            f"{policy.actor.mean.shape[0]}, but {env_id} has {', '.join(spaces)} of length {size}"
+        )
+    if policy.actor.low.shape != env.action_space.shape:
+        raise ValueError(
+            f"{path}: this expert's actions have the length {policy.actor.low.shape[0]}, "
+            f"those of {env_id} are {env.action_space}"
+        )
+    return policy
+
+
+def _run(episodes: int, collect: Callable[..., int]) -> tuple[int, bool]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console.err(), transient=True) as bar, _interruptions() as asked:
+        task = bar.add_task("starting", total=episodes, rate="")
+
+        def progress(stage: str, done: int) -> None:
+            bar.update(task, description=stage, completed=done)
+            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+            bar.update(task, rate=f"{speed:.2f} episodes/s" if speed else "")
+
+        written = collect(progress, lambda: bool(asked))
+    return written, bool(asked) and written < episodes
+
+
+@contextmanager
+def _interruptions() -> Iterator[list[int]]:
+    """Filled by the first Ctrl-C, so that the episode at hand is finished; a second one interrupts as usual."""
+    usual, asked = signal.getsignal(signal.SIGINT), list[int]()
+
+    def remember(number: int, frame: Any) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, usual)
+
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, usual)

@@ -1,0 +1,18 @@
+"""Training of experts: Brax' SAC and PPO in a loop that can be stopped and resumed."""
+
+from swmjax.training.config import ALGORITHMS, ExpertConfig, load_expert_settings
+from swmjax.training.loop import Stopped, train_expert
+from swmjax.training.ppo import PPO
+from swmjax.training.sac import SAC
+from swmjax.training.task import Task
+
+__all__ = [
+    "ALGORITHMS",
+    "ExpertConfig",
+    "PPO",
+    "SAC",
+    "Stopped",
+    "Task",
+    "load_expert_settings",
+    "train_expert",
+]

@@ -1,0 +1,37 @@
+"""The parts of Brax that training is made of."""
+
+import contextlib
+import functools
+import io
+from types import SimpleNamespace
+
+
+@functools.cache
+def brax_parts() -> SimpleNamespace:
+    """Brax' modules for losses, networks, statistics and updates.
+
+    Raises:
+        ImportError: Brax is not installed; the message says how to install it.
+    """
+    try:
+        # MuJoCo, which Brax imports, tells on stdout what it lacks; stdout may be somebody's JSON.
+        with contextlib.redirect_stdout(io.StringIO()):
+            from brax.training import gradients, types
+            from brax.training.acme import running_statistics
+            from brax.training.agents.ppo import losses as ppo_losses
+            from brax.training.agents.ppo import networks as ppo_networks
+            from brax.training.agents.sac import losses as sac_losses
+            from brax.training.agents.sac import networks as sac_networks
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"training needs {error.name}, which is not installed: pip install 'swmjax[expert]'", name=error.name
+        ) from error
+    return SimpleNamespace(
+        Transition=types.Transition,
+        gradient_update_fn=gradients.gradient_update_fn,
+        statistics=running_statistics,
+        sac_losses=sac_losses,
+        sac_networks=sac_networks,
+        ppo_losses=ppo_losses,
+        ppo_networks=ppo_networks,
+    )

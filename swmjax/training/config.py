@@ -1,0 +1,176 @@
+"""The settings of a training: presets, overrides, and checks before anything is computed."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import envs_mjx
+from envs_mjx.names import unknown_name
+from swmjax.paths import config_path, configs_dir
+from swmjax.settings import assign, read_assignments, read_settings
+from swmjax.training.checks import check_numbers
+from swmjax.training.ppo import PPO
+from swmjax.training.sac import SAC
+from swmjax.training.task import Task
+
+ALGORITHMS: dict[str, type[SAC] | type[PPO]] = {"sac": SAC, "ppo": PPO}
+"""Algorithms by name."""
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """Everything that a training depends on.
+
+    Args:
+        env: Environment id.
+        env_options: Constructor arguments of the environment.
+        variation: Factors of variation that each episode samples; the environment's own choice if None.
+        episode_steps: Steps after which an episode is cut, where the environment does not do it earlier.
+        algorithm: `name` and the hyperparameters that differ from its defaults.
+        steps: Environment steps of the training, of all environments together; rounded up to whole epochs.
+        evaluations: Evaluations on the way, at equal distances; the last one is at the end.
+        epochs_per_evaluation: Compiled calls between two evaluations; the training can stop after each.
+        eval_episodes: Episodes of an evaluation.
+        seed: Of everything.
+
+    Raises:
+        ValueError: A value is out of its range; the message names the setting and what is allowed.
+    """
+
+    env: str
+    env_options: Mapping[str, Any] = field(default_factory=dict)
+    variation: tuple[str, ...] | None = None
+    episode_steps: int = 1000
+    algorithm: Mapping[str, Any] = field(default_factory=lambda: {"name": "sac"})
+    steps: int = 500_000
+    evaluations: int = 20
+    epochs_per_evaluation: int = 10
+    eval_episodes: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.env, str):
+            raise ValueError(f"env must be the id of an environment, got {self.env!r}")
+        if not isinstance(self.env_options, Mapping) or not all(isinstance(name, str) for name in self.env_options):
+            raise ValueError(f"env_options must be a mapping of names to values, got {self.env_options!r}")
+        if self.variation is not None:
+            names = self.variation
+            if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+                raise ValueError(f"variation must be a list of names of factors, got {names!r}")
+            object.__setattr__(self, "variation", tuple(names))
+        counts = ("episode_steps", "steps", "evaluations", "epochs_per_evaluation", "eval_episodes")
+        check_numbers(self, whole=dict.fromkeys(counts, 1) | {"seed": 0}, prefix="")
+        for name in ("steps", "seed"):
+            if getattr(self, name) >= 2**31:
+                raise ValueError(f"{name} must be below 2**31, got {getattr(self, name)}")
+        self.make_algorithm()
+        object.__setattr__(self, "env", envs_mjx.full_id(self.env))
+
+    def make_algorithm(self) -> SAC | PPO:
+        """The algorithm with its hyperparameters."""
+        if not isinstance(self.algorithm, Mapping) or "name" not in self.algorithm:
+            raise ValueError(f"algorithm must be a mapping with a name, got {self.algorithm!r}")
+        name = str(self.algorithm["name"])
+        if name not in ALGORITHMS:
+            raise ValueError(unknown_name("algorithm", name, ALGORITHMS))
+        options = {str(key): value for key, value in self.algorithm.items() if key != "name"}
+        known = [entry.name for entry in dataclasses.fields(ALGORITHMS[name])]
+        for option in options:
+            if option not in known:
+                raise ValueError(unknown_name(f"option of algorithm {name!r}", option, known))
+        for option, value in options.items():
+            if isinstance(value, list):
+                options[option] = tuple(value)
+        return ALGORITHMS[name](**options)
+
+    def make_task(self) -> Task:
+        """The environment as training sees it.
+
+        Raises:
+            ValueError: Unknown environment, option or factor, or one that an expert cannot be trained for.
+            ImportError: The environment's extra is not installed.
+        """
+        env = envs_mjx.make(self.env, **self.env_options)
+        return Task(env, self.episode_steps, self.variation)
+
+    @property
+    def iterations_per_epoch(self) -> int:
+        """Iterations of the algorithm in one compiled call."""
+        steps = self.make_algorithm().steps_per_iteration * self.epochs
+        return -(-self.steps // steps)
+
+    @property
+    def epochs(self) -> int:
+        """Compiled calls of the whole training."""
+        return self.evaluations * self.epochs_per_evaluation
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Environment steps of one compiled call."""
+        return self.iterations_per_epoch * self.make_algorithm().steps_per_iteration
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain settings, as `from_dict` takes them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> "ExpertConfig":
+        """Settings as they come out of a YAML file.
+
+        Raises:
+            ValueError: An unknown setting, a missing one, or a value out of range.
+        """
+        known = [entry.name for entry in dataclasses.fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise ValueError(unknown_name("setting", name, known))
+        if "env" not in settings:
+            raise ValueError("setting 'env' is missing")
+        return cls(**settings)
+
+
+def load_expert_settings(
+    env: str | None = None,
+    file: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+) -> ExpertConfig:
+    """Settings from a preset, changed by options, changed by assignments.
+
+    Args:
+        env: Environment id; that of the file if None.
+        file: YAML file or name of a shipped preset; the one of the environment if None, else the default one.
+        overrides: Values by dotted name; None leaves the preset's.
+        assignments: Texts such as `algorithm.batch_size=512`, values in YAML. Here as there another `algorithm.name`
+            drops the options of the algorithm before.
+
+    Returns:
+        Checked settings.
+
+    Raises:
+        ValueError: No such file, an unknown setting, or a value out of range.
+    """
+    if file is not None:
+        path = config_path(file)
+    elif env is None:
+        raise ValueError("give the id of an environment; `swmjax envs` lists them")
+    else:
+        path = _preset(envs_mjx.full_id(env))
+    settings = read_settings(path)
+    for name, value in {"env": env, **(overrides or {})}.items():
+        if value is not None:
+            assign(settings, name, value, "algorithm.name")
+    for name, value in read_assignments(assignments, "algorithm.batch_size=512"):
+        assign(settings, name, value, "algorithm.name")
+    return ExpertConfig.from_dict(settings)
+
+
+def _preset(env: str) -> Path:
+    """The domain's preset, or the one for all others."""
+    envs_mjx.spec(env)
+    domain = re.sub(r"(DM)?Control$|Env$", "", re.sub(r"-v\d+$", "", env.rsplit("/", 1)[-1])).lower()
+    path = configs_dir() / "expert" / f"{domain}.yaml"
+    return path if path.is_file() else configs_dir() / "expert" / "default.yaml"

@@ -1,0 +1,217 @@
+"""Collect datasets: episodes of a policy, compiled in batches, written one after the other.
+
+Columns, alignment and numbering are those of the reference's `World.collect`: row 0 is the reset, `action` is what was
+done at a row (NaN in the last one), `reward` and the flags tell how a row was reached.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import chex
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from envs_mjx import Env, State
+from envs_mjx.raster.antialias import resize_antialiased
+from swmjax.data import LanceWriter, Mode
+from swmjax.policies.expert import ExpertPolicy, RandomPolicy
+
+Episode = dict[str, np.ndarray]
+Progress = Callable[[str, int], None]
+
+_BOOKKEEPING = ("invalid_action",)
+"""Entries of `info` that tell of this library and not of the environment."""
+
+
+@chex.dataclass(frozen=True)
+class Rollouts:
+    """B episodes of up to T steps.
+
+    Attributes:
+        states: States, leaves [T + 1, B, ...].
+        actions: Actions [T, B, ...].
+        ends: Step at which each episode ended.
+    """
+
+    states: Any
+    actions: Array
+    ends: Int[Array, " B"]
+
+
+def roll_out(
+    env: Env,
+    policy: ExpertPolicy | RandomPolicy,
+    seeds: Int[Array, " B"],
+    max_steps: int,
+    variation: tuple[str, ...] | None = None,
+) -> Rollouts:
+    """Run B episodes; pure, meant to be compiled as a whole.
+
+    Args:
+        env: The environment.
+        policy: The policy.
+        seeds: Number of each episode; it depends on no other.
+        max_steps: Steps after which an episode is cut.
+        variation: Factors that are sampled; the environment's own choice if None.
+    """
+    start = jax.vmap(lambda seed: env.reset(jax.random.key(seed), variation=variation))(seeds)
+
+    def step(carry: Any, _: None) -> tuple[Any, Any]:
+        states, memory, ends, over, count = carry
+        actions, memory = policy.act(memory, states)
+        states = jax.vmap(env.step)(states, actions)
+        ends = jnp.where(over, ends, count + 1)
+        return (states, memory, ends, over | states.terminated | states.truncated, count + 1), (states, actions)
+
+    zeros = jnp.zeros(seeds.shape, jnp.int32)
+    carry = (start, policy.init(seeds), zeros, zeros.astype(bool), jnp.zeros((), jnp.int32))
+    (_, _, ends, _, _), (states, actions) = jax.lax.scan(step, carry, length=max_steps)
+    states = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, states)
+    return Rollouts(states=states, actions=actions, ends=ends)
+
+
+def collect(
+    env: Env,
+    policy: ExpertPolicy | RandomPolicy,
+    path: str | Path,
+    episodes: int,
+    *,
+    max_steps: int = 200,
+    seed: int = 0,
+    image_size: int | None = 224,
+    variation: Sequence[str] | None = None,
+    mode: Mode = "error",
+    batch_size: int = 16,
+    progress: Progress = lambda stage, episodes: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> int:
+    """Collect episodes into a Lance dataset; nothing is left behind, or changed, where something goes wrong.
+
+    Args:
+        env: The environment.
+        policy: An expert, or random actions.
+        path: The dataset, ending in `.lance`.
+        episodes: Number of episodes to add.
+        max_steps: Steps after which an episode is cut; the environment may end it earlier.
+        seed: Episode i starts from seed + i and depends on no other episode.
+        image_size: Height and width, px, of the frames in the column `pixels`, and of that of a goal in `goal`; None
+            for no frames. Frames of another size are resized as the reference does it.
+        variation: Factors of variation that are sampled, each written as a column; the environment's own choice, and
+            no column, if None.
+        mode: What to do where there is a dataset: `error`, `append` or `overwrite`.
+        batch_size: Episodes that run side by side.
+        progress: Told the stage and the episodes done.
+        stopped: Asked between episodes; the dataset is finished with those that are done.
+
+    Returns:
+        Number of episodes that were written.
+
+    Raises:
+        ValueError: A number is out of range, the environment lacks a factor or has other actions than a Box, or the
+            dataset to append to has other columns.
+        FileExistsError: There is a dataset, and the mode is `error`.
+        ImportError: pylance is not installed.
+    """
+    check_collection(env, episodes, max_steps, seed, variation, batch_size, image_size)
+    names = None if variation is None else tuple(variation)
+    columns = _Columns(env, image_size, () if names is None else tuple(env.variation_space.select(names)))
+    size = min(batch_size, episodes)
+
+    @jax.jit
+    def run(actor: Any, seeds: Array) -> Rollouts:
+        # Weights as an argument, so that every expert of a task runs the same program.
+        playing = policy if isinstance(policy, RandomPolicy) else dataclasses.replace(policy, actor=actor)
+        return roll_out(env, playing, seeds, max_steps, names)
+
+    actor = None if isinstance(policy, RandomPolicy) else policy.actor
+    written = 0
+    with LanceWriter(path, mode) as writer:
+        for first in range(0, episodes, size):
+            progress("compiling" if first == 0 else "episodes", written)
+            numbers = np.minimum(np.arange(first, first + size), episodes - 1)
+            rollouts = jax.block_until_ready(run(actor, jnp.asarray(seed + numbers, jnp.int32)))
+            for episode in columns.episodes(rollouts, min(size, episodes - first), seed + first):
+                writer.write_episode(episode)
+                written += 1
+                progress("episodes", written)
+                if stopped():
+                    return written
+    return written
+
+
+def check_collection(
+    env: Env,
+    episodes: int,
+    max_steps: int,
+    seed: int,
+    variation: Sequence[str] | None = None,
+    batch_size: int = 1,
+    image_size: int | None = None,
+) -> None:
+    """ValueError unless `collect` can be run with these arguments."""
+    sizes = {} if image_size is None else {"image_size": image_size}
+    for name, value in ({"episodes": episodes, "max_steps": max_steps, "batch_size": batch_size} | sizes).items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not seed >= 0 or seed + episodes > 2**31:
+        raise ValueError(f"seed must be an integer of at least 0, and seed + episodes at most 2**31, got {seed!r}")
+    if not isinstance(env.action_space, gymnasium.spaces.Box):
+        raise ValueError(f"{type(env).__name__} has the actions {env.action_space}; datasets hold those of a Box")
+    env.check_reset(None if variation is None else tuple(variation))
+
+
+class _Columns:
+    """From states to the columns of a dataset."""
+
+    def __init__(self, env: Env, image_size: int | None, factors: Sequence[str]):
+        self._factors = factors
+        self._pixels = image_size is not None
+        size = image_size or 1
+
+        def frame(state: State) -> Array:
+            return resize_antialiased(env.render(state), size, size)
+
+        self._render = jax.jit(lambda states: jax.lax.map(frame, states))
+        self._goal = jax.jit(lambda state: frame(env.set_state(state, state.info["goal_state"])))
+
+    def episodes(self, rollouts: Rollouts, count: int, seed: int) -> Iterator[Episode]:
+        """The first episodes of a batch, each cut at its end."""
+        names = ("info", "obs", "reward", "terminated", "truncated", "factors")
+        shown = jax.device_get({name: getattr(rollouts.states, name) for name in names})
+        actions, ends = np.asarray(rollouts.actions), np.asarray(rollouts.ends)
+        for i, end in enumerate(ends[:count].tolist()):
+            seen = jax.tree.map(lambda leaf, i=i, end=end: np.array(leaf[: end + 1, i]), shown)
+            frames = self._frames(rollouts, i, end + 1, "goal_state" in seen["info"]) if self._pixels else {}
+            yield self._episode(seen, actions[:end, i], frames, seed + i)
+
+    def _episode(self, seen: Any, actions: np.ndarray, frames: Episode, seed: int) -> Episode:
+        # A cut that only the number of steps made is a truncation as well.
+        seen["truncated"][-1] |= not seen["terminated"][-1]
+        seen["reward"][0] = np.nan
+        return {
+            **{name: value for name, value in seen["info"].items() if name not in _BOOKKEEPING},
+            **frames,
+            **seen["obs"],
+            **{name: seen[name] for name in ("reward", "terminated", "truncated")},
+            "action": np.concatenate([actions, np.full_like(actions[:1], np.nan)]),
+            "id": np.full(len(seen["reward"]), np.random.default_rng(seed).integers(2**63), np.int64),
+            **{f"variation.{name}": seen["factors"][name] for name in self._factors},
+        }
+
+    def _frames(self, rollouts: Rollouts, row: int, length: int, goal: bool) -> Episode:
+        """Frames of all rows, those after the end included, so that one program serves all episodes."""
+        states = jax.tree.map(lambda leaf: leaf[:, row], rollouts.states)
+        start = time.perf_counter()
+        frames = np.asarray(self._render(states))
+        seconds = (time.perf_counter() - start) / len(frames)
+        columns: Episode = {}
+        if goal:
+            picture = np.asarray(self._goal(jax.tree.map(lambda leaf: leaf[0], states)))
+            columns["goal"] = np.repeat(picture[None], length, axis=0)
+        return columns | {"render_time": np.full(length, seconds), "pixels": frames[:length]}
