@@ -42,6 +42,7 @@ class MujocoEnv(Env):
             iterations and Euler steps with explicit damping. Cheap, but another physics: do not replay data on it.
         impl: `jax`, or `warp` where NVIDIA Warp is installed: on a CUDA GPU, or slowly on the CPU.
         resolution: height and width of the picture, px.
+        warp_contacts: with `warp`, contacts at most in all rows of a batch together; Warp leaves out what is more.
 
     Raises:
         ValueError: an argument is unknown, or the implementation cannot run here.
@@ -50,6 +51,7 @@ class MujocoEnv(Env):
     fidelity: str = "parity"
     impl: str = "jax"
     resolution: int = 224
+    warp_contacts: int = 200_000
 
     option_names = ("state", "goal_state", "target")
 
@@ -71,6 +73,8 @@ class MujocoEnv(Env):
             raise ValueError(f"fidelity must be one of {', '.join(FIDELITIES)}, got {self.fidelity!r}")
         if not isinstance(self.resolution, int) or isinstance(self.resolution, bool) or self.resolution < 8:
             raise ValueError(f"resolution must be a whole number of at least 8 px, got {self.resolution!r}")
+        if isinstance(self.warp_contacts, bool) or not isinstance(self.warp_contacts, int) or self.warp_contacts < 1:
+            raise ValueError(f"warp_contacts must be a whole number of at least 1, got {self.warp_contacts!r}")
         engine.check_implementation(self.impl)
 
     @abc.abstractmethod
@@ -157,7 +161,7 @@ class MujocoEnv(Env):
         if "state" in options:
             qpos, qvel = self._split(self._vector(options["state"], "state"))
         else:
-            qpos, qvel = self._place(place_key, Scene(self.compiled.host, self._model(blank), self.impl, blank))
+            qpos, qvel = self._place(place_key, Scene(self.compiled.host, self._model(blank), blank))
         physics = blank.replace(qpos=qpos, qvel=qvel)
         return self._resting(physics, goal, factors, key, jnp.zeros((), jnp.int32), jnp.zeros((), dtype), False)
 
@@ -198,13 +202,13 @@ class MujocoEnv(Env):
         Returns:
             The physics after, what is seen there, the sums, and whether the task is solved.
         """
-        model = self._model(physics)
+        model, data = self._model(physics, self.compiled.stepping), self.compiled.blank
         low, high = (jnp.asarray(limit, physics.qpos.dtype) for limit in self.compiled.host.actuator_ctrlrange.T)
         ctrl = low + (action.astype(low.dtype) + 1) / 2 * (high - low)
 
         def control_step(carry: tuple[MujocoPhysics, Array], _: None) -> tuple[Any, Any]:
             before, over = carry
-            after = stepped(model, self.impl, before, self.substeps)
+            after = stepped(model, before, self.substeps, data)
             view = self._view(after)
             after = after.replace(sensordata=view.data.sensordata)
             reached = self._reached(view, goal)
@@ -356,17 +360,18 @@ class MujocoEnv(Env):
             moments = self._vary_moments(nominal.masses.varied(factors, dtype), factors)
             fields |= nominal.masses.fields(model, moments)
             model = model.tree_replace(fields)
-            fields |= derived_fields(nominal.host, model, engine.blank(model, "jax"))
+            fields |= derived_fields(nominal.host, model, engine.blank(model))
         return {name: value.astype(dtype) for name, value in fields.items()}
 
-    def _model(self, physics: MujocoPhysics) -> mjx.Model:
-        model = self.compiled.device
+    def _model(self, physics: MujocoPhysics, model: mjx.Model | None = None) -> mjx.Model:
+        """A nominal model, that of MJX's JAX code by default, with this environment's fields."""
+        model = self.compiled.plain if model is None else model
         return model.tree_replace(physics.fields | self._aim(model, physics.target))
 
     def _view(self, physics: MujocoPhysics) -> View:
         """What is to be seen in a state; force sensors show what they last read."""
         model = self._model(physics)
-        data = engine.refreshed(model, loaded(model, self.impl, physics))
+        data = engine.refreshed(model, loaded(model, physics))
         return View(host=self.compiled.host, model=model, data=data, target=physics.target)
 
     def _shown(self, view: View) -> dict[str, Any]:
@@ -394,7 +399,7 @@ class MujocoEnv(Env):
         """A state that nothing has led to."""
         model = self._model(physics)
         if self.compiled.force_sensors:
-            data = engine.settled(model, loaded(model, self.impl, physics), actuated)
+            data = engine.settled(model, loaded(model, physics), actuated)
             physics = physics.replace(sensordata=data.sensordata)
         view = self._view(physics)
         physics = physics.replace(sensordata=view.data.sensordata)
@@ -420,7 +425,7 @@ def _compiled(env: MujocoEnv, x64: bool) -> Compiled:
     spec = env._spec()
     space = env.variation_space
     factors = tuple((factor, float(space.factor(factor.factor).init_value[0])) for factor in env._mass_factors())
-    return compiled(spec, factors, env.total_mass, env.fidelity, env.impl)
+    return compiled(spec, factors, env.total_mass, env.fidelity, env.impl, env.warp_contacts)
 
 
 def _bounded(values: Float[Array, " N"]) -> Bool[Array, ""]:

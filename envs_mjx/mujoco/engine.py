@@ -51,11 +51,9 @@ def check_implementation(impl: str) -> None:
     if impl not in IMPLEMENTATIONS:
         raise ValueError(f"impl must be one of {', '.join(IMPLEMENTATIONS)}, got {impl!r}")
     if impl == "warp" and importlib.util.find_spec("warp") is None:
-        raise ValueError('impl="warp" needs NVIDIA Warp: pip install warp-lang, or use impl="jax"')
-    if impl == "warp" and jax.default_backend() != "gpu":
-        raise ValueError(
-            f'impl="warp" needs a CUDA GPU, but JAX runs on {jax.default_backend()!r} here; use impl="jax"'
-        )
+        raise ValueError('impl="warp" needs NVIDIA Warp: pip install "swmjax[warp]", or use impl="jax"')
+    if impl == "warp" and jax.config.read("jax_enable_x64"):
+        raise ValueError('impl="warp" computes in single precision; switch jax_enable_x64 off, or use impl="jax"')
 
 
 def check_supported(host: mujoco.MjModel) -> None:
@@ -114,9 +112,22 @@ def put(host: mujoco.MjModel, impl: str) -> mjx.Model:
 
 
 @promoting
-def blank(model: mjx.Model, impl: str) -> mjx.Data:
-    """Data of the model at its reference position."""
-    return mjx.make_data(model, impl=impl)
+def blank(model: mjx.Model) -> mjx.Data:
+    """Data of a model of MJX's JAX code at its reference position."""
+    return mjx.make_data(model, impl="jax")
+
+
+def blank_warp(host: mujoco.MjModel, plain: mjx.Model, contacts: int) -> mjx.Data:
+    """Data of a model at its reference position for Warp.
+
+    Args:
+        host: the model.
+        plain: the same for MJX's JAX code, which knows how many constraints there can be.
+        contacts: at most, in all rows of a batch together.
+    """
+    rows = jax.eval_shape(blank, plain)._impl.nefc
+    with jax.ensure_compile_time_eval():
+        return mjx.make_data(host, impl="warp", naconmax=contacts, njmax=max(int(rows), 1))
 
 
 @colliding
@@ -131,8 +142,6 @@ def refreshed(model: mjx.Model, data: mjx.Data) -> mjx.Data:
 
     This is what the control suite shows after a step: its force sensors are one substep behind.
     """
-    if data.impl == mjx.Impl.WARP:
-        return mjx.forward(model, data)
     data = mjx.kinematics(model, data)
     data = mjx.com_pos(model, data)
     data = mjx.tendon(model, data)
@@ -161,7 +170,7 @@ def settled(model: mjx.Model, data: mjx.Data, actuated: bool) -> mjx.Data:
 def contact_distances(model: mjx.Model, data: mjx.Data) -> Any:
     """Gap (negative: depth) of every pair of geoms that can touch, m, less the margin."""
     data = mjx.collision(model, mjx.com_pos(model, mjx.kinematics(model, data)))
-    contact = data.contact if data.impl == mjx.Impl.WARP else data._impl.contact
+    contact = data._impl.contact
     return contact.dist - contact.includemargin
 
 

@@ -20,15 +20,17 @@ class Compiled:
 
     Attributes:
         host: MuJoCo's model, for names and for the renderer.
-        device: the same as arrays, for the implementation that steps.
-        plain: the same for MJX's JAX code, which computes what follows from factors.
+        plain: the same as arrays for MJX's JAX code, which computes everything but Warp's steps.
+        stepping: the same for the implementation that steps.
+        blank: data for that implementation to start from; None where it is made from the model.
         masses: how masses depend on factors of variation.
         force_sensors: whether a sensor needs forces, so that showing a state takes the whole forward pass.
     """
 
     host: mujoco.MjModel
-    device: mjx.Model
     plain: mjx.Model
+    stepping: mjx.Model
+    blank: mjx.Data | None
     masses: MassTable
     force_sensors: bool
 
@@ -39,6 +41,7 @@ def compiled(
     total_mass: float | None,
     fidelity: str,
     impl: str,
+    contacts: int,
 ) -> Compiled:
     """Compile a specification for MJX.
 
@@ -49,6 +52,7 @@ def compiled(
         fidelity: `parity` keeps the suite's settings; `fast` takes 4 solver and 8 line search iterations, and Euler
             steps with explicit damping.
         impl: implementation of the physics.
+        contacts: at most, in all rows of a batch together, for Warp.
 
     Raises:
         ValueError: MJX cannot run the model.
@@ -65,8 +69,9 @@ def compiled(
     plain = engine.put(host, "jax")
     return Compiled(
         host=host,
-        device=plain if impl == "jax" else engine.put(host, impl),
         plain=plain,
+        stepping=plain if impl == "jax" else engine.put(host, impl),
+        blank=None if impl == "jax" else engine.blank_warp(host, plain, contacts),
         masses=masses,
         force_sensors=bool((stages == mujoco.mjtStage.mjSTAGE_ACC).any()),
     )

@@ -33,9 +33,15 @@ class MujocoPhysics:
     fields: dict[str, Array]
 
 
-def loaded(model: mjx.Model, impl: str, physics: MujocoPhysics) -> mjx.Data:
-    """Data of the model in this state; what follows from it is not brought up to date."""
-    return engine.blank(model, impl).replace(
+def loaded(model: mjx.Model, physics: MujocoPhysics, blank: mjx.Data | None = None) -> mjx.Data:
+    """Data of the model in this state; what follows from it is not brought up to date.
+
+    Args:
+        model: with the fields of this state.
+        physics: the state.
+        blank: data to start from; made from the model by default, which only MJX's JAX code can.
+    """
+    return (engine.blank(model) if blank is None else blank).replace(
         qpos=physics.qpos,
         qvel=physics.qvel,
         act=physics.act,
@@ -45,11 +51,11 @@ def loaded(model: mjx.Model, impl: str, physics: MujocoPhysics) -> mjx.Data:
     )
 
 
-def stepped(model: mjx.Model, impl: str, physics: MujocoPhysics, steps: int) -> MujocoPhysics:
-    """The state after physics steps with its controls held."""
+def stepped(model: mjx.Model, physics: MujocoPhysics, steps: int, blank: mjx.Data | None = None) -> MujocoPhysics:
+    """The state after physics steps with its controls held; for `blank` see `loaded`."""
 
     def step(physics: MujocoPhysics, _: None) -> tuple[MujocoPhysics, None]:
-        data = engine.advanced(model, loaded(model, impl, physics))
+        data = engine.advanced(model, loaded(model, physics, blank))
         after = physics.replace(
             qpos=data.qpos,
             qvel=data.qvel,

@@ -21,13 +21,11 @@ class Scene:
     Attributes:
         host: the nominal model.
         model: the same with this episode's factors and target.
-        impl: the implementation that steps.
         physics: the reference position.
     """
 
     host: mujoco.MjModel
     model: mjx.Model
-    impl: str
     physics: MujocoPhysics
 
     def gaps(self, qpos: Float[Array, " nq"]) -> Float[Array, " C"]:
@@ -36,7 +34,7 @@ class Scene:
 
     def after(self, qpos: Float[Array, " nq"], steps: int) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
         """Positions and velocities after physics steps without control, from rest."""
-        physics = stepped(self.model, self.impl, self.physics.replace(qpos=qpos), steps)
+        physics = stepped(self.model, self.physics.replace(qpos=qpos), steps)
         return physics.qpos, physics.qvel
 
     def free(
@@ -98,4 +96,4 @@ class Scene:
         return qpos
 
     def _at(self, qpos: Float[Array, " nq"]) -> mjx.Data:
-        return loaded(self.model, self.impl, self.physics.replace(qpos=qpos))
+        return loaded(self.model, self.physics.replace(qpos=qpos))

@@ -38,6 +38,7 @@ class SuiteEnv(MujocoEnv):
             iterations and Euler steps with explicit damping. Cheap, but another physics: do not replay data on it.
         impl: `jax`, or `warp` where NVIDIA Warp is installed: on a CUDA GPU, or slowly on the CPU.
         resolution: height and width of the picture, px.
+        warp_contacts: with `warp`, contacts at most in all rows of a batch together; Warp leaves out what is more.
         task: one of `tasks`; the domain's default when empty.
         fixed: repair the factors that do nothing in the reference.
 
