@@ -1,18 +1,22 @@
 """Control steps per second, state only, in batches here and in one process of the reference; frames as well.
 
     python benchmarks/envs.py --reference-python DIR/bin/python [--envs PushT-v1,TwoRoom-v1,...]
+    python benchmarks/envs.py --suite [--impl warp] [--envs CheetahDMControl-v0,...]
+
+The second form measures the control suite in MJX, beside dm_control in one process.
 
 JAX is imported after the options are read, because the number of host devices is fixed by then.
 """
 
 import argparse
 import os
-import time
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import NOT_MEASURED, Report, Timing, exchange_folder, machine, progress, run_reference, time_calls
+from common import NOT_MEASURED, Report, Timing, exchange_folder, machine, progress, run_reference
+from env_timing import Figures, time_frames, time_steps
 
 STEPS_PER_CALL = 20
 EPISODE_STEPS = 100
@@ -27,8 +31,8 @@ ENVS = (
     "swm/PendulumControl-v1",
 )
 
-Figures = tuple[int, int, float, float, int, Timing]
-"""Batch, devices, memory of the program on one device in MiB, seconds of compilation, things per call, timing."""
+STARTS = 64
+"""Different starts in a batch of the control suite."""
 OPTIONS = {"swm/PushT-v1": {"agent_shapes": "circle"}}
 """Constructor arguments here; by default both sides have round agents, and then programs need only those."""
 
@@ -37,10 +41,13 @@ def main() -> None:
     """Run the reference, then swmjax, and print both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference-python", type=Path, help="interpreter of the reference's virtual environment")
-    parser.add_argument(
-        "--batches", type=sizes, default=(1, 64, 1024, 4096, 16384), help="default 1,64,1024,4096,16384"
-    )
-    parser.add_argument("--envs", type=ids, default=ENVS, help=f"default {','.join(ENVS)}")
+    parser.add_argument("--batches", type=sizes, help="default 1,64,1024,4096,16384; with --suite 1,64,1024,8192")
+    parser.add_argument("--envs", type=ids, help=f"default {','.join(ENVS)}; with --suite its twelve domains")
+    parser.add_argument("--suite", action="store_true", help="the control suite in MJX instead")
+    parser.add_argument("--impl", default="jax", help="with --suite, implementation of the physics: jax, warp")
+    parser.add_argument("--fidelity", default="parity", help="with --suite: parity, fast")
+    parser.add_argument("--steps", type=int, help=f"steps per call (default {STEPS_PER_CALL}; with --suite 4)")
+    parser.add_argument("--limit", type=float, default=60.0, help="leave out batches whose call takes longer, s")
     parser.add_argument("--render-batch", type=int, default=64, help="frames per call (default 64)")
     parser.add_argument("--host-devices", type=int, default=2, help="CPU devices to share a batch among (default 2)")
     parser.add_argument("--repeats", type=int, default=EPISODE_STEPS // STEPS_PER_CALL, help="timed warm calls")
@@ -49,7 +56,12 @@ def main() -> None:
     arguments = parser.parse_args()
     if min(arguments.repeats, arguments.host_devices, arguments.render_batch) < 1:
         parser.error("--repeats, --host-devices and --render-batch must be at least 1")
-    steps, episodes, frames = STEPS_PER_CALL, 10, 100
+    arguments.batches = arguments.batches or ((1, 64, 1024, 8192) if arguments.suite else (1, 64, 1024, 4096, 16384))
+    arguments.envs = arguments.envs or (suite_ids() if arguments.suite else ENVS)
+    mixed = [env_id for env_id in arguments.envs if (env_id in suite_ids()) != arguments.suite]
+    if mixed:
+        parser.error(f"{', '.join(mixed)}: {'not in the control suite' if arguments.suite else 'needs --suite'}")
+    steps, episodes, frames = arguments.steps or (4 if arguments.suite else STEPS_PER_CALL), 10, 100
     if arguments.quick:
         arguments.batches, arguments.render_batch, steps, episodes, frames = (4,), 2, 2, 1, 5
     # Only the CPU platform reads this flag.
@@ -65,12 +77,19 @@ def main() -> None:
         "frames": frames,
     }
     with exchange_folder() as name:
-        reference = run_reference(arguments.reference_python, "reference_envs.py", settings, Path(name))
+        if arguments.suite:
+            settings["envs"] = {env_id: suite_task(env_id) for env_id in arguments.envs}
+            reference = run_reference(Path(sys.executable), "reference_suite.py", settings, Path(name))
+        else:
+            reference = run_reference(arguments.reference_python, "reference_envs.py", settings, Path(name))
 
     columns = ["", "of", "batch", "devices", "MiB", "compile s", "per second", "ratio to reference"]
     for env_id in arguments.envs:
-        stepping, rendering, frame = measure(
-            env_id, arguments.batches, arguments.render_batch, steps, arguments.repeats
+        options = OPTIONS.get(env_id, {})
+        if arguments.suite:
+            options = {"impl": arguments.impl, "fidelity": arguments.fidelity}
+        stepping, rendering, frame, physics = measure(
+            env_id, options, arguments.batches, arguments.render_batch, steps, arguments.repeats, arguments.limit
         )
         labels = {"steps": "control steps", "frames": f"frames of {frame} px"}
         known = (reference or {}).get("envs", {}).get(env_id, {})
@@ -84,18 +103,39 @@ def main() -> None:
             )
         title = (
             f"{env_id}, random actions, float32, state only: {steps} steps per call, resets not counted\n"
-            f"median (least..most) of {arguments.repeats} warm calls"
+            f"median (least..most) of {arguments.repeats} warm calls{physics}"
         )
         report.table(title, columns, rows)
-    if reference:
+        left = [batch for batch in arguments.batches if batch not in {figures[0] for figures in stepping}]
+        if left:
+            report.line(f"Left out, since a call would take more than {arguments.limit:g} s: batch {left}")
+    per_call = f"{episodes} episodes of {EPISODE_STEPS} steps per timed call, resets not counted."
+    if not reference:
+        report.without_reference(arguments.reference_python)
+    elif arguments.suite:
+        report.line(f"The reference is dm_control's task in one process of C MuJoCo (one core): {per_call}")
+    else:
         report.line(
             f"The reference steps its bare environment class (classic control: Gymnasium's) in one process (one core): "
-            f"{episodes} episodes of {EPISODE_STEPS} steps per timed call, resets not counted."
+            f"{per_call}"
         )
-    else:
-        report.without_reference(arguments.reference_python)
     report.facts("How it was measured", machine() | ({"reference": reference["versions"]} if reference else {}))
     report.close()
+
+
+def suite_ids() -> tuple[str, ...]:
+    """The domains of the control suite."""
+    import envs_mjx
+
+    return tuple(env_id for env_id in envs_mjx.registered_ids() if env_id.endswith("DMControl-v0"))
+
+
+def suite_task(env_id: str) -> tuple[str, str]:
+    """A domain's name in dm_control, and the task that it is measured with, the default one."""
+    import envs_mjx
+
+    env: Any = envs_mjx.make(env_id)
+    return env.domain, env.task
 
 
 def ids(text: str) -> tuple[str, ...]:
@@ -144,126 +184,59 @@ def row(
 
 
 def measure(
-    env_id: str, batches: Sequence[int], render_batch: int, steps: int, repeats: int
-) -> tuple[list[Figures], list[Figures], str]:
+    env_id: str,
+    options: dict[str, str],
+    batches: Sequence[int],
+    render_batch: int,
+    steps: int,
+    repeats: int,
+    limit: float,
+) -> tuple[list[Figures], list[Figures], str, str]:
     """Compile and time stepping for every batch, and rendering, on one device and on all.
 
     Returns:
-        Figures of stepping and of rendering, and the size of a frame.
+        Figures of stepping and of rendering, the size of a frame, and what a step is in MuJoCo's steps.
     """
     import jax
+    import jax.numpy as jnp
 
     import envs_mjx
 
     # Compile times are figures here, so programs must not come from a cache.
     jax.config.update("jax_enable_compilation_cache", False)
-    env = envs_mjx.make(env_id, **OPTIONS.get(env_id, {}))
+    env: Any = envs_mjx.make(env_id, **options)
+    repeat, physics = getattr(env, "action_repeat", 1), ""
+    if hasattr(env, "substeps"):
+        physics = f"; a control step is {env.substeps} of physics; {options}"
     progress(f"{env_id}: resets")
-    keys = jax.random.split(jax.random.key(0), max(*batches, render_batch))
-    states = jax.jit(jax.vmap(env.reset))(keys)
+    largest = max(*batches, render_batch)
+    # Some tasks let the physics settle before an episode: where that is dear, rows share starts.
+    keys = jax.random.split(jax.random.key(0), min(largest, STARTS) if physics else largest)
+    starts = jax.jit(jax.vmap(env.reset))(keys)
 
     def first(count: int) -> Any:
-        return jax.jit(lambda states: jax.tree.map(lambda leaf: leaf[:count], states))(states)
+        rows = jnp.arange(count) % len(keys)
+        return jax.jit(lambda states: jax.tree.map(lambda leaf: leaf[rows], states))(starts)
 
-    stepping = []
-    for batch in batches:
-        for count in sorted({1, len(jax.devices())}):
+    devices = jax.devices()
+    stepping: list[Figures] = []
+    for batch in sorted(batches):
+        for count in sorted({1, len(devices)}):
+            known = [figures for figures in stepping if figures[1] == count]
+            if known and known[-1][-1].median * batch / known[-1][0] > limit:
+                continue
             if batch % count == 0:
                 progress(f"{env_id}: batch {batch} on {count} device(s)")
-                stepping.append(time_steps(env, first(batch), batch, jax.devices()[:count], steps, repeats))
+                figures = time_steps(env, first(batch), batch, devices[:count], steps, repeats)
+                stepping.append((*figures[:4], figures[4] * repeat, figures[5]))
     progress(f"{env_id}: frames")
     rendering = []
-    for count in sorted({1, len(jax.devices())}):
+    # MuJoCo draws on the host, whatever the number of devices.
+    for count in sorted({1, 1 if physics else len(devices)}):
         if render_batch % count == 0:
-            rendering.append(time_frames(env, first(render_batch), render_batch, jax.devices()[:count], repeats))
-    height, width = jax.eval_shape(env.render, jax.tree.map(lambda leaf: leaf[0], states)).shape[:2]
-    return stepping, rendering, f"{height} x {width}"
-
-
-def time_frames(env: Any, states: Any, batch: int, devices: Sequence[Any], repeats: int) -> Figures:
-    """Time frames of a batch of states."""
-    import jax
-
-    render, rows, _ = shared(jax.vmap(env.render), devices, 1)
-    states = jax.device_put(states, rows)
-    compiled, program = compile_timed(render, states)
-    jax.block_until_ready(program(states))
-    timing = time_calls(lambda: jax.block_until_ready(program(states)), repeats)
-    return batch, len(devices), memory(program), compiled, batch, timing
-
-
-def shared(function: Callable[..., Any], devices: Sequence[Any], arguments: int) -> tuple[Callable[..., Any], Any, Any]:
-    """A function of batched states, and of actions with an axis of steps before the batch, shared among devices.
-
-    Returns:
-        The function, and where states and actions belong.
-    """
-    import jax
-    from jax.sharding import AxisType, NamedSharding
-    from jax.sharding import PartitionSpec as P
-
-    if len(devices) == 1:
-        return function, devices[0], devices[0]
-    mesh = jax.make_mesh((len(devices),), ("batch",), axis_types=(AxisType.Auto,), devices=devices)
-    by_row, by_column = P("batch"), P(None, "batch")
-    # Unchecked: the physics starts its loops from constants, which count as equal on all devices.
-    spread = jax.shard_map(
-        function, mesh=mesh, in_specs=(by_row, by_column)[:arguments], out_specs=by_row, check_vma=False
-    )
-    return spread, NamedSharding(mesh, by_row), NamedSharding(mesh, by_column)
-
-
-def time_steps(env: Any, states: Any, batch: int, devices: Sequence[Any], steps: int, repeats: int) -> Figures:
-    """Time a scan over steps; every call goes on where the last one ended."""
-    import jax
-
-    def run(states, actions):
-        return jax.lax.scan(lambda states, action: (jax.vmap(env.step)(states, action), None), states, actions)[0]
-
-    draws = random_actions(env.action_space, (repeats + 1, steps, batch))
-    program, rows, columns = shared(run, devices, 2)
-    actions = [jax.device_put(draw, columns) for draw in draws]
-    states = jax.device_put(states, rows)
-    compiled, compiled_run = compile_timed(program, states, actions[0])
-    jax.block_until_ready(compiled_run(states, actions[-1]))
-    seconds = []
-    for one in actions[:-1]:
-        start = time.perf_counter()
-        states = jax.block_until_ready(compiled_run(states, one))
-        seconds.append(time.perf_counter() - start)
-    return batch, len(devices), memory(compiled_run), compiled, batch * steps, Timing(tuple(seconds))
-
-
-def memory(program: Any) -> float:
-    """What a program needs on one device, in MiB: arguments, results and everything in between."""
-    analysis = program.memory_analysis()
-    needed = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
-    return needed / 2**20
-
-
-def random_actions(space: Any, shape: tuple[int, ...]) -> Any:
-    """Uniform actions of a one-axis Box or a discrete space."""
-    import gymnasium
-    import jax
-    import jax.numpy as jnp
-
-    key = jax.random.key(1)
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return jax.random.randint(key, shape, int(space.start), int(space.start + space.n))
-    if isinstance(space, gymnasium.spaces.MultiDiscrete):
-        return jax.random.randint(key, (*shape, len(space.nvec)), 0, jnp.asarray(space.nvec))
-    return jax.random.uniform(
-        key, (*shape, *space.shape), minval=jnp.asarray(space.low), maxval=jnp.asarray(space.high)
-    )
-
-
-def compile_timed(function: Any, *arguments: Any) -> tuple[float, Any]:
-    """Seconds of tracing and compilation, and the program."""
-    import jax
-
-    start = time.perf_counter()
-    program = jax.jit(function).lower(*arguments).compile()
-    return time.perf_counter() - start, program
+            rendering.append(time_frames(env, first(render_batch), render_batch, devices[:count], repeats))
+    height, width = jax.eval_shape(env.render, jax.tree.map(lambda leaf: leaf[0], starts)).shape[:2]
+    return stepping, rendering, f"{height} x {width}", physics
 
 
 if __name__ == "__main__":
