@@ -46,6 +46,40 @@ class OracleModel:
         Raises:
             ValueError: A is no multiple of the environment's action size.
         """
+        return self._run(state, actions, None)[0]
+
+    def cost_fn(
+        self, state: Any, objective: StateCost | None, running: StateCost | None = None
+    ) -> Callable[[Shaped[Array, "N H A"]], Float[Array, " N"]]:
+        """The cost function of planning from a state.
+
+        Args:
+            state: State of one environment.
+            objective: Cost of one final state; None if only the way there counts.
+            running: Cost of the state after each environment step, added up; None if only the final state counts.
+
+        Returns:
+            Candidates [N, H, A] to costs [N].
+
+        Raises:
+            ValueError: Neither cost is given.
+        """
+        if objective is None and running is None:
+            raise ValueError("cost_fn needs objective (cost of the final state), running (cost of every step) or both")
+
+        def costs(actions: Shaped[Array, "N H A"]) -> Float[Array, " N"]:
+            final, passed = self._run(state, actions, running)
+            if objective is None:
+                return passed
+            ends = jax.vmap(objective)(final)
+            return ends if running is None else ends + passed
+
+        return costs
+
+    def _run(
+        self, state: Any, actions: Shaped[Array, "N H A"], running: StateCost | None
+    ) -> tuple[Any, Float[Array, " N"] | None]:
+        """Final states of the candidates, and the sums of their running costs; None without one."""
         count, horizon, size = actions.shape
         shape = self.env.action_space.shape
         action_dim = math.prod(shape)
@@ -55,20 +89,12 @@ class OracleModel:
             )
         steps = actions.reshape(count, horizon * (size // action_dim), *shape)
 
+        def step(carry: Any, action: Any) -> tuple[Any, Any]:
+            after = self.env.step(carry, action)
+            return after, None if running is None else running(after)
+
         def run(sequence: Shaped[Array, "S ..."]) -> Any:
-            final, _ = jax.lax.scan(lambda carry, action: (self.env.step(carry, action), None), state, sequence)
-            return final
+            final, costs = jax.lax.scan(step, state, sequence)
+            return final, None if costs is None else costs.sum()
 
         return jax.vmap(run)(steps)
-
-    def cost_fn(self, state: Any, objective: StateCost) -> Callable[[Shaped[Array, "N H A"]], Float[Array, " N"]]:
-        """The cost function of planning from a state.
-
-        Args:
-            state: State of one environment.
-            objective: Cost of one final state.
-
-        Returns:
-            Candidates [N, H, A] to costs [N].
-        """
-        return lambda actions: jax.vmap(objective)(self.rollout(state, actions))

@@ -37,15 +37,17 @@ class OracleShooting:
 
     Args:
         model: Oracle of the environment.
-        state_cost: Cost of one final state.
+        state_cost: Cost of one final state; None if `running_cost` is all.
         space: The environment's action space, a one-axis Box or a discrete one.
         action_block: Environment actions per planner step.
+        running_cost: Cost of the state after each environment step, added up; None if only the final state counts.
     """
 
     model: OracleModel
-    state_cost: Callable[[Any], Float[Array, ""]]
+    state_cost: Callable[[Any], Float[Array, ""]] | None
     space: gymnasium.Space
     action_block: int = 1
+    running_cost: Callable[[Any], Float[Array, ""]] | None = None
 
     @property
     def problems_at_once(self) -> None:
@@ -63,11 +65,11 @@ class OracleShooting:
         return jax.tree.map(lambda leaf: leaf[:, -1], observations)
 
     def cost(self, problem: Any, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
-        """Cost of the state that each candidate leads to; discrete candidates are one-hot vectors."""
+        """Cost of the states that each candidate leads to; discrete candidates are one-hot vectors."""
         moves: Array = actions
         if not isinstance(self.space, Box):
             moves = from_one_hot(actions, block_space(self.space, self.action_block))
-        return self.model.cost_fn(problem, self.state_cost)(moves)
+        return self.model.cost_fn(problem, self.state_cost, self.running_cost)(moves)
 
     def to_env(self, actions: Shaped[Array, "*batch a"]) -> Shaped[Array, "..."]:
         """The same actions, in the shape of the space: the solver works in the environment's units."""

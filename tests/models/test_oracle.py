@@ -54,3 +54,22 @@ def test_planning_through_physics_reaches_a_goal():
 def test_actions_must_be_whole_blocks():
     with pytest.raises(ValueError, match="blocks of environment actions of size 2, got size 3"):
         OracleModel(PointMass()).rollout(STATE, jnp.zeros((1, 2, 3)))
+
+
+def test_running_costs_are_added_up_beside_the_final_one():
+    actions = jnp.arange(2 * 2 * 6.0).reshape(2, 2, 6)
+    oracle = OracleModel(PointMass())
+
+    def height(state):
+        return state["position"][1]
+
+    sequence = np.asarray(actions).reshape(2, 6, 2)[..., 1]
+    heights = 2 + np.cumsum(sequence * np.arange(1, 7), axis=1)
+    np.testing.assert_allclose(oracle.cost_fn(STATE, None, height)(actions), heights.sum(1))
+    both = oracle.cost_fn(STATE, lambda final: 10 * final["steps"], height)
+    np.testing.assert_allclose(both(actions), heights.sum(1) + 60)
+
+
+def test_some_cost_must_be_given():
+    with pytest.raises(ValueError, match="cost_fn needs objective"):
+        OracleModel(PointMass()).cost_fn(STATE, None)
