@@ -9,28 +9,30 @@ from functools import cached_property
 
 import jax
 import jax.numpy as jnp
+import mujoco
 from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
+from envs_mjx.mujoco.locks import LockableEnv
 from envs_mjx.mujoco.marks import Mark
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import tolerance
 from envs_mjx.mujoco.scene import Scene
-from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 
 @dataclass(frozen=True)
-class AcrobotDMControl(SuiteEnv):
+class AcrobotDMControl(LockableEnv):
     """Swing a double pendulum up until its tip is in the target above.
 
     The observation is the sines and then the cosines of both arms' angles from upright, and both angular velocities
     (rad/s). The reward of a control step is 1 while the tip is within 0.2 m of the target. Starts at any angles, at
     rest. Truncated after 500 steps.
 
-    Inert, as in the reference: both densities (the masses are fixed in the model) and `agent.upper_arm_locked`. With
-    `fixed`, the densities scale the masses.
+    Inert, as in the reference: both densities (the masses are fixed in the model), `agent.upper_arm_locked`, and the
+    target's colour and shape (pictures leave out its group of sites). With `fixed`, the densities scale the masses
+    (1 kg at 1000 kg/m^3), `agent.upper_arm_locked` (then initially 0) locks the shoulder, and the target shows.
     """
 
     domain = "acrobot"
@@ -45,6 +47,7 @@ class AcrobotDMControl(SuiteEnv):
         MassFactor("agent.lower_arm_density", ("lower_arm",), "mass", 1.0 / 1000),
     )
     mark = Mark("site", material="target", size=(0.2, 0.2, 0.2), hideable=False)
+    lock = ("agent.upper_arm_locked", "shoulder")
 
     @cached_property
     def variation_space(self) -> spaces.Dict:  # type: ignore[override]
@@ -52,9 +55,13 @@ class AcrobotDMControl(SuiteEnv):
         agent = {
             "upper_arm_density": factors.density(),
             "lower_arm_density": factors.density(),
-            "upper_arm_locked": factors.switch(1),
+            "upper_arm_locked": factors.lock(self.fixed),
         }
         return factors.domain_space(agent, gravity=factors.gravity(), floor=factors.floor(), target=factors.target())
+
+    def _edit(self, spec: mujoco.MjSpec) -> None:
+        if self.fixed:
+            spec.site("target").group = 0
 
     def _place(self, key: Key[Array, ""], scene: Scene) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
         angles = jax.random.uniform(key, (2,), scene.physics.qpos.dtype, -math.pi, math.pi)

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import jax
 import jax.numpy as jnp
+import mujoco
 import numpy as np
 from jaxtyping import Array, Float, Key
 from mujoco import mjx
@@ -30,7 +31,8 @@ class BallInCupDMControl(SuiteEnv):
     the whole ball is inside the cup (also `info["success"]`). Starts with the ball at a place where it touches nothing.
     Truncated after 500 steps. A ball of more than 5 cm could not be inside at all.
 
-    Inert, as in the reference: `ball.color`.
+    Inert, as in the reference: `ball.color`, and the target's colour, shape and visibility (pictures leave out its
+    group of sites). With `fixed`, the ball has its colour, and the target shows when `rendering.render_target` is 1.
     """
 
     domain = "ball_in_cup"
@@ -61,6 +63,10 @@ class BallInCupDMControl(SuiteEnv):
             rendering=factors.rendering(),
         )
 
+    def _edit(self, spec: mujoco.MjSpec) -> None:
+        if self.fixed:
+            spec.site("target").group = 0
+
     def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
         ball = self.compiled.host.geom("ball").id
         radius = factors["ball.size"][0].astype(model.geom_size.dtype)
@@ -78,6 +84,12 @@ class BallInCupDMControl(SuiteEnv):
         larger = factors["ball.size"][0].astype(moments.dtype) / host.geom("ball").size[0]
         body = host.body("ball").id
         return moments.at[body, 0].multiply(larger**3).at[body, 4:].multiply(larger**5)
+
+    def _paint(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
+        super()._paint(model, factors, target)
+        if self.fixed:
+            # Nothing but the ball has this material.
+            model.material("effector").rgba[:3] = factors["ball.color"]
 
     def _place(self, key: Key[Array, ""], scene: Scene) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
         def ball(key: Array) -> Float[Array, " nq"]:

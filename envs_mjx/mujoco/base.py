@@ -358,15 +358,15 @@ class MujocoEnv(Env):
         fields = self._edited(model, factors)
         if nominal.masses.names:
             moments = self._vary_moments(nominal.masses.varied(factors, dtype), factors)
-            fields |= nominal.masses.fields(model, moments)
+            fields |= nominal.masses.fields(model.tree_replace(fields), moments)
             model = model.tree_replace(fields)
             fields |= derived_fields(nominal.host, model, engine.blank(model))
         return {name: value.astype(dtype) for name, value in fields.items()}
 
     def _model(self, physics: MujocoPhysics, model: mjx.Model | None = None) -> mjx.Model:
         """A nominal model, that of MJX's JAX code by default, with this environment's fields."""
-        model = self.compiled.plain if model is None else model
-        return model.tree_replace(physics.fields | self._aim(model, physics.target))
+        model = (self.compiled.plain if model is None else model).tree_replace(physics.fields)
+        return model.tree_replace(self._aim(model, physics.target))
 
     def _view(self, physics: MujocoPhysics) -> View:
         """What is to be seen in a state; force sensors show what they last read."""

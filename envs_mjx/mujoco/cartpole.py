@@ -4,13 +4,16 @@ Source: reference: envs/dmcontrol/cartpole.py; dm_control: suite/cartpole.py.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import jax
 import jax.numpy as jnp
+import mujoco
 import numpy as np
 from jaxtyping import Array, Float, Key
+from mujoco import mjx
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
@@ -30,7 +33,9 @@ class CartpoleDMControl(SuiteEnv):
     nearly at rest. Truncated after 500 steps.
 
     Inert, as in the reference: `agent.pole_density` (the pole's mass is fixed in the model) and `agent.cart_shape`.
-    With `fixed`, `agent.pole_density` scales the pole's mass.
+    With `fixed`, `agent.pole_density` scales the pole's mass (0.1 kg at 1000 kg/m^3), and `agent.cart_shape` is 1 for
+    the suite's box or 0 for an ellipsoid of the same mass inside it. A cart never turns, so its shape does not change
+    how it moves.
     """
 
     domain = "cartpole"
@@ -54,6 +59,29 @@ class CartpoleDMControl(SuiteEnv):
             "cart_shape": factors.switch(1),
         }
         return factors.domain_space(agent, gravity=factors.gravity(), floor=factors.floor())
+
+    def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+        if not self.fixed:
+            return {}
+        cart = self.compiled.host.geom("cart")
+        size = cart.size.astype(model.geom_rbound.dtype)
+        reach = jnp.where(factors["agent.cart_shape"] == 1, np.linalg.norm(size), size.max())
+        return {"geom_rbound": model.geom_rbound.at[cart.id].set(reach)}
+
+    def _vary_moments(
+        self, moments: Float[Array, "nbody 10"], factors: Mapping[str, Array]
+    ) -> Float[Array, "nbody 10"]:
+        """About the same axes, an ellipsoid has three fifths of the inertia of the box around it."""
+        if not self.fixed:
+            return moments
+        less = jnp.where(factors["agent.cart_shape"] == 1, 1.0, 0.6).astype(moments.dtype)
+        return moments.at[self.compiled.host.body("cart").id, 4:].multiply(less)
+
+    def _paint(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
+        super()._paint(model, factors, target)
+        if self.fixed:
+            box = factors["agent.cart_shape"]
+            model.geom("cart").type = mujoco.mjtGeom.mjGEOM_BOX if box else mujoco.mjtGeom.mjGEOM_ELLIPSOID
 
     def _place(self, key: Key[Array, ""], scene: Scene) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
         noise = 0.01 * jax.random.normal(key, (4,), scene.physics.qpos.dtype)

@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
+from envs_mjx.mujoco.locks import LockableEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
-from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 _RUN_SPEEDS = {"run": 10.0, "run-backward": 10.0, "run-front": 5.0, "run-back": 5.0}
@@ -26,7 +26,7 @@ _SETTLING = 200
 
 
 @dataclass(frozen=True)
-class CheetahDMControl(SuiteEnv):
+class CheetahDMControl(LockableEnv):
     """Run, stand on one pair of legs, jump, lie down or flip with a planar cheetah.
 
     The observation is all positions but the horizontal one, and all velocities. Starts at random angles of the limited
@@ -37,7 +37,8 @@ class CheetahDMControl(SuiteEnv):
 
     All bodies together weigh 14 kg, so a density changes how the mass is spread. As in the reference, friction of the
     floor below 0.4, which the cheetah's own geoms have, changes nothing, and `agent.back_foot_locked` is inert. With
-    `fixed`, the floor's friction holds for all contacts.
+    `fixed`, contacts with the floor have its friction and no other contact has more, and `agent.back_foot_locked` (then
+    initially 0) locks the joint of the back foot.
     """
 
     domain = "cheetah"
@@ -57,6 +58,7 @@ class CheetahDMControl(SuiteEnv):
     time_limit = 1250
     floor = "ground"
     total_mass = 14.0
+    lock = ("agent.back_foot_locked", "bfoot")
     masses = (
         MassFactor("agent.torso_density", ("torso",)),
         MassFactor("agent.back_foot_density", ("bfoot",)),
@@ -68,7 +70,7 @@ class CheetahDMControl(SuiteEnv):
         agent = {
             "torso_density": factors.density(),
             "back_foot_density": factors.density(),
-            "back_foot_locked": factors.switch(1),
+            "back_foot_locked": factors.lock(self.fixed),
         }
         return factors.domain_space(agent, gravity=factors.gravity(), floor=factors.floor(friction=True))
 

@@ -34,6 +34,14 @@ def switch(initial: int) -> spaces.Discrete:
     return spaces.Discrete(2, init_value=initial)
 
 
+def lock(fixed: bool) -> spaces.Discrete:
+    """Whether a joint is locked: 0 free, 1 locked.
+
+    The reference starts with 1 and locks nothing; where locks work, a 1 would change the nominal task.
+    """
+    return switch(0 if fixed else 1)
+
+
 def gravity() -> spaces.Dict:
     """Acceleration of free fall along the axes, m/s^2."""
     return spaces.Dict({"x": number(-5, 5, 0), "y": number(-5, 5, 0), "z": number(-20, 0, -9.81)})

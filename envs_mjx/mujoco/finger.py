@@ -40,7 +40,7 @@ class FingerDMControl(SuiteEnv):
     touches. Truncated after 500 steps. The target vector is x and z of the target (m).
 
     Tasks: `turn_hard` and `turn_easy` (a target of 3 or 7 cm, reward 1 inside) and `spin` (reward 1 at 15 rad/s and
-    more, with less damping of the hinge). There is no gravity.
+    more, with less damping of the hinge, and no target to be seen). There is no gravity.
     """
 
     domain = "finger"

@@ -11,10 +11,10 @@ from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
+from envs_mjx.mujoco.locks import LockableEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
-from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 _STAND = 0.6
@@ -23,7 +23,7 @@ _SPIN = 5.0
 
 
 @dataclass(frozen=True)
-class HopperDMControl(SuiteEnv):
+class HopperDMControl(LockableEnv):
     """Stand, hop either way or flip with a planar hopper.
 
     The observation is all positions but the horizontal one, all velocities, and the logarithms of one plus the touch
@@ -31,7 +31,8 @@ class HopperDMControl(SuiteEnv):
     suite. Truncated after 500 steps. Tasks: `hop`, `stand`, `hop-backward`, `flip`, `flip-backward`.
 
     Inert, as in the reference: `floor.friction` (contacts have the larger friction, and that of the hopper is 1) and
-    `agent.foot_locked`. With `fixed`, the floor's friction holds for all contacts.
+    `agent.foot_locked`. With `fixed`, contacts with the floor have its friction and no other contact has more, and
+    `agent.foot_locked` (then initially 0) locks the ankle.
     """
 
     domain = "hopper"
@@ -39,6 +40,7 @@ class HopperDMControl(SuiteEnv):
     time_limit = 500
     substeps = 4
     lamp = "top"
+    lock = ("agent.foot_locked", "ankle")
     masses = (
         MassFactor("agent.torso_density", ("torso",)),
         MassFactor("agent.foot_density", ("foot",)),
@@ -50,7 +52,7 @@ class HopperDMControl(SuiteEnv):
         agent = {
             "torso_density": factors.density(),
             "foot_density": factors.density(),
-            "foot_locked": factors.switch(1),
+            "foot_locked": factors.lock(self.fixed),
         }
         return factors.domain_space(agent, gravity=factors.gravity(), floor=factors.floor(friction=True))
 

@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
+from envs_mjx.mujoco.locks import LockableEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
-from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 _SPEEDS = {"walk": 1.0, "stand": 0.0, "run": 10.0}
@@ -24,7 +24,7 @@ _LIMBS = ("left_hand", "left_foot", "right_hand", "right_foot")
 
 
 @dataclass(frozen=True)
-class HumanoidDMControl(SuiteEnv):
+class HumanoidDMControl(LockableEnv):
     """Stand, walk (1 m/s) or run (10 m/s) with a humanoid.
 
     The observation is the joint angles, the head's height (m), hands and feet in the torso's frame, the torso's
@@ -32,7 +32,8 @@ class HumanoidDMControl(SuiteEnv):
     orientation at which nothing touches. Truncated after 500 steps. Tasks: `walk`, `stand`, `run`.
 
     As in the reference, friction of the floor below 0.7, which the humanoid's geoms have, changes nothing, and
-    `agent.left_knee_locked` is inert. With `fixed`, the floor's friction holds for all contacts.
+    `agent.left_knee_locked` is inert. With `fixed`, contacts with the floor have its friction and no other contact has
+    more, and `agent.left_knee_locked` (then initially 0) locks the left knee.
     """
 
     domain = "humanoid"
@@ -40,6 +41,7 @@ class HumanoidDMControl(SuiteEnv):
     time_limit = 500
     substeps = 5
     lamp = "top"
+    lock = ("agent.left_knee_locked", "left_knee")
     masses = (
         MassFactor("agent.torso_density", ("torso",)),
         MassFactor("agent.right_lower_arm_density", ("right_lower_arm",)),
@@ -51,7 +53,7 @@ class HumanoidDMControl(SuiteEnv):
         agent = {
             "torso_density": factors.density(),
             "right_lower_arm_density": factors.density(),
-            "left_knee_locked": factors.switch(1),
+            "left_knee_locked": factors.lock(self.fixed),
         }
         return factors.domain_space(agent, gravity=factors.gravity(), floor=factors.floor(friction=True))
 

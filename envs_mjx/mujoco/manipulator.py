@@ -31,6 +31,9 @@ _TOUCH = ("palm_touch", "finger_touch", "thumb_touch", "fingertip_touch", "thumb
 _IN_HAND = 0.1
 _AT_TARGET = 0.1
 _CLOSE = 0.01
+_DEGREE = 3
+_MASS_AND_INERTIA = np.asarray((0, 4, 5, 6))
+"""Where mass and inertia are among the moments of a body."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class ManipulatorDMControl(SuiteEnv):
     sideways, always at a place where nothing touches. The target is drawn once, where the suite draws it anew with
     every try; since it touches nothing, this matters only to balls at targets inside the arm.
 
-    Inert, as in the reference: `agent.upper_arm_length`.
+    Inert, as in the reference: `agent.upper_arm_length`. With `fixed`, it is the length of the upper arm in thousandths
+    of the suite's, 500 to 1500; the arm's mass follows.
     """
 
     domain = "manipulator"
@@ -71,6 +75,44 @@ class ManipulatorDMControl(SuiteEnv):
     def _edit(self, spec: mujoco.MjSpec) -> None:
         for name in _LEFT_OUT:
             spec.delete(spec.body(name))
+
+    def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+        if not self.fixed:
+            return {}
+        host, dtype = self.compiled.host, model.geom_size.dtype
+        arm, body, below = host.geom("upper_arm"), host.body("upper_arm").id, host.body("middle_arm").id
+        times = _lengthened(factors, dtype)
+        half = times * arm.size[1]
+        return {
+            "geom_size": model.geom_size.at[arm.id, 1].set(half),
+            "geom_pos": model.geom_pos.at[arm.id].multiply(times),
+            "geom_rbound": model.geom_rbound.at[arm.id].set(half + arm.size[0]),
+            "geom_aabb": model.geom_aabb.at[arm.id, 5].set(half + arm.size[0]),
+            "body_pos": model.body_pos.at[below].multiply(times),
+            "body_ipos": model.body_ipos.at[body].multiply(times),
+        }
+
+    def _vary_moments(
+        self, moments: Float[Array, "nbody 10"], factors: Mapping[str, Array]
+    ) -> Float[Array, "nbody 10"]:
+        """The upper arm is a capsule, whose inertia is a polynomial of the third degree in its length."""
+        if not self.fixed:
+            return moments
+        body, dtype = self.compiled.host.body("upper_arm").id, moments.dtype
+        powers = _lengthened(factors, dtype) ** jnp.arange(_DEGREE + 1, dtype=dtype)
+        nominal, longer = jnp.asarray(self._arm_moments, dtype), jnp.dot(powers, jnp.asarray(self._arm_moments, dtype))
+        return moments.at[body, _MASS_AND_INERTIA].multiply(longer / nominal.sum(0))
+
+    @cached_property
+    def _arm_moments(self) -> Float[np.ndarray, "4 4"]:
+        """Coefficients of mass and inertia of the upper arm, in powers of its length; asked of MuJoCo's compiler."""
+        found, lengths = [], np.linspace(0.5, 1.5, _DEGREE + 1)
+        for length in lengths:
+            spec = self._spec()
+            spec.geom("upper_arm").fromto[5] *= length
+            body = spec.compile().body("upper_arm")
+            found.append([*body.mass, *body.inertia])
+        return np.linalg.solve(np.vander(lengths, increasing=True), found)
 
     def _draw_target(self, key: Key[Array, ""], dtype: np.dtype) -> Float[Array, "7"]:
         x_key, z_key, angle_key = jax.random.split(key, 3)
@@ -140,3 +182,8 @@ class ManipulatorDMControl(SuiteEnv):
     def _reward(self, view: View) -> Float[Array, ""]:
         away = jnp.linalg.norm(view.site("ball") - view.site("target_ball"))
         return tolerance(away, (0.0, _CLOSE), 2 * _CLOSE)
+
+
+def _lengthened(factors: Mapping[str, Array], dtype: np.dtype) -> Float[Array, ""]:
+    """Length of the upper arm, in lengths of the suite's."""
+    return factors["agent.upper_arm_length"][0].astype(dtype) / 1000

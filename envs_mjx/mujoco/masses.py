@@ -113,8 +113,9 @@ def mass_table(
     nominal = _moments(host, host)
     names, values, slopes = [], [], []
     for factor, value in factors:
-        factor.set(spec, 2 * value)
-        slope = (_moments(spec.compile(), host) - nominal) / value
+        step = value or 1.0
+        factor.set(spec, value + step)
+        slope = (_moments(spec.compile(), host) - nominal) / step
         factor.set(spec, value)
         if np.abs(slope).max() > 0:
             # The compiler's rounding must not look like an axis that turns.
@@ -155,11 +156,15 @@ def derived_fields(host: mujoco.MjModel, model: mjx.Model, data: mjx.Data) -> di
     Source: MuJoCo: engine_setconst.c (mj_setConst).
     """
     data = data.replace(qpos=model.qpos0.astype(data.qpos.dtype))
+    # The solver judges its errors by the mean inertia, for which a locked joint's armature must not count.
+    armature = host.dof_armature.astype(model.dof_armature.dtype)
+    locked, model = model.dof_armature - armature, model.replace(dof_armature=jnp.asarray(armature))
     data = mjx.com_pos(model, mjx.kinematics(model, data))
     data = mjx.tendon(model, data)
     data = mjx.tendon_armature(model, mjx.crb(model, data))
     data = mjx.transmission(model, data)
-    mass = mjx.full_m(model, data)
+    free = mjx.full_m(model, data)
+    mass = free + jnp.diag(locked)
     inverse = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(mass), jnp.eye(model.nv, dtype=mass.dtype))
 
     def body(index: Array) -> Array:
@@ -176,7 +181,7 @@ def derived_fields(host: mujoco.MjModel, model: mjx.Model, data: mjx.Data) -> di
         "body_invweight0": jnp.where(fixed[:, None], 0.0, moving),
         "dof_invweight0": _averaged(model, jnp.diagonal(inverse)),
         "dof_M0": jnp.diagonal(mass),
-        "stat.meaninertia": jnp.maximum(jnp.diagonal(mass).mean(), mujoco.mjMINVAL),
+        "stat.meaninertia": jnp.maximum(jnp.diagonal(free).mean(), mujoco.mjMINVAL),
     }
     if model.ntendon:
         tendons = data._impl.ten_J

@@ -14,10 +14,10 @@ from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
+from envs_mjx.mujoco.locks import LockableEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
-from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 _SPEEDS = {"walk": 0.5, "run": 5.0}
@@ -26,7 +26,7 @@ _LIFT = 0.01
 
 
 @dataclass(frozen=True)
-class QuadrupedDMControl(SuiteEnv):
+class QuadrupedDMControl(LockableEnv):
     """Walk (0.5 m/s) or run (5 m/s) with a four-legged robot.
 
     The observation is angles and velocities of the legs' joints, the servos' activations, the torso's velocity in its
@@ -35,7 +35,8 @@ class QuadrupedDMControl(SuiteEnv):
     Tasks: `walk`, `run`.
 
     Inert, as in the reference: `floor.friction` (the legs' own is larger) and `agent.knee_back_left_locked`. With
-    `fixed`, the floor's friction holds for all contacts.
+    `fixed`, contacts with the floor have its friction (nominally 1, where the toes' is 1.5) and no other contact has
+    more, and `agent.knee_back_left_locked` (then initially 0) locks that knee.
     """
 
     domain = "quadruped"
@@ -43,6 +44,7 @@ class QuadrupedDMControl(SuiteEnv):
     time_limit = 500
     substeps = 4
     camera = 2
+    lock = ("agent.knee_back_left_locked", "knee_back_left")
     masses = (
         MassFactor("agent.torso_density", ("torso",)),
         MassFactor("agent.foot_back_left_density", ("foot_back_left",)),
@@ -55,7 +57,7 @@ class QuadrupedDMControl(SuiteEnv):
             "color": factors.color(factors.RED),
             "torso_density": factors.density(),
             "foot_back_left_density": factors.density(),
-            "knee_back_left_locked": factors.switch(1),
+            "knee_back_left_locked": factors.lock(self.fixed),
         }
         return factors.domain_space(agent, gravity=factors.gravity(), floor=factors.floor(friction=True))
 

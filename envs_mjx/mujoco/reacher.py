@@ -17,11 +17,11 @@ from mujoco import mjx
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
+from envs_mjx.mujoco.locks import LockableEnv
 from envs_mjx.mujoco.marks import Mark
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import tolerance
 from envs_mjx.mujoco.scene import Scene
-from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 _SIZES = {"hard": 0.015, "easy": 0.05, "qpos_match": 0.015}
@@ -29,7 +29,7 @@ _TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
-class ReacherDMControl(SuiteEnv):
+class ReacherDMControl(LockableEnv):
     """Bring the fingertip of an arm with two joints to a target on the plane.
 
     The observation is both joint angles (rad), the vector from the fingertip to the target (m) and both velocities. The
@@ -39,7 +39,7 @@ class ReacherDMControl(SuiteEnv):
     The tasks differ in the target's radius: 1.5 cm (`hard`, `qpos_match`) or 5 cm (`easy`). `qpos_match` terminates
     when both angles are within 0.05 rad of those of the goal, without counting full turns; before a goal is set, never.
 
-    Inert, as in the reference: `agent.finger_locked`.
+    Inert, as in the reference: `agent.finger_locked`. With `fixed`, it (then initially 0) locks the wrist.
     """
 
     domain = "reacher"
@@ -47,6 +47,7 @@ class ReacherDMControl(SuiteEnv):
     time_limit = 500
     floor = "ground"
     target_size = 2
+    lock = ("agent.finger_locked", "wrist")
     masses = (
         MassFactor("agent.arm_density", ("arm",)),
         MassFactor("agent.finger_density", ("finger",)),
@@ -64,7 +65,7 @@ class ReacherDMControl(SuiteEnv):
         agent = {
             "arm_density": factors.density(),
             "finger_density": factors.density(),
-            "finger_locked": factors.switch(1),
+            "finger_locked": factors.lock(self.fixed),
         }
         return factors.domain_space(
             agent, floor=factors.floor(), target=factors.target(), rendering=factors.rendering()

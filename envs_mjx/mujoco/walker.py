@@ -13,10 +13,10 @@ from mujoco import mjx
 
 from envs_mjx import spaces
 from envs_mjx.mujoco import factors
+from envs_mjx.mujoco.locks import LockableEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
-from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
 _SPEEDS = {"walk": 1.0, "run": 8.0, "walk-backward": -1.0}
@@ -27,7 +27,7 @@ _LEGS = 1.1
 
 
 @dataclass(frozen=True)
-class WalkerDMControl(SuiteEnv):
+class WalkerDMControl(LockableEnv):
     """Stand, walk, run or strike a pose with a planar walker.
 
     The observation is the direction (x and z) of the first axis of each body, the torso's height (m), and all
@@ -36,14 +36,16 @@ class WalkerDMControl(SuiteEnv):
 
     As in the reference, `floor.rotation_y` (degrees) turns the floor about its own middle, 248 m ahead, so that already
     5 degrees bury the walker; with `fixed` it turns about the starting place. Inert, as in the reference:
-    `agent.right_knee_locked`, and the floor's friction below 0.7, which the walker's geoms have; with `fixed` it holds
-    for all contacts.
+    `agent.right_knee_locked`, and the floor's friction below 0.7, which the walker's geoms have. With `fixed`, contacts
+    with the floor have its friction and no other contact has more, and `agent.right_knee_locked` (then initially 0)
+    locks the right knee.
     """
 
     domain = "walker"
     tasks = ("walk", "stand", "run", "walk-backward", "arabesque", "lie_down", "legs_up", "flip")
     time_limit = 500
     substeps = 10
+    lock = ("agent.right_knee_locked", "right_knee")
     masses = (
         MassFactor("agent.torso_density", ("torso",)),
         MassFactor("agent.left_foot_density", ("left_foot",)),
@@ -55,7 +57,7 @@ class WalkerDMControl(SuiteEnv):
         agent = {
             "torso_density": factors.density(),
             "left_foot_density": factors.density(),
-            "right_knee_locked": factors.switch(1),
+            "right_knee_locked": factors.lock(self.fixed),
         }
         return factors.domain_space(agent, gravity=factors.gravity(), floor=factors.floor(friction=True, rotation=True))
 
@@ -63,7 +65,8 @@ class WalkerDMControl(SuiteEnv):
         floor, dtype = self.compiled.host.geom("floor").id, model.geom_quat.dtype
         half = jnp.deg2rad(factors["floor.rotation_y"][0].astype(dtype)) / 2
         zero = jnp.zeros((), dtype)
-        fields = {"geom_quat": model.geom_quat.at[floor].set(jnp.stack([jnp.cos(half), zero, jnp.sin(half), zero]))}
+        fields = super()._more_fields(model, factors)
+        fields["geom_quat"] = model.geom_quat.at[floor].set(jnp.stack([jnp.cos(half), zero, jnp.sin(half), zero]))
         if self.fixed:
             fields["geom_pos"] = model.geom_pos.at[floor, 2].add(-jnp.tan(2 * half) * model.geom_pos[floor, 0])
         return fields

@@ -1,0 +1,48 @@
+"""Joints that a factor of variation locks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from jaxtyping import Array, Float
+from mujoco import mjx
+
+from envs_mjx.core import State
+from envs_mjx.mujoco.physics import MujocoPhysics
+from envs_mjx.mujoco.suite_env import SuiteEnv
+
+ARMATURE = 1e9
+"""Inertia that a lock adds to its joint, kg m^2: too large for any torque here to move it within an episode."""
+
+
+@dataclass(frozen=True)
+class LockableEnv(SuiteEnv):
+    """A domain with a factor that locks a joint, which works in the `fixed` variant only.
+
+    A locked joint keeps the angle of its starting position, or the one that it is set to, relative to its parent.
+    """
+
+    lock: ClassVar[tuple[str, str]]
+    """Names of the factor and of the joint."""
+
+    def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+        fields = super()._more_fields(model, factors)
+        if not self.fixed:
+            return fields
+        dof, locked = self._lock(factors)
+        more = ARMATURE * locked.astype(model.dof_armature.dtype)
+        return fields | {"dof_armature": model.dof_armature.at[dof].add(more)}
+
+    def _resting(
+        self, physics: MujocoPhysics, goal: Float[Array, " S"], factors: dict[str, Array], *rest: Any
+    ) -> State:
+        if self.fixed:
+            # Nothing slows down a joint with such an inertia.
+            dof, locked = self._lock(factors)
+            physics = physics.replace(qvel=physics.qvel.at[dof].multiply(1 - locked.astype(physics.qvel.dtype)))
+        return super()._resting(physics, goal, factors, *rest)
+
+    def _lock(self, factors: Mapping[str, Array]) -> tuple[int, Array]:
+        """Number of the joint's degree of freedom, and whether it is locked."""
+        factor, joint = self.lock
+        return int(self.compiled.host.joint(joint).dofadr[0]), factors[factor]
