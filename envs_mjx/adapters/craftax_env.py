@@ -44,12 +44,19 @@ class Craftax(Env):
     There are no goals and no factors of variation. `planning_cost` is the negative return. `set_state` takes a
     state of the library, such as another state's `physics`. All four environments draw themselves, with the picture
     that the pixel ones observe; the reference draws these alone.
+
+    Raises:
+        ValueError: 64-bit numbers are on, which the library's own code mixes with 32-bit ones.
     """
 
     full: ClassVar[bool]
     """Whether this is the full game, with levels, and not the classic one."""
     pixels: ClassVar[bool]
     """Whether the observation is the picture."""
+
+    def __post_init__(self) -> None:
+        if jnp.result_type(int) != jnp.int32:
+            raise ValueError("Craftax runs in 32 bits only: turn jax_enable_x64 off")
 
     @property
     def library(self) -> Any:
@@ -94,7 +101,7 @@ class Craftax(Env):
         params = library.default_params
         key = jax.random.fold_in(state.key, state.step)
         step = leniently(library.step_env)
-        observation, game, reward, _, info = step(key, state.physics, action.astype(jnp.result_type(int)), params)
+        observation, game, reward, _, info = step(key, state.physics, action.astype(jnp.int32), params)
         reward = reward.astype(state.reward.dtype)
         over = state.terminated | state.truncated
         info = {**info, "return": state.info["return"] + jnp.where(over, 0.0, reward)}
