@@ -43,6 +43,8 @@ class MujocoEnv(Env):
         impl: `jax`, or `warp` where NVIDIA Warp is installed: on a CUDA GPU, or slowly on the CPU.
         resolution: height and width of the picture, px.
         warp_contacts: with `warp`, contacts at most in all rows of a batch together; Warp leaves out what is more.
+        renderer: `host` for MuJoCo's own OpenGL pictures, one after another; `warp` to draw a batch at once on the
+            device where NVIDIA Warp is installed, without sites and with the nominal model's textures.
 
     Raises:
         ValueError: an argument is unknown, or the implementation cannot run here.
@@ -52,6 +54,7 @@ class MujocoEnv(Env):
     impl: str = "jax"
     resolution: int = 224
     warp_contacts: int = 200_000
+    renderer: str = "host"
 
     option_names = ("state", "goal_state", "target")
 
@@ -76,6 +79,7 @@ class MujocoEnv(Env):
         if isinstance(self.warp_contacts, bool) or not isinstance(self.warp_contacts, int) or self.warp_contacts < 1:
             raise ValueError(f"warp_contacts must be a whole number of at least 1, got {self.warp_contacts!r}")
         engine.check_implementation(self.impl)
+        engine.check_renderer(self.renderer)
 
     @abc.abstractmethod
     def _spec(self) -> mujoco.MjSpec:
@@ -230,14 +234,23 @@ class MujocoEnv(Env):
         )
 
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
-        """The picture of `camera`, with the looks of the factors, drawn by MuJoCo on the host."""
+        """The picture of `camera`, with the looks of the factors."""
+        if self.renderer == "warp":
+            from envs_mjx.mujoco.warp_render import cast
+
+            fields = state.physics.fields | self._aim(self.compiled.plain, state.physics.target)
+            return cast(self, state.physics.qpos, fields | self._tinted(self.compiled.plain, state.factors))
         from envs_mjx.mujoco.render import rendered
 
         looks = {"fields": state.physics.fields, "factors": state.factors, "target": state.physics.target}
         return rendered(self, state.physics.qpos, looks)
 
+    def _tinted(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+        """Fields of the model that only pictures show, for Warp's renderer."""
+        return {}
+
     def drawn_model(self) -> mujoco.MjModel:
-        """The model that the renderer draws."""
+        """The model that the host's renderer draws."""
         return self._spec().compile()
 
     def look(self, model: mujoco.MjModel, data: mujoco.MjData, looks: Mapping[str, Any]) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 IMPLEMENTATIONS = ("jax", "warp")
+RENDERERS = ("host", "warp")
 
 
 def promoting(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -54,6 +55,18 @@ def check_implementation(impl: str) -> None:
         raise ValueError('impl="warp" needs NVIDIA Warp: pip install "swmjax[warp]", or use impl="jax"')
     if impl == "warp" and jax.config.read("jax_enable_x64"):
         raise ValueError('impl="warp" computes in single precision; switch jax_enable_x64 off, or use impl="jax"')
+
+
+def check_renderer(renderer: str) -> None:
+    """Refuse a renderer that cannot run here.
+
+    Raises:
+        ValueError: says what is missing.
+    """
+    if renderer not in RENDERERS:
+        raise ValueError(f"renderer must be one of {', '.join(RENDERERS)}, got {renderer!r}")
+    if renderer == "warp" and importlib.util.find_spec("warp") is None:
+        raise ValueError('renderer="warp" needs NVIDIA Warp: pip install "swmjax[warp]", or use renderer="host"')
 
 
 def check_supported(host: mujoco.MjModel) -> None:
@@ -155,6 +168,12 @@ def refreshed(model: mjx.Model, data: mjx.Data) -> mjx.Data:
 def located(model: mjx.Model, data: mjx.Data) -> mjx.Data:
     """Places of bodies, geoms and sites alone."""
     return mjx.kinematics(model, data)
+
+
+@promoting
+def placed(model: mjx.Model, data: mjx.Data) -> mjx.Data:
+    """Places of bodies, geoms, sites and cameras."""
+    return mjx.camlight(model, mjx.com_pos(model, mjx.kinematics(model, data)))
 
 
 @colliding

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import mujoco
 import numpy as np
+from jaxtyping import Array, Float
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,12 @@ class Mark:
     size: tuple[float, float, float]
     hideable: bool = True
     name: str = "target"
+
+    def color(self, factors: Mapping[str, Array]) -> Float[Array, "4"]:
+        """Red, green, blue and opacity, 0 to 1."""
+        hidden = (factors["rendering.render_target"] == 0) if self.hideable else jnp.asarray(False)
+        alpha = jnp.where(hidden, 0.0, 1.0).astype(factors["target.color"].dtype)
+        return jnp.concatenate([factors["target.color"], alpha[None]])
 
     def apply(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray]) -> None:
         """Give the object the colour, shape and visibility of the factors."""

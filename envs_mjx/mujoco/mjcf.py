@@ -74,6 +74,8 @@ class MjcfEnv(MujocoEnv):
             raise ValueError(f"camera must be from -1 (free) to {host.ncam - 1} for this model, got {self.camera!r}")
         if not host.ncam:
             object.__setattr__(self, "camera", -1)
+        if self.camera < 0 and self.renderer == "warp":
+            raise ValueError('renderer="warp" has no free camera: add a camera to the MJCF, or use renderer="host"')
         if not host.nu:
             raise ValueError("the MJCF has no actuator, so there is nothing to act with")
         for index in range(host.nu):

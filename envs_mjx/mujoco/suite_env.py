@@ -39,6 +39,8 @@ class SuiteEnv(MujocoEnv):
         impl: `jax`, or `warp` where NVIDIA Warp is installed: on a CUDA GPU, or slowly on the CPU.
         resolution: height and width of the picture, px.
         warp_contacts: with `warp`, contacts at most in all rows of a batch together; Warp leaves out what is more.
+        renderer: `host` for MuJoCo's own OpenGL pictures, one after another; `warp` to draw a batch at once on the
+            device where NVIDIA Warp is installed, without sites, and with the nominal floor.
         task: one of `tasks`; the domain's default when empty.
         fixed: repair the factors that do nothing in the reference.
 
@@ -111,6 +113,20 @@ class SuiteEnv(MujocoEnv):
             # A contact has the larger of two frictions, so the others must not exceed the floor's.
             friction = friction.at[:, 0].min(sliding)
         return friction.at[floor].set(jnp.stack([sliding, jnp.full_like(sliding, 0.005), jnp.full_like(sliding, 1e-4)]))
+
+    def _tinted(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+        host, dtype = self.compiled.host, model.mat_rgba.dtype
+        rgba, mark = (
+            model.mat_rgba.at[host.material("self").id, :3].set(factors["agent.color"].astype(dtype)),
+            self.mark,
+        )
+        lamp = jnp.broadcast_to(factors["light.intensity"], (3,)).astype(dtype)
+        fields = {"light_diffuse": model.light_diffuse.at[host.light(self.lamp).id].set(lamp)}
+        if mark is not None and mark.material is not None:
+            rgba = rgba.at[host.material(mark.material).id].set(mark.color(factors).astype(dtype))
+        if mark is not None and mark.kind == "geom":
+            fields["geom_size"] = model.geom_size.at[host.geom(mark.name).id].set(jnp.asarray(mark.size, dtype))
+        return fields | {"mat_rgba": rgba}
 
     def drawn_model(self) -> mujoco.MjModel:
         """The model that the renderer draws; its floor is painted for `floor_squares`."""
