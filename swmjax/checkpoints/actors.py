@@ -56,13 +56,13 @@ def read_actor(path: Path) -> tuple[Actor, dict[str, Any]]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; expected an actor that swmjax train-expert wrote")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+            arrays = {name: np.asarray(archive[name]) for name in archive.files}
         header = json.loads(arrays.pop(_HEADER).tobytes())
         return _actor(header, arrays), dict(header["facts"])
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: is damaged, or no actor of swmjax: {shown(str(error), 200)}") from error
 
 

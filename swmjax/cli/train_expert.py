@@ -64,7 +64,7 @@ def train_expert_command(
     if as_json:
         console.print_json(results | {"folder": str(folder.path)})
     else:
-        _report(results, folder)
+        _report(settings, results, folder)
 
 
 def _run(settings: "ExpertConfig", folder: "RunFolder") -> dict[str, Any]:
@@ -102,9 +102,15 @@ def _run(settings: "ExpertConfig", folder: "RunFolder") -> dict[str, Any]:
                 f"go on with `swmjax train-expert --resume {folder.path}`",
                 console.INTERRUPTED,
             )
+        except KeyboardInterrupt:
+            bar.stop()
+            console.fail(
+                f"interrupted before the first state; begin again with `swmjax train-expert --resume {folder.path}`",
+                console.INTERRUPTED,
+            )
 
 
-def _report(results: dict[str, Any], folder: "RunFolder") -> None:
+def _report(settings: "ExpertConfig", results: dict[str, Any], folder: "RunFolder") -> None:
     rate = results["steps"] / results["train_s"] if results["train_s"] else 0.0
     rows = [
         ("best return", f"{results['best_return']:.1f}  (after {results['best_steps']:,} steps; kept as the expert)"),
@@ -118,4 +124,7 @@ def _report(results: dict[str, Any], folder: "RunFolder") -> None:
     console.print_facts(f"{results['env']}, {results['algorithm']}", rows)
     files = sorted(path.name for path in folder.path.iterdir() if not path.name.startswith("."))
     console.out().print(f"written to {folder.path}: {', '.join(files)}", highlight=False, markup=False)
-    console.out().print(f"collect with: swmjax collect {results['env']} --policy {folder.path}", highlight=False)
+    task = settings.env_options.get("task")
+    option = "" if task is None else f"--task {task} "
+    hint = f"swmjax collect {settings.env} {option}--policy {folder.path} --output {folder.path.name}.lance"
+    console.out().print(f"collect with: {hint}", highlight=False, markup=False)

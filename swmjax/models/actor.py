@@ -19,25 +19,25 @@ ACTIVATIONS = {"relu": jax.nn.relu, "swish": jax.nn.swish}
 class Actor:
     """Dense layers from standardised observations to a Gaussian that tanh squashes into (-1, 1).
 
-    A pytree: pass it to compiled programs as an argument.
+    A pytree, whose arrays may also be tracers or shapes: pass it to compiled programs as an argument.
 
     Attributes:
-        mean: Mean of the observations.
-        std: Their standard deviation.
+        mean: Mean of the observations [O].
+        std: Their standard deviation [O].
         kernels: Weights of the layers, each [inputs, outputs]; the last has twice as many outputs as the action.
-        biases: Their biases.
-        low: Lower bound of the environment's actions.
-        high: Upper bound.
+        biases: Their biases, each [outputs].
+        low: Lower bound of the environment's actions [A].
+        high: Upper bound [A].
         observations: Entries of the environment's observation, in the order in which they are concatenated.
         activation: Between the layers: `relu` or `swish`.
     """
 
-    mean: Float[Array, " O"]
-    std: Float[Array, " O"]
-    kernels: tuple[Float[Array, "..."], ...]
-    biases: tuple[Float[Array, "..."], ...]
-    low: Float[Array, " A"]
-    high: Float[Array, " A"]
+    mean: Any
+    std: Any
+    kernels: tuple[Any, ...]
+    biases: tuple[Any, ...]
+    low: Any
+    high: Any
     observations: tuple[str, ...] = field(metadata={"static": True})
     activation: str = field(metadata={"static": True})
 

@@ -23,8 +23,9 @@ def brax_parts() -> SimpleNamespace:
             from brax.training.agents.sac import losses as sac_losses
             from brax.training.agents.sac import networks as sac_networks
     except ModuleNotFoundError as error:
+        missing = (error.name or "brax").partition(".")[0]
         raise ImportError(
-            f"training needs {error.name}, which is not installed: pip install 'swmjax[expert]'", name=error.name
+            f"training needs {missing}, which is not installed: pip install 'swmjax[expert]'", name=missing
         ) from error
     return SimpleNamespace(
         Transition=types.Transition,

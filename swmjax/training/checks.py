@@ -67,3 +67,9 @@ def _is_number(value: Any) -> bool:
 
 def _refuse(owner: Any, prefix: str, name: str, allowed: str) -> None:
     raise ValueError(f"{prefix}{name} must be {allowed}, got {getattr(owner, name)!r}")
+
+
+def as_tuple(owner: Any, name: str) -> None:
+    """Make the list of a frozen object a tuple; anything else is left to the checks."""
+    if isinstance(getattr(owner, name), list):
+        object.__setattr__(owner, name, tuple(getattr(owner, name)))

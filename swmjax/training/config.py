@@ -42,7 +42,7 @@ class ExpertConfig:
 
     env: str
     env_options: Mapping[str, Any] = field(default_factory=dict)
-    variation: tuple[str, ...] | None = None
+    variation: Sequence[str] | None = None
     episode_steps: int = 1000
     algorithm: Mapping[str, Any] = field(default_factory=lambda: {"name": "sac"})
     steps: int = 500_000
@@ -94,7 +94,7 @@ class ExpertConfig:
             ImportError: The environment's extra is not installed.
         """
         env = envs_mjx.make(self.env, **self.env_options)
-        return Task(env, self.episode_steps, self.variation)
+        return Task(env, self.episode_steps, None if self.variation is None else tuple(self.variation))
 
     @property
     def iterations_per_epoch(self) -> int:

@@ -94,9 +94,9 @@ def train_expert(
     programs = _compile(config, task, run.state, play_key)
     actor = programs.actor(run.state)
     run.random_return = float(np.mean(programs.evaluate(actor, jax.random.fold_in(play_key, 0), jnp.asarray(True))[0]))
-    if not run.rows:
-        _evaluate(config, run, programs, play_key, {}, note)
     with _asked_to_stop() as stop:
+        if not run.rows:
+            _evaluate(config, run, programs, play_key, {}, note)
         while run.epoch < config.epochs:
             progress("training", run.epoch * config.steps_per_epoch)
             start = time.perf_counter()

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 from envs_mjx import State
 from swmjax.models.actor import OBSERVATION_LIMIT, Actor
 from swmjax.training.brax_parts import brax_parts
-from swmjax.training.checks import check_numbers
+from swmjax.training.checks import as_tuple, check_numbers
 from swmjax.training.export import dense_layers
 from swmjax.training.task import Experience, Task
 
@@ -89,7 +89,7 @@ class PPO:
 
     def __post_init__(self) -> None:
         for name in ("hidden", "value_hidden"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            as_tuple(self, name)
         check_numbers(
             self,
             whole={"num_envs": 1, "unroll": 1, "minibatches": 1, "passes": 1},

@@ -61,9 +61,9 @@ def draw_curve(run: Path, rows: Sequence[Row], random_return: float, title: str)
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
+        missing = (error.name or "matplotlib").partition(".")[0]
         raise ImportError(
-            f"the learning curve needs {error.name}, which is not installed: pip install 'swmjax[plot]'",
-            name=error.name,
+            f"the learning curve needs {missing}, which is not installed: pip install 'swmjax[plot]'", name=missing
         ) from error
     figure = Figure(figsize=(7.0, 4.2), dpi=120, layout="constrained")
     axes = figure.subplots()

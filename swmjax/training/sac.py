@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 from envs_mjx import State
 from swmjax.models.actor import OBSERVATION_LIMIT, Actor
 from swmjax.training.brax_parts import brax_parts
-from swmjax.training.checks import check_numbers
+from swmjax.training.checks import as_tuple, check_numbers
 from swmjax.training.export import dense_layers
 from swmjax.training.replay import Replay
 from swmjax.training.task import Experience, Task
@@ -101,7 +101,7 @@ class SAC:
     layer_norm: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        as_tuple(self, "hidden")
         check_numbers(
             self,
             whole={"num_envs": 1, "updates": 1, "batch_size": 1, "buffer_size": 1, "warmup_steps": 0},

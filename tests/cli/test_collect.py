@@ -1,0 +1,148 @@
+"""`swmjax collect` as users run it: datasets of random actions and of experts, and one line for every mistake."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from goal_env import registered, unchecked_types
+from typer.testing import CliRunner
+
+from swmjax.checkpoints.actors import write_actor
+from swmjax.cli.app import app
+from swmjax.models.actor import Actor
+
+lance = pytest.importorskip("lance", reason="needs pylance: pip install 'swmjax[data]'")
+SHORT = ["test/Goal-v0", "--max-steps=3", "--no-pixels"]
+
+
+@pytest.fixture(autouse=True)
+def as_users(tmp_path, monkeypatch):
+    """An empty current folder and a toy environment."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with registered(), unchecked_types():
+        yield
+
+
+@pytest.fixture
+def expert(tmp_path):
+    """A run folder with an expert that always moves left."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    one = jnp.ones(1)
+    actor = Actor(
+        mean=0 * one, std=one, kernels=(jnp.zeros((1, 2)),), biases=(jnp.array([-9.0, -9.0]),), low=-one, high=one,
+        observations=("x",), activation="relu",
+    )  # fmt: skip
+    write_actor(folder / "expert.npz", actor, {})
+    return folder
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(app, ["collect", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def refused(*arguments):
+    """The one line on stderr that a mistake leads to; nothing else happens."""
+    before = sorted(Path.cwd().rglob("*"))
+    result = run(*arguments, code=2)
+    assert result.stdout == ""
+    assert sorted(Path.cwd().rglob("*")) == before
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def column(path, name):
+    return np.array(lance.dataset(str(path)).to_table().column(name).to_pylist())
+
+
+def test_random_actions_append_and_overwrite():
+    result = run(*SHORT, "--episodes=3", "--output=data/set.lance", "--set=env_options.gain=0.01")
+    assert result.stdout == "3 episodes of test/Goal-v0 written to data/set.lance\n"
+    assert result.stderr.strip() == ""
+    assert set(column("data/set.lance", "episode_idx")) == {0, 1, 2}
+    assert "exists; append to it or overwrite it" in refused(*SHORT, "--output=data/set.lance")
+    run(*SHORT, "--episodes=2", "--output=data/set.lance", "--append", "--seed=3")
+    assert set(column("data/set.lance", "episode_idx")) == {0, 1, 2, 3, 4}
+    printed = json.loads(run(*SHORT, "--episodes=1", "--output=data/set.lance", "--overwrite", "--json").stdout)
+    assert printed == {"env": "test/Goal-v0", "policy": "random", "episodes": 1, "path": "data/set.lance"}
+    assert set(column("data/set.lance", "episode_idx")) == {0}
+
+
+def test_an_expert_with_pixels_and_factors(expert):
+    run(
+        "test/Goal-v0", f"--policy={expert}", "--output=set.lance", "--episodes=2", "--max-steps=3", "--noise=0",
+        "--image-size=8", "--variation=shade", "--variation=start",
+    )  # fmt: skip
+    actions = column("set.lance", "action")
+    np.testing.assert_allclose(actions[~np.isnan(actions)], -1.0, atol=1e-6)
+    assert {"pixels", "variation_shade", "variation_start_x"} <= set(lance.dataset("set.lance").schema.names)
+
+
+def test_ctrl_c_keeps_the_episodes_that_are_done():
+    code = "import goal_env\nwith goal_env.registered():\n    from swmjax.cli.app import main\n    main()"
+    arguments = ["test/Goal-v0", "--output=set.lance", "--episodes=100000", "--max-steps=50"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "collect", *arguments, "--batch-size=2", "--set=env_options.gain=0.0"],
+        env=environment, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    patience = time.monotonic() + 240
+    while not list(Path.cwd().glob(".set.*/data/*")) and process.poll() is None and time.monotonic() < patience:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    kept = re.search(r"interrupted: (\d+) of 100000 episodes are kept in set.lance; ", said)
+    assert process.returncode == 130, said
+    assert kept, said
+    assert f"--append --seed {kept[1]} --episodes {100_000 - int(kept[1])}" in " ".join(said.split())
+    assert len(set(column("set.lance", "episode_idx"))) == int(kept[1])
+    assert [path.name for path in Path.cwd().iterdir()] == ["set.lance"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["PushT-v2"], "unknown environment 'swm/PushT-v2'"),
+        (["CartPoleControl-v1"], "CartPoleControl has the actions Discrete(2); datasets hold those of a Box"),
+        (["test/Goal-v0", "--policy=nowhere"], "--policy: 'nowhere' is neither 'random' nor a run folder"),
+        (["test/Goal-v0", "--policy=."], "expert.npz: no such file; expected an actor"),
+        (["test/Goal-v0", "--episodes=0"], "episodes must be an integer of at least 1, got 0"),
+        (["test/Goal-v0", "--variation=shape"], "unknown factor"),
+        (["test/Goal-v0", "--task=run"], "unknown argument of test/Goal-v0 'task'"),
+        (["test/Goal-v0", "--set=seed=3"], "unknown setting 'seed'; --set changes env_options"),
+        (["test/Goal-v0", "--set=env_options=3"], "env_options must be a mapping of names to values, got 3"),
+        (["test/Goal-v0", "--append", "--overwrite"], "--append and --overwrite exclude each other"),
+        (["test/Goal-v0", "--output=set.h5"], "set.h5: the name of a dataset must end in .lance"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, message):
+    if not any(argument.startswith("--output") for argument in arguments):
+        arguments = [*arguments, "--output=set.lance"]
+    assert message in refused(*arguments)
+
+
+def test_an_expert_of_another_task(expert):
+    line = refused("PendulumControl-v1", f"--policy={expert}", "--output=set.lance")
+    assert "this expert observes x of length 1, but swm/PendulumControl-v1 has observation of length 0" in line
+    assert "noise must be finite and at least 0" in refused(
+        *SHORT, f"--policy={expert}", "--noise=-1", "--output=s.lance"
+    )
+
+
+def test_without_pylance_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lance", None)
+    line = refused(*SHORT, "--output=set.lance")
+    assert line == "error: datasets need lance, which is not installed: pip install 'swmjax[data]'"

@@ -1,0 +1,177 @@
+"""`swmjax train-expert` as users run it: run folders, interruptions, and one readable line for every mistake."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import pytest
+from goal_env import registered, unchecked_types
+from typer.testing import CliRunner
+
+from swmjax.cli.app import app
+from swmjax.training.progress import read_table
+from swmjax.world import RunFolder
+
+SETTINGS = """
+env: test/Goal-v0
+env_options: {gain: 0.2}
+episode_steps: 5
+algorithm: {name: sac, hidden: [8, 8], num_envs: 4, updates: 2, batch_size: 8, warmup_steps: 16, buffer_size: 64}
+steps: 64
+evaluations: 2
+epochs_per_evaluation: 2
+eval_episodes: 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def as_users(tmp_path, monkeypatch):
+    """An empty current folder and a toy environment; Brax relies on rank promotion."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with registered(), unchecked_types(), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """The option that selects the settings of the toy runs."""
+    path = tmp_path / "toy.yaml"
+    path.write_text(SETTINGS)
+    return f"--config={path}"
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(app, ["train-expert", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def refused(*arguments):
+    """The one line on stderr that a mistake leads to; nothing else happens."""
+    before = sorted(Path.cwd().rglob("*"))
+    result = run(*arguments, code=2)
+    assert result.stdout == ""
+    assert sorted(Path.cwd().rglob("*")) == before
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_a_run_and_its_report(toy):
+    result = run(toy, "--seed=3")
+    (folder,) = Path("results").iterdir()
+    assert re.fullmatch(r"\d{8}-\d{6}-goal-v0-sac", folder.name)
+    files = ["checkpoints", "config.yaml", "expert.npz", "learning_curve.png", "progress.csv", "results.json"]
+    assert sorted(path.name for path in folder.iterdir()) == files
+    results = json.loads((folder / "results.json").read_text())
+    shown = " ".join(result.stdout.split())
+    for text in (
+        "test/Goal-v0, sac",
+        f"best return │ {results['best_return']:.1f} (after",
+        "random actions",
+        "64 of the environment, 24 of the gradient",
+        f"written to {folder}: {', '.join(files)}",
+        f"collect with: swmjax collect test/Goal-v0 --policy {folder} --output {folder.name}.lance",
+    ):
+        assert text in shown
+    assert result.stderr.strip() == ""
+    again = run(f"--config={folder}/config.yaml", "--json", "--output=again")
+    printed = json.loads(again.stdout)
+    assert printed["best_return"] == results["best_return"]
+    assert printed["folder"] == "again"
+    assert "this run is complete, nothing is left to resume" in refused("--resume=again")
+
+
+def test_ctrl_c_keeps_the_state_and_resume_goes_on(toy):
+    code = "import goal_env\nwith goal_env.registered():\n    from swmjax.cli.app import main\n    main()"
+    arguments = [toy, "--output=run", "--steps=40000", "--set=evaluations=5", "--set=epochs_per_evaluation=100"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "train-expert", *arguments], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    patience = time.monotonic() + 240
+    while not Path("run/progress.csv").exists() and process.poll() is None and time.monotonic() < patience:
+        time.sleep(0.02)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    kept = re.fullmatch(
+        r"error: interrupted: the state after ([\d,]+) of 40,000 steps is kept in run; "
+        r"go on with `swmjax train-expert --resume run`",
+        said.strip(),
+    )
+    assert kept, said
+    assert 0 < int(kept[1].replace(",", "")) < 40_000
+    shutil.copytree("run", "once-more")
+    for folder in ("run", "once-more"):
+        run(f"--resume={folder}")
+    one, two = (read_table(Path(folder), 10**9) for folder in ("run", "once-more"))
+    assert [row["steps"] for row in one] == [0, 8000, 16000, 24000, 32000, 40000]
+    assert [row["return_mean"] for row in one] == [row["return_mean"] for row in two]
+    assert RunFolder(Path("run")).complete
+
+
+def test_interrupted_before_there_is_a_state(toy, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("swmjax.training.loop._compile", stop)
+    said = "error: interrupted before the first state; begin again with `swmjax train-expert --resume run`"
+    assert run(toy, "--output=run", code=130).stderr.strip() == said
+    assert RunFolder(Path("run")).read_config()["steps"] == 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give the id of an environment; `swmjax envs` lists them"),
+        (["PushT-v2"], "unknown environment 'swm/PushT-v2'; did you mean 'swm/PushT-v1'"),
+        (["swm/CartPoleControl-v1"], "CartPoleControl has the actions Discrete(2); an expert needs a Box"),
+        (["test/Goal-v0", "--algorithm=dqn"], "unknown algorithm 'dqn'; "),
+        (["test/Goal-v0", "--task=run"], "unknown argument of test/Goal-v0 'task'"),
+        (["test/Goal-v0", "--set=algorithm.batchsize=3"], "did you mean 'batch_size'"),
+        (["test/Goal-v0", "--set=env_options.gian=3"], "did you mean 'gain'"),
+        (["test/Goal-v0", "--set=variation=[shape]"], "unknown factor"),
+        (["test/Goal-v0", "--steps=0"], "steps must be an integer of at least 1, got 0"),
+        (["--config=expert/walkr.yaml"], "no config file 'expert/walkr.yaml'; shipped presets: "),
+        (["--resume=nowhere"], "nowhere/config.yaml is missing"),
+        (["--resume=nowhere", "--steps=3"], "--resume takes its settings from the run folder"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, message):
+    assert message in refused(*arguments)
+
+
+def test_without_brax_the_extra_is_named(monkeypatch):
+    from swmjax.training.brax_parts import brax_parts
+
+    brax_parts.cache_clear()
+    for name in [name for name in sys.modules if name.split(".")[0] == "brax"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "brax", None)
+    line = refused("test/Goal-v0")
+    assert line == "error: training needs brax, which is not installed: pip install 'swmjax[expert]'"
+
+
+def test_output_is_never_overwritten(toy):
+    Path("mine").mkdir()
+    Path("mine/results.json").write_text("precious")
+    assert "mine is not empty; give --output a new or an empty folder" in refused(toy, "--output=mine")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["sac", "ppo"])
+def test_a_task_of_the_control_suite(algorithm):
+    tiny = ["--set=algorithm.num_envs=8", "--set=algorithm.hidden=[16]", "--set=eval_episodes=2", "--set=evaluations=2"]
+    run("CartpoleDMControl-v0", f"--algorithm={algorithm}", "--steps=600", "--output=run", *tiny)
+    assert [row["length"] for row in read_table(Path("run"), 10**9)] == [500, 500, 500]

@@ -1,0 +1,193 @@
+"""The Lance writer: the reference's layout, and a dataset that is never half written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from goal_env import unchecked_types
+
+from swmjax.data import LanceWriter, decode_jpeg, encode_jpeg
+
+lance = pytest.importorskip("lance", reason="needs pylance: pip install 'swmjax[data]'")
+
+
+def episode(length, seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        "pixels": rng.integers(0, 255, (length, 8, 6, 3), np.uint8),
+        "agent.pose": rng.normal(size=(length, 2, 2)),
+        "terminated": rng.random(length) < 0.5,
+        "action": rng.normal(size=(length, 3)).astype(np.float32),
+    }
+
+
+def write(path, episodes, mode="error"):
+    with LanceWriter(path, mode) as writer:
+        for one in episodes:
+            writer.write_episode(one)
+
+
+def listed(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_columns_are_those_of_the_reference(tmp_path):
+    episodes = [episode(5, 1), episode(3, 2)]
+    write(tmp_path / "deep" / "set.lance", episodes)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["set.lance"]
+    dataset = lance.dataset(str(tmp_path / "deep" / "set.lance"))
+    assert dataset.version == 1
+    assert dataset.schema.equals(
+        pa.schema(
+            [
+                pa.field("episode_idx", pa.int32()),
+                pa.field("step_idx", pa.int32()),
+                pa.field("pixels", pa.binary()),
+                pa.field("agent_pose", pa.list_(pa.float32(), 4)),
+                pa.field("terminated", pa.list_(pa.float32(), 1)),
+                pa.field("action", pa.list_(pa.float32(), 3)),
+            ]
+        ),
+        check_metadata=True,
+    )
+    table = dataset.to_table()
+    assert table.column("episode_idx").to_pylist() == [0] * 5 + [1] * 3
+    assert table.column("step_idx").to_pylist() == [*range(5), *range(3)]
+    stored = np.array(table.column("agent_pose").to_pylist())
+    expected = np.concatenate([one["agent.pose"].reshape(-1, 4) for one in episodes])
+    np.testing.assert_array_equal(stored, expected.astype(np.float32))
+    frames = [decode_jpeg(data) for data in table.column("pixels").to_pylist()]
+    assert np.shape(frames) == (8, 8, 6, 3)
+
+
+def test_frames_are_encoded_as_pillow_does_it_for_the_reference():
+    from io import BytesIO
+
+    from PIL import Image
+
+    ramp = np.add.outer(np.arange(40), np.arange(30)).astype(np.uint8)
+    for frame, picture in ((np.stack([ramp, 2 * ramp, 255 - ramp], -1), None), (ramp[..., None], ramp)):
+        file = BytesIO()
+        Image.fromarray(frame if picture is None else picture).save(file, "JPEG", quality=95)
+        assert encode_jpeg(frame) == file.getvalue()
+        assert np.abs(decode_jpeg(file.getvalue()).astype(int) - frame).mean() < 3
+
+
+def test_episodes_are_appended_with_the_next_numbers(tmp_path):
+    path = tmp_path / "set.lance"
+    write(path, [episode(4), episode(2)], "append")
+    write(path, [dict(reversed(episode(3, seed=5).items()))], "append")
+    table = lance.dataset(str(path)).to_table()
+    assert table.column("episode_idx").to_pylist() == [0] * 4 + [1] * 2 + [2] * 3
+    np.testing.assert_array_equal(table.column("action").to_pylist()[-3:], episode(3, seed=5)["action"])
+
+
+def test_a_dataset_is_not_touched_unasked_and_replaced_whole(tmp_path):
+    path = tmp_path / "set.lance"
+    write(path, [episode(4)])
+    before = listed(tmp_path)
+    with pytest.raises(FileExistsError, match="set.lance exists; append to it or overwrite it"):
+        write(path, [episode(2)])
+    assert listed(tmp_path) == before
+    write(path, [episode(2)], "overwrite")
+    assert lance.dataset(str(path)).count_rows() == 2
+    assert [entry.name for entry in tmp_path.iterdir()] == ["set.lance"]
+
+
+@pytest.mark.parametrize("mode", ["error", "append", "overwrite"])
+def test_an_error_leaves_what_was_there(tmp_path, mode, monkeypatch):
+    monkeypatch.setattr("swmjax.data.lance._BATCH_STEPS", 3)
+    path = tmp_path / "set.lance"
+    if mode != "error":
+        write(path, [episode(4)])
+    before = listed(tmp_path)
+    with pytest.raises(RuntimeError, match="on the way"), LanceWriter(path, mode) as writer:
+        writer.write_episode(episode(4))
+        assert listed(tmp_path) != before
+        raise RuntimeError("on the way")
+    assert listed(tmp_path) == before
+
+
+def test_nothing_written_is_no_dataset(tmp_path):
+    write(tmp_path / "set.lance", [])
+    assert listed(tmp_path) == []
+
+
+def _wrong_number(one):
+    one["action"] = one["action"][:, :2]
+
+
+def _wrong_kind(one):
+    one["pixels"] = one["pixels"].astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda one: one.pop("action"), r"missing columns \['action'\], unexpected columns \[\]"),
+        (lambda one: one.update(more=np.zeros(4)), r"missing columns \[\], unexpected columns \['more'\]"),
+        (_wrong_number, "column action is fixed_size_list.*3.*, got fixed_size_list.*2"),
+        (_wrong_kind, "column pixels is binary, got"),
+        (lambda one: one.update(action=np.zeros((3, 3))), "must have the same number of rows"),
+        (lambda one: one.update(action=np.array(["a"] * 4)), "action is <U1; a column must hold numbers"),
+        (lambda one: one.update(step_idx=np.zeros(4)), "the writer's own names"),
+        (lambda one: one.update(agent_pose=np.zeros(4)), "cannot be told apart"),
+    ],
+)
+def test_episodes_that_do_not_fit(tmp_path, change, message):
+    path = tmp_path / "set.lance"
+    write(path, [episode(4)])
+    other = episode(4)
+    change(other)
+    with pytest.raises(ValueError, match=message):
+        write(path, [other], "append")
+    assert lance.dataset(str(path)).count_rows() == 4
+
+
+def test_places_that_cannot_be_written_to(tmp_path):
+    with pytest.raises(ValueError, match="set.h5: the name of a dataset must end in .lance"):
+        LanceWriter(tmp_path / "set.h5")
+    with unchecked_types(), pytest.raises(ValueError, match="mode must be one of error, append, overwrite, got 'w'"):
+        LanceWriter(tmp_path / "set.lance", "w")
+    (tmp_path / "mine.lance").mkdir()
+    (tmp_path / "mine.lance" / "diary").write_text("precious")
+    for mode in ("append", "overwrite"):
+        with pytest.raises(FileExistsError, match="mine.lance is no Lance dataset; it is not touched"):
+            LanceWriter(tmp_path / "mine.lance", mode)
+    lance.write_dataset(pa.table({"a": [1]}), str(tmp_path / "other.lance"))
+    with pytest.raises(ValueError, match="its columns are not those of an episode dataset"):
+        LanceWriter(tmp_path / "other.lance", "append")
+
+
+def test_without_pylance_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lance", None)
+    with pytest.raises(ImportError, match=r"datasets need lance, which is not installed: pip install 'swmjax\[data\]'"):
+        LanceWriter(tmp_path / "set.lance")
+
+
+_READ = """
+import sys, numpy as np
+from stable_worldmodel.data import load_dataset
+dataset = load_dataset(sys.argv[1], num_steps=2, frameskip=2)
+window = dataset[1]
+assert list(dataset.lengths) == [5, 4], dataset.lengths
+assert sorted(dataset.column_names) == ["action", "agent_pose", "pixels", "terminated"], dataset.column_names
+shapes = {name: tuple(value.shape) for name, value in window.items()}
+assert shapes == {"action": (2, 6), "agent_pose": (2, 4), "pixels": (2, 3, 8, 6), "terminated": (2, 1)}, shapes
+np.save(sys.argv[2], window["action"].numpy())
+"""
+
+
+@pytest.mark.reference
+def test_the_reference_reads_it(tmp_path):
+    python = os.environ.get("SWMJAX_REFERENCE_PYTHON")
+    if not python:
+        pytest.skip("SWMJAX_REFERENCE_PYTHON does not name an interpreter that has the reference")
+    write(tmp_path / "set.lance", [episode(5, 1), episode(4, 2)])
+    arguments = [str(tmp_path / "set.lance"), str(tmp_path / "window.npy")]
+    subprocess.run([python, "-c", _READ, *arguments], check=True)
+    np.testing.assert_array_equal(np.load(Path(arguments[1])), episode(5, 1)["action"][1:5].reshape(2, 6))

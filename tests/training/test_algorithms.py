@@ -1,0 +1,163 @@
+"""SAC and PPO on a toy: they learn, they follow the contract, and Brax agrees with the exported actor."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from goal_env import unchecked_types
+from toy_env import PointEnv
+
+from swmjax.models.actor import OBSERVATION_LIMIT
+from swmjax.training import PPO, SAC, Task
+from swmjax.training.brax_parts import brax_parts
+from swmjax.training.replay import Replay
+from swmjax.training.sac import _transitions
+from swmjax.training.task import Experience
+
+TASK = Task(PointEnv(gain=0.2), episode_steps=10)
+SMALL = {
+    "sac": SAC(num_envs=4, updates=4, batch_size=32, buffer_size=2000, warmup_steps=200, hidden=(16, 16)),
+    "ppo": PPO(
+        num_envs=16, unroll=10, minibatches=2, passes=4, hidden=(16, 16), value_hidden=(16,), learning_rate=3e-3
+    ),
+}
+
+
+@functools.cache
+def trained(name):
+    """A state before training and one after some seconds of it, and what the last epoch told."""
+    algorithm = SMALL[name]
+    start = jax.jit(lambda key: algorithm.init(TASK, key))(jax.random.key(0))
+    iterations = 500 if name == "sac" else 30
+    state, losses = jax.jit(lambda state: algorithm.epoch(TASK, state, iterations))(start)
+    return start, state, losses
+
+
+def mean_return(actor, random=False):
+    return float(jax.jit(lambda a, r: TASK.evaluate(a, jax.random.key(1), 64, r))(actor, jnp.asarray(random))[0].mean())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_it_learns_to_walk_to_the_goal(name):
+    start, state, losses = trained(name)
+    before, after = (mean_return(SMALL[name].actor(TASK, s)) for s in (start, state))
+    assert after > 0.6 * before
+    assert after > 0.6 * mean_return(SMALL[name].actor(TASK, state), random=True)
+    assert all(np.isfinite(value) for value in losses.values())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_steps_and_updates_are_counted(name):
+    algorithm, (_, state, _) = SMALL[name], trained(name)
+    if name == "sac":
+        # 50 iterations of random actions come before the first of the updates.
+        assert (int(state.steps), int(state.updates)) == (2000, 450 * 4)
+    else:
+        assert (int(state.steps), int(state.updates)) == (30 * algorithm.steps_per_iteration, 30 * 8)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_actor_is_the_network_of_brax(name):
+    _, state, _ = trained(name)
+    observation = jax.random.normal(jax.random.key(5), (7, 1))
+    networks = SMALL[name]._networks(TASK)
+    policy = state.policy if name == "sac" else state.networks.policy
+    logits = networks.policy_network.apply(state.statistics, policy, observation)
+    actor = SMALL[name].actor(TASK, state)
+    np.testing.assert_allclose(
+        actor.mode({"x": observation}), networks.parametric_action_distribution.mode(logits), atol=1e-6
+    )
+    key = jax.random.key(9)
+    np.testing.assert_allclose(
+        actor.sample(key, {"x": observation}),
+        networks.parametric_action_distribution.sample(logits, key),
+        atol=1e-6,
+    )
+
+
+def test_observations_are_standardised_with_running_statistics():
+    _, state, _ = trained("sac")
+    seen = state.replay.data.observation[: int(state.replay.size)]
+    np.testing.assert_allclose(state.statistics.mean, seen.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(state.statistics.std, seen.std(axis=0), rtol=1e-3)
+    far = SMALL["sac"].actor(TASK, state)
+    limits = [far.mode({"x": jnp.full((1, 1), sign * scale)}) for sign in (-1, 1) for scale in (1e3, 1e6)]
+    assert limits[0] == limits[1]
+    assert limits[2] == limits[3]
+    assert OBSERVATION_LIMIT == 10.0
+
+
+def test_only_the_end_of_a_task_stops_bootstrapping():
+    rows = jnp.arange(4)
+    step = Experience(
+        observation=jnp.zeros((4, 1)),
+        action=jnp.zeros((4, 1)),
+        reward=jnp.zeros(4),
+        next_observation=jnp.zeros((4, 1)),
+        terminated=rows == 1,
+        cut=rows == 2,
+        broken=rows == 3,
+    )
+    batch = _transitions(step)
+    np.testing.assert_array_equal(batch.discount, [1, 0, 1, 1])
+    np.testing.assert_array_equal(batch.extras["state_extras"]["truncation"], [0, 0, 0, 1])
+
+
+def test_the_entropy_aimed_at_shifts_the_loss_of_the_temperature():
+    _, state, _ = trained("sac")
+    batch = _transitions(state.replay.sample(jax.random.key(1), 8))
+
+    def loss(target):
+        update = dataclasses.replace(SMALL["sac"], target_entropy=target)._updates(TASK)[0]
+        arguments = state.log_alpha, state.policy, state.statistics, batch, jax.random.key(2)
+        return float(update(*arguments, optimizer_state=state.optimisers[2])[0])
+
+    np.testing.assert_allclose(loss(-0.5) - loss(0.25), 0.75 * float(jnp.exp(state.log_alpha)), rtol=1e-4)
+
+
+def test_ppo_learns_nothing_from_a_cut_step():
+    parts = brax_parts()
+    values, rewards = jnp.ones((3, 1)), jnp.full((3, 1), 5.0)
+    targets, advantages = parts.ppo_losses.compute_gae(
+        truncation=jnp.array([[0.0], [1.0], [0.0]]),
+        termination=jnp.array([[0.0], [0.0], [1.0]]),
+        rewards=rewards,
+        values=values,
+        bootstrap_value=jnp.array([100.0]),
+    )
+    assert advantages[1, 0] == 0.0
+    assert advantages[2, 0] == 4.0
+    assert targets[2, 0] == 5.0
+
+
+def test_the_replay_buffer_forgets_the_oldest():
+    buffer = Replay.empty({"x": jnp.zeros((), jnp.int32)}, 6)
+    for first in range(0, 10, 2):
+        buffer = jax.jit(Replay.insert)(buffer, {"x": jnp.arange(first, first + 2)})
+        held = set(range(max(0, first - 4), first + 2))
+        assert set(np.asarray(buffer.sample(jax.random.key(first), 200)["x"]).tolist()) == held
+    assert int(buffer.size) == 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (SAC, {"num_envs": 0}, "algorithm.num_envs must be an integer of at least 1, got 0"),
+        (SAC, {"learning_rate": "fast"}, "algorithm.learning_rate must be a number above 0, got 'fast'"),
+        (SAC, {"discount": 1.5}, "algorithm.discount must be a number above 0 and up to 1, got 1.5"),
+        (SAC, {"layer_norm": 1}, "algorithm.layer_norm must be true or false, got 1"),
+        (SAC, {"hidden": ()}, "algorithm.hidden must be a list of integers of at least 1, got ()"),
+        (SAC, {"hidden": 64}, "algorithm.hidden must be a list of integers of at least 1, got 64"),
+        (SAC, {"target_entropy": float("nan")}, "algorithm.target_entropy must be a finite number, got nan"),
+        (SAC, {"buffer_size": 3}, "algorithm.buffer_size must be at least num_envs (16), got 3"),
+        (PPO, {"entropy_cost": -1.0}, "algorithm.entropy_cost must be a number of at least 0, got -1.0"),
+        (PPO, {"num_envs": 12}, "algorithm.num_envs must be a multiple of minibatches (8), got 12"),
+    ],
+)
+def test_hyperparameters_out_of_range(kind, options, message):
+    with unchecked_types(), pytest.raises(ValueError) as caught:
+        kind(**options)
+    assert str(caught.value) == message
