@@ -1,0 +1,261 @@
+"""The tasks of `mjx_planning.py`: settings of `configs/bench/mjx.yaml`, checked, and what planners minimise."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+from mjx_parts import Held, OneOf
+from omegaconf import OmegaConf
+
+import envs_mjx
+from envs_mjx.names import unknown_name
+from swmjax.planning import SOLVERS, PlanConfig, make_solver
+from swmjax.planning.population import PopulationSolver
+
+StepCost = Callable[[Any], Float[Array, ""]]
+
+
+def missed_reward(state: Any) -> Float[Array, ""]:
+    """The task's own reward, less."""
+    return -state.reward
+
+
+def cartpole_upright(state: Any) -> Float[Array, ""]:
+    """1 - cos of the pole's angle from upright, distance of the cart from the middle, and a little for speeds."""
+    position, cosine, _, speed, spin = state.obs["observation"]
+    return 1 - cosine + 0.5 * position**2 + 0.01 * speed**2 + 0.002 * spin**2
+
+
+def pendulum_upright(state: Any) -> Float[Array, ""]:
+    """1 - cos of the angle from upright, and a little for speed."""
+    cosine, _, speed = state.obs["observation"]
+    return 1 - cosine + 0.01 * speed**2
+
+
+def reacher_gap(state: Any) -> Float[Array, ""]:
+    """Distance of the fingertip from the target (m), and the reward missed."""
+    return 0.1 * missed_reward(state) + jnp.linalg.norm(state.obs["observation"][2:4])
+
+
+OBJECTIVES: dict[str, StepCost] = {
+    "missed_reward": missed_reward,
+    "cartpole_upright": cartpole_upright,
+    "pendulum_upright": pendulum_upright,
+    "reacher_gap": reacher_gap,
+}
+"""Costs of the state after one environment step, by the name that the settings use."""
+
+
+USABLE = [name for name, entry in SOLVERS.items() if entry.from_settings and issubclass(entry.solver, PopulationSolver)]
+"""Solvers that can share a program, see `OneOf`."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A score of others, at most 1000 for an episode of 1000 control steps.
+
+    Args:
+        score: The score.
+        method: How it was reached, on which task.
+        source: Where it is written.
+    """
+
+    score: float
+    method: str
+    source: str
+
+    def __post_init__(self) -> None:
+        _number("published.score", self.score, 0, 1000)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task.
+
+    Args:
+        env: Environment id.
+        objective: Name of what planners minimise, summed over the horizon.
+        threshold: Score that counts as solved, set before anything was tuned.
+        published: What others reached.
+        plan: Horizons and blocks.
+        options: Constructor arguments of the environment that acts.
+        model_options: Those in which the environment to plan through differs.
+        hold: Environment steps for which each action is held; plans count these.
+        terminal: Weight of one more count of the objective, at the end of the horizon.
+        seeds: Seeds of the episodes; those of the whole benchmark if None.
+        solvers: Hyperparameters by solver in which this task differs.
+
+    Raises:
+        ValueError: A value is out of its range; the message names the setting and what is allowed.
+    """
+
+    env: str
+    objective: str
+    threshold: float
+    published: tuple[Published, ...]
+    plan: PlanConfig
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    model_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    hold: int = 1
+    terminal: float = 0.0
+    seeds: tuple[int, ...] | None = None
+    solvers: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        envs_mjx.spec(self.env)
+        if self.objective not in OBJECTIVES:
+            raise ValueError(unknown_name("objective", self.objective, OBJECTIVES))
+        _number("threshold", self.threshold, 0, 1000)
+        _count("hold", self.hold)
+        _number("terminal", self.terminal, 0, 1e6)
+        if not self.published:
+            raise ValueError("published must name at least one score to compare with")
+
+    def make_envs(self) -> tuple[Held, Held]:
+        """The environment that acts and the one to plan through, whose actions are held."""
+        acting = envs_mjx.make(self.env, **self.options)
+        model = envs_mjx.make(self.env, **(dict(self.options) | dict(self.model_options)))
+        return Held(acting, self.hold), Held(model, self.hold)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The whole benchmark.
+
+    Args:
+        steps: Environment steps per episode.
+        chunk: Environment steps between two signs of life.
+        seeds: Seeds of the episodes, which run side by side.
+        tasks: By name.
+        solvers: Hyperparameters by solver, for all tasks.
+
+    Raises:
+        ValueError: A value is out of its range; the message names the setting and what is allowed.
+    """
+
+    steps: int
+    chunk: int
+    seeds: tuple[int, ...]
+    tasks: Mapping[str, Task]
+    solvers: Mapping[str, Mapping[str, Any]]
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "chunk"):
+            _count(name, getattr(self, name))
+        if not self.tasks or not self.solvers:
+            raise ValueError("tasks and solvers must each hold at least one entry")
+        for name, task in self.tasks.items():
+            if self.steps % task.hold:
+                raise ValueError(f"tasks.{name}.hold must divide steps ({self.steps}), got {task.hold}")
+            for solver in task.solvers:
+                if solver not in self.solvers:
+                    raise ValueError(f"tasks.{name}: {unknown_name('solver', solver, self.solvers)}")
+            for solver in self.solvers:
+                with _place(f"tasks.{name}.solvers.{solver}"):
+                    self._make_solver(name, solver)
+            with _place(f"tasks.{name}"):
+                self.make_solver(name, 0)
+
+    def settings(self, task: str, solver: str) -> dict[str, Any]:
+        """Hyperparameters of a solver on a task."""
+        return dict(self.solvers[solver]) | dict(self.tasks[task].solvers.get(solver, {}))
+
+    def make_solver(self, task: str, index: Any) -> OneOf:
+        """The solvers of a task in one, of which that of this number plans."""
+        return OneOf(tuple(self._make_solver(task, name) for name in self.solvers), index)
+
+    def _make_solver(self, task: str, solver: str) -> Any:
+        if solver not in USABLE:
+            raise ValueError(unknown_name("solver", solver, USABLE))
+        return make_solver(solver, self.settings(task, solver))
+
+
+def load_bench(path: Path) -> Bench:
+    """Read and check the settings.
+
+    Args:
+        path: YAML file.
+
+    Raises:
+        ValueError: The file is not readable, or a setting is unknown, missing or out of range.
+    """
+    try:
+        settings = OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:  # the YAML scanner, the file system and OmegaConf each raise their own kind
+        raise ValueError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    with _place(str(path)):
+        values = _fields(Bench, settings, "settings")
+        tasks = values["tasks"]
+        if not isinstance(tasks, dict) or not isinstance(values["solvers"], dict):
+            raise ValueError("tasks and solvers must be mappings of names to settings")
+        values["seeds"] = _seeds("seeds", values["seeds"])
+        values["solvers"] = {name: given or {} for name, given in values["solvers"].items()}
+        values["tasks"] = {}
+        for name, given in tasks.items():
+            with _place(f"tasks.{name}"):
+                values["tasks"][name] = _task(given)
+        return Bench(**values)
+
+
+class _place:
+    """Say where in the settings a ValueError comes from."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type | None, error: BaseException | None, _: Any) -> None:
+        if isinstance(error, ValueError):
+            raise ValueError(f"{self.name}: {error}") from error
+
+
+def _task(given: Any) -> Task:
+    values = _fields(Task, given, "task")
+    values["plan"] = PlanConfig(**_fields(PlanConfig, values["plan"], "plan"))
+    if not isinstance(values["published"], list):
+        raise ValueError(f"published must be a list of score, method and source, got {values['published']!r}")
+    values["published"] = tuple(Published(**_fields(Published, one, "published")) for one in values["published"])
+    if values.get("seeds") is not None:
+        values["seeds"] = _seeds("seeds", values["seeds"])
+    for name in ("options", "model_options", "solvers"):
+        if not isinstance(values.get(name, {}), dict):
+            raise ValueError(f"{name} must be a mapping, got {values[name]!r}")
+    return Task(**values)
+
+
+def _fields(cls: type, given: Any, place: str) -> dict[str, Any]:
+    """The settings of a dataclass, none unknown and none missing."""
+    if not isinstance(given, dict):
+        raise ValueError(f"{place} must be a mapping, got {given!r}")
+    known = {field.name: field for field in dataclasses.fields(cls)}
+    for name in given:
+        if name not in known:
+            raise ValueError(unknown_name(f"setting of {place}", str(name), known))
+    for name, field in known.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in given:
+            raise ValueError(f"{place}: setting {name!r} is missing")
+    return {str(name): value for name, value in given.items()}
+
+
+def _seeds(name: str, given: Any) -> tuple[int, ...]:
+    good = isinstance(given, list) and given and all(isinstance(seed, int) and 0 <= seed < 2**31 for seed in given)
+    if not good or any(isinstance(seed, bool) for seed in given) or len(set(given)) < len(given):
+        raise ValueError(f"{name} must be a list of different integers from 0, got {given!r}")
+    return tuple(given)
+
+
+def _count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def _number(name: str, value: Any, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
