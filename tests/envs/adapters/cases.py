@@ -26,6 +26,11 @@ def case(id, *, slow=False, **kwargs):
     return pytest.param((id, tuple(kwargs.items())), marks=marks + [pytest.mark.slow] * slow, id=name)
 
 
+def slow(param):
+    """The same case, in slow tests alone."""
+    return pytest.param(*param.values, marks=[*param.marks, pytest.mark.slow], id=param.id)
+
+
 ROBOTS = [
     case("brax/InvertedPendulum-v1"),
     case("playground/PendulumSwingup-v0"),

@@ -50,17 +50,22 @@ def test_a_robot_that_would_have_to_be_downloaded_is_not(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("extra", ["brax", "playground", "craftax"])
-def test_a_missing_library_names_its_extra(extra):
-    id = next(id for id in envs_mjx.registered_ids() if envs_mjx.spec(id).extra == extra)
+def test_libraries_are_imported_on_use_and_a_missing_one_names_its_extra():
     code = (
         "import sys, envs_mjx\n"
-        "sys.modules |= dict.fromkeys(['brax', 'mujoco_playground', 'craftax'])\n"
-        f"try:\n    envs_mjx.make({id!r})\nexcept ImportError as error:\n    print(error)"
+        "names = ['brax', 'mujoco_playground', 'craftax']\n"
+        "print(set(names + ['mujoco']) & set(sys.modules))\n"
+        "sys.modules |= dict.fromkeys(names)\n"
+        "for id in ('brax/Ant-v1', 'playground/Task-v0', 'swm/CraftaxPixels-v1'):\n"
+        "    try:\n        envs_mjx.make(id)\n"
+        "    except ImportError as error:\n        print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert f"pip install 'swmjax[{extra}]'" in done.stdout
-    assert done.stdout.count("\n") == 1
+    lines = done.stdout.splitlines()
+    assert lines[0] == "set()"
+    assert [line.partition("pip install ")[2] for line in lines[1:]] == [
+        f"'swmjax[{extra}]'" for extra in ("brax", "playground", "craftax")
+    ]
 
 
 @pytest.mark.slow
