@@ -21,9 +21,9 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def environments() -> str:
-    """Every environment: its id, actions, factors and what it is."""
+    """Every environment of the namespace `swm`: its id, actions, factors and what it is."""
     rows = []
-    for name in envs_mjx.registered_ids():
+    for name in (name for name in envs_mjx.registered_ids() if name.startswith("swm/")):
         env = envs_mjx.make(name)
         factors = str(len(env.variation_space.names()))
         rows.append((f"`{name}`", _actions(env.action_space), factors, first_line(type(env))))

@@ -15,11 +15,12 @@ def envs_command(as_json: Json = False) -> None:
     import envs_mjx
 
     specs = sorted((envs_mjx.spec(id) for id in envs_mjx.registered_ids()), key=lambda spec: (spec.discrete, spec.id))
-    rows = [(spec.id, "discrete" if spec.discrete else "continuous") for spec in specs]
+    rows = [(spec.id, "discrete" if spec.discrete else "continuous", spec.extra) for spec in specs]
     if as_json:
-        print_json([{"id": id, "actions": actions} for id, actions in rows])
+        print_json([{"id": id, "actions": actions, "extra": extra} for id, actions, extra in rows])
     else:
-        print_table("Environments", ("Environment", "Actions"), rows)
+        columns = ("Environment", "Actions", "Needs the extra")
+        print_table("Environments", columns, [(id, actions, extra or "") for id, actions, extra in rows])
 
 
 @command

@@ -34,7 +34,8 @@ def test_envs_lists_every_id():
     assert all(id in result.stdout for id in envs_mjx.registered_ids())
     listed = json.loads(run("envs", "--json").stdout)
     assert sorted(row["id"] for row in listed) == list(envs_mjx.registered_ids())
-    assert {"id": "swm/PushT-v1", "actions": "continuous"} in listed
+    assert {"id": "swm/PushT-v1", "actions": "continuous", "extra": None} in listed
+    assert {"id": "swm/CraftaxPixels-v1", "actions": "discrete", "extra": "craftax"} in listed
 
 
 @pytest.mark.parametrize("name", ["PushT-v1", "swm/PushT-v1"])
