@@ -63,12 +63,16 @@ class WalkerDMControl(LockableEnv):
 
     def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
         floor, dtype = self.compiled.host.geom("floor").id, model.geom_quat.dtype
-        half = jnp.deg2rad(factors["floor.rotation_y"][0].astype(dtype)) / 2
+        angle = jnp.deg2rad(factors["floor.rotation_y"][0].astype(dtype))
         zero = jnp.zeros((), dtype)
         fields = super()._more_fields(model, factors)
-        fields["geom_quat"] = model.geom_quat.at[floor].set(jnp.stack([jnp.cos(half), zero, jnp.sin(half), zero]))
+        fields["geom_quat"] = model.geom_quat.at[floor].set(
+            jnp.stack([jnp.cos(angle / 2), zero, jnp.sin(angle / 2), zero])
+        )
         if self.fixed:
-            fields["geom_pos"] = model.geom_pos.at[floor, 2].add(-jnp.tan(2 * half) * model.geom_pos[floor, 0])
+            # Its middle turns as well, or the drawn floor, which is not endless, would begin ahead of the walker.
+            ahead = jnp.stack([jnp.cos(angle), zero, -jnp.sin(angle)])
+            fields["geom_pos"] = model.geom_pos.at[floor].set(model.geom_pos[floor, 0] * ahead)
         return fields
 
     def _place(self, key: Key[Array, ""], scene: Scene) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:

@@ -38,7 +38,7 @@ def varied_spec(env, factors, locks=True):
         angle = np.deg2rad(float(factors["floor.rotation_y"][0]))
         floor.alt.zaxis = [np.sin(angle), 0, np.cos(angle)]
         if env.fixed:
-            floor.pos[2] -= np.tan(angle) * floor.pos[0]
+            floor.pos = floor.pos[0] * np.asarray([np.cos(angle), 0, -np.sin(angle)])
     if env.fixed:
         _repair(env, spec, factors, locks)
     return spec
@@ -59,10 +59,15 @@ def _repair(env, spec, factors, locks):
 
 
 def varied_model(env, factors, locks=True):
-    """The compiled model of `varied_spec`, with the total mass that the environment scales its bodies to."""
+    """The compiled model of `varied_spec`, with the total mass that the environment scales its bodies to.
+
+    A locked joint is left out of what the solver measures its errors by.
+    """
     model = varied_spec(env, factors, locks).compile()
     if env.total_mass is not None:
         mujoco.mj_setTotalmass(model, env.total_mass)
         mujoco.mj_setConst(model, mujoco.MjData(model))
         model.stat.meaninertia = model.dof_M0.mean()
+    if locks and env.fixed and hasattr(env, "lock"):
+        model.stat.meaninertia = varied_model(env, factors, locks=False).stat.meaninertia
     return model
