@@ -178,6 +178,7 @@ class _Columns:
             return resize_antialiased(env.render(state), size, size)
 
         self._render = jax.jit(lambda states: jax.lax.map(frame, states))
+        self._rendering: Any = None
         self._goal = jax.jit(lambda state: frame(env.set_state(state, state.info["goal_state"])))
 
     def episodes(self, rollouts: Rollouts, count: int, seed: int) -> Iterator[Episode]:
@@ -207,8 +208,10 @@ class _Columns:
     def _frames(self, rollouts: Rollouts, row: int, length: int, goal: bool) -> Episode:
         """Frames of all rows, those after the end included, so that one program serves all episodes."""
         states = jax.tree.map(lambda leaf: leaf[:, row], rollouts.states)
+        # Compiled apart, so that no frame's time holds the compiling.
+        self._rendering = self._rendering or self._render.lower(states).compile()
         start = time.perf_counter()
-        frames = np.asarray(self._render(states))
+        frames = np.asarray(self._rendering(states))
         seconds = (time.perf_counter() - start) / len(frames)
         columns: Episode = {}
         if goal:

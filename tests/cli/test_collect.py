@@ -2,11 +2,8 @@
 
 import json
 import os
-import re
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -17,6 +14,7 @@ from typer.testing import CliRunner
 
 from swmjax.checkpoints.actors import write_actor
 from swmjax.cli.app import app
+from swmjax.data import LanceWriter
 from swmjax.models.actor import Actor
 
 lance = pytest.importorskip("lance", reason="needs pylance: pip install 'swmjax[data]'")
@@ -91,25 +89,27 @@ def test_an_expert_with_pixels_and_factors(expert):
     assert {"pixels", "variation_shade", "variation_start_x"} <= set(lance.dataset("set.lance").schema.names)
 
 
-def test_ctrl_c_keeps_the_episodes_that_are_done():
-    code = "import goal_env\nwith goal_env.registered():\n    from swmjax.cli.app import main\n    main()"
-    arguments = ["test/Goal-v0", "--output=set.lance", "--episodes=100000", "--max-steps=50"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "collect", *arguments, "--batch-size=2", "--set=env_options.gain=0.0"],
-        env=environment, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    patience = time.monotonic() + 240
-    while not list(Path.cwd().glob(".set.*/data/*")) and process.poll() is None and time.monotonic() < patience:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
-    kept = re.search(r"interrupted: (\d+) of 100000 episodes are kept in set.lance; ", said)
-    assert process.returncode == 130, said
-    assert kept, said
-    assert f"--append --seed {kept[1]} --episodes {100_000 - int(kept[1])}" in " ".join(said.split())
-    assert len(set(column("set.lance", "episode_idx"))) == int(kept[1])
+def test_ctrl_c_keeps_the_episodes_that_are_done(monkeypatch):
+    write_episode, done = LanceWriter.write_episode, []
+
+    def write(self, episode):
+        write_episode(self, episode)
+        done.append(episode)
+        if len(done) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LanceWriter, "write_episode", write)
+        said = run(*SHORT, "--output=set.lance", "--episodes=5", "--seed=7", "--batch-size=3", code=130).stderr
+    rest = "--append --seed 9 --episodes 3"
+    assert said.strip() == (
+        f"error: interrupted: 2 of 5 episodes are kept in set.lance; collect the others with {rest}"
+    )
     assert [path.name for path in Path.cwd().iterdir()] == ["set.lance"]
+    run(*SHORT, "--output=set.lance", "--batch-size=3", *rest.split())
+    run(*SHORT, "--output=whole.lance", "--episodes=5", "--seed=7", "--batch-size=3")
+    for name in ("episode_idx", "x", "id"):
+        np.testing.assert_array_equal(column("set.lance", name), column("whole.lance", name))
 
 
 @pytest.mark.parametrize(

@@ -51,11 +51,12 @@ def test_actions_lie_in_the_bounds_of_the_environment():
 def test_an_episode_acts_as_it_would_alone():
     for policy in (ExpertPolicy(actor(), noise=0.2), RandomPolicy(gymnasium.spaces.Box(-2.0, 1.0, (2,)))):
         batch = states(3)
-        together, carry = policy.act(policy.init(jnp.array([4, 5, 6])), batch)
-        again, _ = policy.act(carry, batch)
+        act = jax.jit(policy.act)
+        together, carry = act(policy.init(jnp.array([4, 5, 6])), batch)
+        again, _ = act(carry, batch)
         assert (np.asarray(together) != np.asarray(again)).all()
         one = jax.tree.map(lambda leaf: leaf[1:2], batch)
-        alone, _ = policy.act(policy.init(jnp.array([5])), one)
+        alone, _ = act(policy.init(jnp.array([5])), one)
         np.testing.assert_allclose(alone[0], together[1], rtol=1e-5)
 
 
@@ -65,7 +66,7 @@ def test_noise_and_draws_have_their_sizes():
 
     def drawn(**options):
         policy = ExpertPolicy(expert, **options)
-        return np.asarray(policy.act(policy.init(jnp.arange(4000)), still)[0])
+        return np.asarray(jax.jit(lambda still: policy.act(policy.init(jnp.arange(4000)), still)[0])(still))
 
     mode = drawn(deterministic=True)
     assert (mode == mode[0]).all()

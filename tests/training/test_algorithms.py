@@ -2,66 +2,71 @@
 
 import dataclasses
 import functools
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from goal_env import unchecked_types
-from toy_env import PointEnv
+from goal_env import GoalEnv, registered, unchecked_types
 
 from swmjax.models.actor import OBSERVATION_LIMIT
 from swmjax.training import PPO, SAC, Task
 from swmjax.training.brax_parts import brax_parts
+from swmjax.training.loop import _compile, _strong
 from swmjax.training.replay import Replay
 from swmjax.training.sac import _transitions
 from swmjax.training.task import Experience
 
-TASK = Task(PointEnv(gain=0.2), episode_steps=10)
-SMALL = {
-    "sac": SAC(num_envs=4, updates=4, batch_size=32, buffer_size=2000, warmup_steps=200, hidden=(16, 16)),
-    "ppo": PPO(
-        num_envs=16, unroll=10, minibatches=2, passes=4, hidden=(16, 16), value_hidden=(16,), learning_rate=3e-3
-    ),
-}
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny import settings
+
+SMALL = {name: settings(name).make_algorithm() for name in ("sac", "ppo")}
+TASK = Task(GoalEnv(gain=0.2), episode_steps=8)
 
 
 @functools.cache
 def trained(name):
-    """A state before training and one after some seconds of it, and what the last epoch told."""
-    algorithm = SMALL[name]
-    start = jax.jit(lambda key: algorithm.init(TASK, key))(jax.random.key(0))
-    iterations = 500 if name == "sac" else 30
-    state, losses = jax.jit(lambda state: algorithm.epoch(TASK, state, iterations))(start)
-    return start, state, losses
+    """States before and after some seconds of training, what the last epoch told, and the programs."""
+    config, key = settings(name), jax.random.key(0)
+    with registered():
+        init = jax.jit(lambda key: jax.tree.map(_strong, SMALL[name].init(TASK, key)))
+        programs = _compile(config, TASK, init(key), key)
+    state = init(key)
+    for _ in range(125 if name == "sac" else 30):
+        state, losses = programs.epoch(state)
+    return init(key), state, losses, programs
 
 
-def mean_return(actor, random=False):
-    return float(jax.jit(lambda a, r: TASK.evaluate(a, jax.random.key(1), 64, r))(actor, jnp.asarray(random))[0].mean())
+def mean_return(name, state, random=False):
+    programs = trained(name)[3]
+    keys = jax.random.split(jax.random.key(1), 6)
+    return np.mean([programs.evaluate(programs.actor(state), key, jnp.asarray(random))[0] for key in keys])
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_it_learns_to_walk_to_the_goal(name):
-    start, state, losses = trained(name)
-    before, after = (mean_return(SMALL[name].actor(TASK, s)) for s in (start, state))
+    start, state, losses, _ = trained(name)
+    before, after = mean_return(name, start), mean_return(name, state)
     assert after > 0.6 * before
-    assert after > 0.6 * mean_return(SMALL[name].actor(TASK, state), random=True)
+    assert after > 0.6 * mean_return(name, state, random=True)
     assert all(np.isfinite(value) for value in losses.values())
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_steps_and_updates_are_counted(name):
-    algorithm, (_, state, _) = SMALL[name], trained(name)
+    algorithm, state = SMALL[name], trained(name)[1]
     if name == "sac":
-        # 50 iterations of random actions come before the first of the updates.
-        assert (int(state.steps), int(state.updates)) == (2000, 450 * 4)
+        # 4 iterations of random actions come before the first of the updates.
+        assert (int(state.steps), int(state.updates)) == (2000, 496 * 4)
     else:
         assert (int(state.steps), int(state.updates)) == (30 * algorithm.steps_per_iteration, 30 * 8)
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_the_actor_is_the_network_of_brax(name):
-    _, state, _ = trained(name)
+    state = trained(name)[1]
     observation = jax.random.normal(jax.random.key(5), (7, 1))
     networks = SMALL[name]._networks(TASK)
     policy = state.policy if name == "sac" else state.networks.policy
@@ -79,10 +84,15 @@ def test_the_actor_is_the_network_of_brax(name):
 
 
 def test_observations_are_standardised_with_running_statistics():
-    _, state, _ = trained("sac")
-    seen = state.replay.data.observation[: int(state.replay.size)]
-    np.testing.assert_allclose(state.statistics.mean, seen.mean(axis=0), atol=1e-4)
-    np.testing.assert_allclose(state.statistics.std, seen.std(axis=0), rtol=1e-3)
+    state = trained("sac")[1]
+    start, _, _, programs = trained("sac")
+    early = jax.tree.map(jnp.copy, start)
+    for _ in range(3):
+        early, _ = programs.epoch(early)
+    seen = early.replay.data.observation[: int(early.replay.size)]
+    assert len(seen) == 48
+    np.testing.assert_allclose(early.statistics.mean, seen.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(early.statistics.std, seen.std(axis=0), rtol=1e-4)
     far = SMALL["sac"].actor(TASK, state)
     limits = [far.mode({"x": jnp.full((1, 1), sign * scale)}) for sign in (-1, 1) for scale in (1e3, 1e6)]
     assert limits[0] == limits[1]
@@ -107,7 +117,7 @@ def test_only_the_end_of_a_task_stops_bootstrapping():
 
 
 def test_the_entropy_aimed_at_shifts_the_loss_of_the_temperature():
-    _, state, _ = trained("sac")
+    state = trained("sac")[1]
     batch = _transitions(state.replay.sample(jax.random.key(1), 8))
 
     def loss(target):

@@ -8,19 +8,12 @@ from goal_env import GoalEnv, unchecked_types
 
 import envs_mjx
 from swmjax.data import decode_jpeg
+from swmjax.models.actor import Actor
 from swmjax.policies import ExpertPolicy, RandomPolicy
-from swmjax.training import SAC, Task
 from swmjax.world import collect
 
 lance = pytest.importorskip("lance", reason="needs pylance: pip install 'swmjax[data]'")
 ENV = GoalEnv(gain=0.1)
-
-
-@pytest.fixture(autouse=True)
-def promotion_as_users_have_it():
-    """Brax, which makes the expert, relies on rank promotion."""
-    with jax.numpy_rank_promotion("allow"):
-        yield
 
 
 def collected(path, count, **options):
@@ -82,10 +75,10 @@ def test_sampled_factors_become_columns(tmp_path):
 
 
 def test_the_expert_acts_with_noise(tmp_path):
-    task = Task(ENV)
-    algorithm = SAC(num_envs=2, hidden=(4,), buffer_size=4)
-    state = jax.jit(lambda key: algorithm.init(task, key))(jax.random.key(0))
-    policy = ExpertPolicy(algorithm.actor(task, state), deterministic=True, noise=0.1)
+    one = jnp.ones(1)
+    weights = {"kernels": (jnp.array([[1.0, 0.0]]),), "biases": (jnp.array([0.2, 0.0]),)}
+    actor = Actor(mean=0 * one, std=one, **weights, low=-one, high=one, observations=("x",), activation="relu")
+    policy = ExpertPolicy(actor, deterministic=True, noise=0.1)
     data = collected(tmp_path / "set.lance", 4, policy=policy, image_size=None)
     acted = ~np.isnan(data["action"][:, 0])
     mode = np.asarray(policy.actor.mode({"x": jnp.asarray(data["x"][acted], jnp.float32)}))
