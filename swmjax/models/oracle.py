@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 StateCost = Callable[[Any], Float[Array, ""]]
@@ -78,8 +79,8 @@ class OracleModel:
 
     def _run(
         self, state: Any, actions: Shaped[Array, "N H A"], running: StateCost | None
-    ) -> tuple[Any, Float[Array, " N"] | None]:
-        """Final states of the candidates, and the sums of their running costs; None without one."""
+    ) -> tuple[Any, Float[Array, " N"]]:
+        """Final states of the candidates, and the sums of their running costs; 0 without one."""
         count, horizon, size = actions.shape
         shape = self.env.action_space.shape
         action_dim = math.prod(shape)
@@ -91,10 +92,10 @@ class OracleModel:
 
         def step(carry: Any, action: Any) -> tuple[Any, Any]:
             after = self.env.step(carry, action)
-            return after, None if running is None else running(after)
+            return after, jnp.zeros(()) if running is None else running(after)
 
         def run(sequence: Shaped[Array, "S ..."]) -> Any:
             final, costs = jax.lax.scan(step, state, sequence)
-            return final, None if costs is None else costs.sum()
+            return final, costs.sum()
 
         return jax.vmap(run)(steps)
