@@ -58,9 +58,12 @@ class Env(abc.ABC):
 
     Attributes:
         option_names: what `reset` understands in `options`.
+        ends_in_success: whether `terminated` may be counted as success, as the reference does everywhere; False where
+            an episode ends because the robot fell or the player died.
     """
 
     option_names: ClassVar[tuple[str, ...]] = ()
+    ends_in_success: ClassVar[bool] = True
 
     @property
     @abc.abstractmethod

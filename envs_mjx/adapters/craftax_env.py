@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-import craftax as _craftax  # type: ignore[import]  # noqa: F401
+import craftax as _craftax  # noqa: F401
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -48,6 +48,8 @@ class Craftax(Env):
     Raises:
         ValueError: 64-bit numbers are on, which the library's own code mixes with 32-bit ones.
     """
+
+    ends_in_success = False
 
     full: ClassVar[bool]
     """Whether this is the full game, with levels, and not the classic one."""

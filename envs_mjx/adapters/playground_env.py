@@ -17,8 +17,8 @@ from envs_mjx.names import unknown_name
 
 with quietly():
     from mujoco import mjx
-    from mujoco_playground import dm_control_suite, registry  # type: ignore[import]
-    from mujoco_playground._src import mjx_env  # type: ignore[import]
+    from mujoco_playground import dm_control_suite, registry
+    from mujoco_playground._src import mjx_env
 
 
 @dataclass(frozen=True)

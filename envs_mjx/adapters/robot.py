@@ -47,6 +47,7 @@ class RobotTask(Env):
     resolution: int = 224
 
     option_names = ("state", "goal_state")
+    ends_in_success = False
 
     camera: ClassVar[int] = 0
     """Number of the camera that renders; -1 for a free one that sees the whole model."""

@@ -47,6 +47,11 @@ def set_up(config: EvalConfig) -> Setup:
         ValueError: The environment, the problems, the checkpoint or its action statistics cannot be used.
     """
     env = envs_mjx.make(config.env, **config.env_options)
+    if not env.ends_in_success:
+        raise ValueError(
+            f"env: {config.env} has no success to count, since its episodes end in failure or by time; plan in it with "
+            "swmjax.planning, or collect its episodes with `swmjax collect`"
+        )
     space = env.action_space
     solver = config.make_solver()
     _check_solver(config, space)

@@ -166,6 +166,12 @@ def test_what_does_not_exist(changes, message, tmp_path, monkeypatch):
         set_up(settings(**changes))
 
 
+def test_ends_that_are_no_success_are_not_counted(monkeypatch):
+    monkeypatch.setattr(GoalEnv, "ends_in_success", False)
+    with pytest.raises(ValueError, match=r"test/Goal-v0 has no success to count.*swmjax collect"):
+        set_up(settings())
+
+
 def test_frames_have_three_channels(checkpoint, monkeypatch):
     model = load_pretrained(checkpoint)
     config = model.config
