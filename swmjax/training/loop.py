@@ -94,7 +94,7 @@ def train_expert(
     programs = _compile(config, task, run.state, play_key)
     actor = programs.actor(run.state)
     run.random_return = float(np.mean(programs.evaluate(actor, jax.random.fold_in(play_key, 0), jnp.asarray(True))[0]))
-    with _asked_to_stop() as stop:
+    with _asked_to_stop(lambda: progress("stopping", run.epoch * config.steps_per_epoch)) as stop:
         if not run.rows:
             _evaluate(config, run, programs, play_key, {}, note)
         while run.epoch < config.epochs:
@@ -197,8 +197,8 @@ def _results(config: ExpertConfig, run: _Run, programs: _Programs) -> dict[str, 
 
 
 @contextlib.contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; a second one interrupts as usual.
+def _asked_to_stop(confirm: Callable[[], None]) -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets, after which it is confirmed; a second one interrupts as usual.
 
     An interrupt in the middle of a compiled call would lose the state that the call has consumed.
     """
@@ -211,6 +211,7 @@ def _asked_to_stop() -> Iterator[threading.Event]:
     def remember(number: int, frame: Any) -> None:
         stop.set()
         signal.signal(signal.SIGINT, usual)
+        confirm()
 
     signal.signal(signal.SIGINT, remember)
     try:
