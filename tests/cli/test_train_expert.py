@@ -12,31 +12,13 @@ from pathlib import Path
 import jax
 import pytest
 from goal_env import registered, unchecked_types
+from omegaconf import OmegaConf
+from tiny_training import compiled_once, settings
 from typer.testing import CliRunner
 
 from swmjax.cli.app import app
 from swmjax.training.progress import read_table, write_table
 from swmjax.world import RunFolder
-
-# Those of tests/training/tiny.py, so that both find the same compiled programs in the cache.
-SETTINGS = """
-env: test/Goal-v0
-env_options: {gain: 0.2}
-episode_steps: 8
-algorithm:
-  name: sac
-  hidden: [16, 16]
-  num_envs: 4
-  updates: 4
-  batch_size: 32
-  warmup_steps: 16
-  buffer_size: 512
-  learning_rate: 3.0e-3
-steps: 96
-evaluations: 3
-epochs_per_evaluation: 2
-eval_episodes: 16
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +27,7 @@ def as_users(tmp_path, monkeypatch):
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
+    monkeypatch.setattr("swmjax.training.loop._compile", compiled_once)
     with registered(), unchecked_types(), jax.numpy_rank_promotion("allow"):
         yield
 
@@ -53,7 +36,7 @@ def as_users(tmp_path, monkeypatch):
 def toy(tmp_path):
     """The option that selects the settings of the toy runs."""
     path = tmp_path / "toy.yaml"
-    path.write_text(SETTINGS)
+    path.write_text(OmegaConf.to_yaml(settings().to_dict()))
     return f"--config={path}"
 
 

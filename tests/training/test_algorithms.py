@@ -2,25 +2,21 @@
 
 import dataclasses
 import functools
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from goal_env import GoalEnv, registered, unchecked_types
+from tiny_training import compiled_once, settings
 
 from swmjax.models.actor import OBSERVATION_LIMIT
 from swmjax.training import PPO, SAC, Task
 from swmjax.training.brax_parts import brax_parts
-from swmjax.training.loop import _compile, _strong
+from swmjax.training.loop import _strong
 from swmjax.training.replay import Replay
 from swmjax.training.sac import _transitions
 from swmjax.training.task import Experience
-
-sys.path.insert(0, str(Path(__file__).parent))
-from tiny import settings
 
 SMALL = {name: settings(name).make_algorithm() for name in ("sac", "ppo")}
 TASK = Task(GoalEnv(gain=0.2), episode_steps=8)
@@ -32,7 +28,7 @@ def trained(name):
     config, key = settings(name), jax.random.key(0)
     with registered():
         init = jax.jit(lambda key: jax.tree.map(_strong, SMALL[name].init(TASK, key)))
-        programs = _compile(config, TASK, init(key), key)
+        programs = compiled_once(config, TASK, init(key), key)
     state = init(key)
     for _ in range(125 if name == "sac" else 30):
         state, losses = programs.epoch(state)
@@ -123,7 +119,7 @@ def test_the_entropy_aimed_at_shifts_the_loss_of_the_temperature():
     def loss(target):
         update = dataclasses.replace(SMALL["sac"], target_entropy=target)._updates(TASK)[0]
         arguments = state.log_alpha, state.policy, state.statistics, batch, jax.random.key(2)
-        return float(update(*arguments, optimizer_state=state.optimisers[2])[0])
+        return float(jax.jit(update)(*arguments, optimizer_state=state.optimisers[2])[0])
 
     np.testing.assert_allclose(loss(-0.5) - loss(0.25), 0.75 * float(jnp.exp(state.log_alpha)), rtol=1e-4)
 

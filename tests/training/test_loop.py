@@ -6,13 +6,13 @@ import os
 import shutil
 import signal
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from goal_env import registered
+from tiny_training import ALGORITHMS, compiled_once, same_to_the_bit, settings
 
 from swmjax.checkpoints.actors import read_actor
 from swmjax.policies import load_expert
@@ -20,12 +20,10 @@ from swmjax.training import ExpertConfig, Stopped, train_expert
 from swmjax.training.progress import read_table
 from swmjax.training.store import load_state, saved_epochs
 
-sys.path.insert(0, str(Path(__file__).parent))
-from tiny import ALGORITHMS, same_to_the_bit, settings
-
 
 @pytest.fixture(autouse=True)
-def toy():
+def toy(monkeypatch):
+    monkeypatch.setattr("swmjax.training.loop._compile", compiled_once)
     with registered():
         yield
 
@@ -146,7 +144,7 @@ def test_damaged_and_foreign_states_name_their_folder(whole, tmp_path):
 def test_the_expert_acts_as_it_was_trained(whole):
     folder, _ = whole("sac")
     env = settings().make_task().env
-    states = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 3))
+    states = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 3))
     policy = load_expert(folder, deterministic=True)
     actions, _ = policy.act(policy.init(jnp.arange(3)), states)
     np.testing.assert_allclose(actions, read_actor(folder / "expert.npz")[0].mode(states.obs), atol=1e-6)
