@@ -49,10 +49,13 @@ def main() -> None:
         parser.error(str(error))
 
     done = read_rows(arguments.rows)
-    rows, program = [], None
+    rows: list[dict[str, Any]] = []
+    missing: list[str] = []
+    program = None
     for number, settings in enumerate(pairs, 1):
         row = done.get(settings["id"])
         if row is None and arguments.table:
+            missing.append(f"{settings['task']} {settings['solver']}")
             continue
         if row is None:
             if program is None or program.task != settings["task"]:
@@ -62,7 +65,7 @@ def main() -> None:
                 with arguments.rows.open("a") as file:
                     file.write(json.dumps(row) + "\n")
         rows.append(row)
-    report(bench, rows, arguments.output)
+    report(bench, rows, missing, arguments.output)
 
 
 def chosen(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -198,7 +201,7 @@ def read_rows(path: Path | None) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def report(bench: Bench, rows: Sequence[dict[str, Any]], output: Path | None) -> None:
+def report(bench: Bench, rows: Sequence[dict[str, Any]], missing: Sequence[str], output: Path | None) -> None:
     """Print the table, what it is compared with, and how it was measured."""
     written = Report(output)
     table = []
@@ -225,6 +228,8 @@ def report(bench: Bench, rows: Sequence[dict[str, Any]], output: Path | None) ->
     columns = "task,solver,seeds,score,threshold,passed,published,plan ms,model steps/s,compile s,run s".split(",")
     steps = sorted({row["steps"] for row in rows})
     written.table(f"Planning through MJX physics, {', '.join(map(str, steps))} environment steps", columns, table)
+    if missing:
+        written.line(f"Not run: {', '.join(missing)}")
     for name in dict.fromkeys(row["task"] for row in rows):
         for one in bench.tasks[name].published:
             written.line(f"{name}: {one.score:.0f}, {one.method} ({one.source})")
