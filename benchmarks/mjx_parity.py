@@ -112,7 +112,7 @@ def report(found: dict[str, dict[str, Any]], states: int) -> str:
     for domain, parts_of in found.items():
         for differences in parts_of.get("steps", {}).values():
             names = [name.removeprefix("reward.") for name in differences["x64"]["env"] if name.startswith("reward.")]
-            for task in names:
+            for task in sorted(names, key=recorded.make(domain).tasks.index):
                 cells = [
                     f"{differences[precision][when][quantity]:.0e}"
                     for precision in ("x64", "f32")
