@@ -91,6 +91,15 @@ class BallInCupDMControl(SuiteEnv):
             # Nothing but the ball has this material.
             model.material("effector").rgba[:3] = factors["ball.color"]
 
+    def _tinted(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+        fields = super()._tinted(model, factors)
+        if not self.fixed:
+            return fields
+        ball = self.compiled.host.material("effector").id
+        return fields | {
+            "mat_rgba": fields["mat_rgba"].at[ball, :3].set(factors["ball.color"].astype(model.mat_rgba.dtype))
+        }
+
     def _place(self, key: Key[Array, ""], scene: Scene) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
         def ball(key: Array) -> Float[Array, " nq"]:
             x_key, z_key = jax.random.split(key)

@@ -238,8 +238,10 @@ class MujocoEnv(Env):
         if self.renderer == "warp":
             from envs_mjx.mujoco.warp_render import cast
 
-            fields = state.physics.fields | self._aim(self.compiled.plain, state.physics.target)
-            return cast(self, state.physics.qpos, fields | self._tinted(self.compiled.plain, state.factors))
+            fields = state.physics.fields
+            model = self.compiled.plain.tree_replace(fields)
+            fields |= self._aim(model, state.physics.target) | self._tinted(model, state.factors)
+            return cast(self, state.physics.qpos, fields)
         from envs_mjx.mujoco.render import rendered
 
         looks = {"fields": state.physics.fields, "factors": state.factors, "target": state.physics.target}

@@ -40,7 +40,7 @@ class SuiteEnv(MujocoEnv):
         resolution: height and width of the picture, px.
         warp_contacts: with `warp`, contacts at most in all rows of a batch together; Warp leaves out what is more.
         renderer: `host` for MuJoCo's own OpenGL pictures, one after another; `warp` to draw a batch at once on the
-            device where NVIDIA Warp is installed, without sites, and with the nominal floor.
+            device where NVIDIA Warp is installed, without sites, and with the nominal floor and shapes.
         task: one of `tasks`; the domain's default when empty.
         fixed: repair the factors that do nothing in the reference.
 
@@ -115,11 +115,8 @@ class SuiteEnv(MujocoEnv):
         return friction.at[floor].set(jnp.stack([sliding, jnp.full_like(sliding, 0.005), jnp.full_like(sliding, 1e-4)]))
 
     def _tinted(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
-        host, dtype = self.compiled.host, model.mat_rgba.dtype
-        rgba, mark = (
-            model.mat_rgba.at[host.material("self").id, :3].set(factors["agent.color"].astype(dtype)),
-            self.mark,
-        )
+        host, dtype, mark = self.compiled.host, model.mat_rgba.dtype, self.mark
+        rgba = model.mat_rgba.at[host.material("self").id, :3].set(factors["agent.color"].astype(dtype))
         lamp = jnp.broadcast_to(factors["light.intensity"], (3,)).astype(dtype)
         fields = {"light_diffuse": model.light_diffuse.at[host.light(self.lamp).id].set(lamp)}
         if mark is not None and mark.material is not None:
