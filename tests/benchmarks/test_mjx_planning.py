@@ -160,6 +160,7 @@ def test_solvers_of_one_program_need_equal_budgets():
         OneOf((CEMSolver(8, 2, 3), MPPISolver(9, 2, 3)), 0)
 
 
+@pytest.mark.slow
 def test_a_tiny_run_prints_its_table_and_is_not_done_twice(tmp_path, monkeypatch, capsys):
     rows, output = tmp_path / "rows.jsonl", tmp_path / "table.txt"
     config = str(written(tmp_path, TINY))

@@ -21,9 +21,15 @@ SLOW = ("swm/PushT-Discrete-v1",)
 OPTIONS = {"swm/PushT-v1": {"agent_shapes": "circle"}}
 STEPS = 3
 
-pytestmark = pytest.mark.parametrize(
-    "id", [pytest.param(id, marks=pytest.mark.slow) if id in SLOW else id for id in IDS]
-)
+
+def every(*slow):
+    """A test of all ids, of these in the slow suite only."""
+    return pytest.mark.parametrize("id", [pytest.param(id, marks=pytest.mark.slow) if id in slow else id for id in IDS])
+
+
+each = every(*SLOW)
+# Programs of PushT that `test_pusht_env.py` and `test_pusht_options.py` have too.
+each_but_pusht = every(*SLOW, "swm/PushT-v1")
 
 
 def make(id):
@@ -66,6 +72,7 @@ def assert_same(left, right):
     jax.tree.map(np.testing.assert_array_equal, numbers(left), numbers(right))
 
 
+@each
 def test_is_frozen_and_hashable(id):
     env = make(id)
     assert (env, hash(env)) == (make(id), hash(make(id)))
@@ -73,6 +80,7 @@ def test_is_frozen_and_hashable(id):
         env.option_names = ()
 
 
+@each
 def test_eager_jit_vmap_and_scan_agree(id):
     env, reset, step, _ = programs(id)
     actions = actions_of(id)
@@ -97,6 +105,7 @@ def test_eager_jit_vmap_and_scan_agree(id):
             assert_close(jax.tree.map(lambda leaf, i=index, c=copy: leaf[i, c], batch), walked[index + 1])
 
 
+@each
 def test_structure_and_types_never_change(id):
     _, reset, step, _ = programs(id)
     start = reset(jax.random.key(1))
@@ -107,6 +116,7 @@ def test_structure_and_types_never_change(id):
     ]
 
 
+@each
 def test_reset_is_a_function_of_its_key(id):
     _, reset, _, _ = programs(id)
     first, again, other = (reset(jax.random.key(seed)) for seed in (5, 5, 6))
@@ -118,6 +128,7 @@ def test_reset_is_a_function_of_its_key(id):
     )
 
 
+@each
 def test_spaces_contain_what_comes_out(id):
     env, reset, step, render = programs(id)
     state = reset(jax.random.key(2))
@@ -140,6 +151,7 @@ def test_spaces_contain_what_comes_out(id):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(checked))
 
 
+@each_but_pusht
 def test_every_factor_can_be_drawn_at_once(id):
     env, _, step, _ = programs(id)
     keys = jax.random.split(jax.random.key(9), 3)
@@ -158,6 +170,7 @@ def test_every_factor_can_be_drawn_at_once(id):
             assert space.factor(name).contains(space.factor(name).value), (name, space.factor(name).value)
 
 
+@each
 def test_bad_actions_are_refused_or_flagged(id):
     env, reset, step, _ = programs(id)
     state = reset(jax.random.key(1))
@@ -181,6 +194,7 @@ def test_bad_actions_are_refused_or_flagged(id):
     assert not step(after, action).info["invalid_action"]
 
 
+@each
 def test_goals_of_states_are_reached_there(id):
     env, reset, step, _ = programs(id)
     state = step(reset(jax.random.key(4)), row(actions_of(id), 1))
@@ -190,6 +204,7 @@ def test_goals_of_states_are_reached_there(id):
     assert env.planning_cost(state) >= 0
 
 
+@each
 def test_unknown_names_offer_the_nearest(id):
     env, *_ = programs(id)
     name = env.variation_space.names()[0] if env.variation_space.names() else None
@@ -200,6 +215,7 @@ def test_unknown_names_offer_the_nearest(id):
 
 # The spaces are Gymnasium's own, whose checker has reservations about them.
 @pytest.mark.filterwarnings("ignore:.*(recommend using a symmetric|A Box observation space m)")
+@each_but_pusht
 def test_gymnasium_takes_it(id):
     single = gymnasium.make(id, render_mode="rgb_array", **OPTIONS.get(id, {}))
     check_env(single.unwrapped, skip_render_check=True)

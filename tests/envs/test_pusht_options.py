@@ -72,6 +72,7 @@ def test_quantizer_refuses(arguments, message):
         PolarQuantizer(**arguments)
 
 
+@pytest.mark.slow
 def test_discrete_episodes_equal_the_references(x64):
     values = {"block.scale": 30.0, "agent.scale": 40.0}
     play = jax.jit(jax.vmap(lambda start, goal, actions: rolled(DISCRETE, values, start, actions, goal)))

@@ -22,6 +22,13 @@ def pendulum():
 
 
 @pytest.fixture(scope="module")
+def three(pendulum):
+    """Programs for three rows."""
+    env, *_ = pendulum
+    return jax.jit(jax.vmap(env.reset)), jax.jit(jax.vmap(env.step))
+
+
+@pytest.fixture(scope="module")
 def matching():
     env = recorded.make("reacher", task="qpos_match")
     return env, jax.jit(lambda key, options: env.reset(key, options=options)), jax.jit(env.step)
@@ -60,21 +67,22 @@ def test_reset_is_a_function_of_its_key(pendulum):
     assert first == again != other
 
 
-def test_a_batch_is_its_rows(pendulum):
-    env, reset, step = pendulum
+def test_a_batch_is_its_rows(pendulum, three):
+    _, reset, step = pendulum
+    resets, steps = three
     keys = jax.random.split(jax.random.key(0), 3)
-    batch = jax.jit(jax.vmap(env.step))(jax.vmap(env.reset)(keys), jnp.ones((3, 1)))
+    batch = steps(resets(keys), jnp.ones((3, 1)))
     for row, key in enumerate(keys):
         np.testing.assert_allclose(batch.info["state"][row], step(reset(key), jnp.ones(1)).info["state"], rtol=1e-5)
 
 
-def test_diverged_physics_ends_its_row_alone(pendulum):
-    env, *_ = pendulum
-    start = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 2))
+def test_diverged_physics_ends_its_row_alone(three):
+    resets, steps = three
+    start = resets(jax.random.split(jax.random.key(0), 3))
     broken = start.replace(physics=start.physics.replace(qvel=start.physics.qvel.at[0].set(jnp.nan)))
-    after = jax.jit(jax.vmap(env.step))(broken, jnp.ones((2, 1)))
-    assert after.info["diverged"].tolist() == [True, False]
-    assert after.truncated.tolist() == [True, False]
+    after = steps(broken, jnp.ones((3, 1)))
+    assert after.info["diverged"].tolist() == [True, False, False]
+    assert after.truncated.tolist() == [True, False, False]
     assert not after.terminated.any()
     assert after.reward[0] == 0
     assert np.isfinite(after.obs["observation"]).all()
@@ -101,17 +109,21 @@ def test_bad_actions_change_nothing(pendulum):
 
 def test_without_a_goal_planning_minimises_the_missed_reward(pendulum):
     env, _, step = pendulum
-    up, down = (env.reset(jax.random.key(0), options={"state": jnp.asarray([angle, 0.0])}) for angle in (0.0, 3.0))
+    place = jax.jit(lambda vector: env.reset(jax.random.key(0), options={"state": vector}))
+    up, down = (place(jnp.asarray([angle, 0.0])) for angle in (0.0, 3.0))
     assert env.planning_cost(up) == 0
     assert env.planning_cost(step(up, jnp.zeros(1))) == pytest.approx(0, abs=1e-4)
     assert env.planning_cost(step(down, jnp.zeros(1))) == pytest.approx(2)
-    goal = env.set_goal(down, env.goal_from(up))
-    assert env.distance(goal) == pytest.approx(3.0)
-    assert env.planning_cost(goal) == pytest.approx(9.0)
-    there = env.set_goal(down, env.goal_from(down))
-    assert (env.distance(there), env.planning_cost(there)) == (0, 0)
+
+    @jax.jit
+    def away(goal):
+        state = env.set_goal(down, goal)
+        return env.distance(state), env.planning_cost(state)
+
+    assert away(env.goal_from(up)) == pytest.approx((3.0, 9.0))
+    assert away(env.goal_from(down)) == (0, 0)
     # The short way round.
-    assert env.distance(env.set_goal(down, jnp.asarray([3.0 - 2 * np.pi, 0.0]))) == pytest.approx(0, abs=1e-5)
+    assert away(jnp.asarray([3.0 - 2 * np.pi, 0.0]))[0] == pytest.approx(0, abs=1e-5)
 
 
 def test_matching_positions_ends_the_episode_before_the_second_control_step(matching):
@@ -121,7 +133,7 @@ def test_matching_positions_ends_the_episode_before_the_second_control_step(matc
     never = step(reset(jax.random.key(0), options), jnp.zeros(2))
     assert not never.terminated
     goal = start.at[:2].add(jnp.asarray([0.08, 0.01]))
-    state = env.set_goal(reset(jax.random.key(0), options), goal)
+    state = jax.jit(env.set_goal)(reset(jax.random.key(0), options), goal)
     assert not state.terminated
     after = step(state, jnp.zeros(2))
     assert after.terminated
@@ -134,7 +146,7 @@ def test_targets_are_set_apart_from_states(matching):
     options = {"state": jnp.zeros(4), "target": jnp.asarray([0.1, 0.1])}
     state = reset(jax.random.key(0), options)
     np.testing.assert_allclose(state.info["target_pos"], [0.1, 0.1], atol=1e-6)
-    moved = env.set_target(env.set_state(state, jnp.ones(4)), jnp.asarray([-0.1, 0.05]))
+    moved = jax.jit(lambda state: env.set_target(env.set_state(state, jnp.ones(4)), jnp.asarray([-0.1, 0.05])))(state)
     np.testing.assert_allclose(moved.info["target_pos"], [-0.1, 0.05], atol=1e-6)
     np.testing.assert_array_equal(moved.info["qpos"], [1, 1])
     with pytest.raises(ValueError, match="2 entries"):
