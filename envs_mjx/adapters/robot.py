@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import jax
@@ -18,16 +18,14 @@ from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.adapters.third_party import leniently, like, settled
-from envs_mjx.core import Env, State
-
-_BROKEN = 1e10
-"""Size of a position or velocity at which MuJoCo calls its physics diverged."""
+from envs_mjx.core import State
+from envs_mjx.mujoco.state_vector import StateVectorEnv, sound
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class RobotTask(Env):
+class RobotTask(StateVectorEnv):
     """A task of a library whose states follow from MuJoCo's positions and velocities.
 
     Observations, rewards and ends of episodes are the library's. Its own state is `State.physics`, its metrics are in
@@ -44,17 +42,8 @@ class RobotTask(Env):
         ValueError: an argument is unknown.
     """
 
-    resolution: int = 224
-
     option_names = ("state", "goal_state")
     ends_in_success = False
-
-    camera: ClassVar[int] = 0
-    """Number of the camera that renders; -1 for a free one that sees the whole model."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.resolution, int) or isinstance(self.resolution, bool) or self.resolution < 8:
-            raise ValueError(f"resolution must be a whole number of at least 8 px, got {self.resolution!r}")
 
     @property
     @abc.abstractmethod
@@ -63,17 +52,8 @@ class RobotTask(Env):
 
     @property
     @abc.abstractmethod
-    def host(self) -> mujoco.MjModel:
-        """The model that is drawn, whose positions and velocities are those of the state vector."""
-
-    @property
-    @abc.abstractmethod
     def time_limit(self) -> int:
         """Steps after which the episode is truncated."""
-
-    @abc.abstractmethod
-    def _vectors(self, inner: Any) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
-        """Positions and velocities of a state of the library."""
 
     @abc.abstractmethod
     def _placed(self, inner: Any, qpos: Float[Array, " nq"], qvel: Float[Array, " nv"]) -> Any:
@@ -101,18 +81,13 @@ class RobotTask(Env):
         """Empty."""
         return spaces.Dict({})
 
-    @property
-    def default_variation(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
     def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
         start_key, key = jax.random.split(key)
         inner = settled(leniently(self.library.reset)(start_key))
         if "state" in options:
             inner = self._moved(inner, self._vector(options["state"], "state"))
-        goal = self._vector(options.get("goal_state", jnp.full((self._state_size,), jnp.nan)), "goal_state")
-        return self._resting(inner, goal, factors, key, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.result_type(float)))
+        start, nothing = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.result_type(float))
+        return self._resting(inner, self._goal(options), factors, key, start, nothing)
 
     def _advance(self, state: State, action: Float[Array, " nu"]) -> State:
         before = state.physics
@@ -120,7 +95,7 @@ class RobotTask(Env):
         copied = jax.tree.map(lambda leaf: leaf, before)
         action = action.astype(self._vectors(before)[0].dtype)
         after = like(leniently(self.library.step)(copied, action), before)
-        good = _sound((*self._vectors(after), after.obs, after.reward))
+        good = sound((*self._vectors(after), after.obs, after.reward))
         inner = jax.tree.map(lambda new, old: jnp.where(good, new, old), after, before)
         reward = jnp.where(good, after.reward, 0.0).astype(state.reward.dtype)
         over = state.terminated | state.truncated
@@ -165,46 +140,9 @@ class RobotTask(Env):
         """Make positions and velocities the goal of `distance` and `planning_cost`; the library knows nothing of it."""
         return state.replace(goal=self._vector(goal, "goal_state"))
 
-    def goal_from(self, state: State) -> Float[Array, " S"]:
-        """The goal that a state reaches: its positions and velocities."""
-        return jnp.concatenate(self._vectors(state.physics)).astype(jnp.result_type(float))
-
-    def distance(self, state: State) -> Float[Array, ""]:
-        """Length of the difference of positions from the goal, m and rad, angles wrapped; NaN without a goal."""
-        squares = (self._away(state)[: self.host.nq] ** 2).sum()
-        positive = squares != 0
-        return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)
-
-    def planning_cost(self, state: State) -> Float[Array, ""]:
-        """Squared difference from the goal, of velocities a hundredth; without a goal, the negative return."""
-        nq = self.host.nq
-        given = ~jnp.isnan(state.goal).any()
-        away = self._away(state.replace(goal=jnp.where(given, state.goal, 0.0)))
-        return jnp.where(given, (away[:nq] ** 2).sum() + 0.01 * (away[nq:] ** 2).sum(), -state.info["return"])
-
-    def weak_action(self, key: Key[Array, ""], state: State) -> Float[Array, " nu"]:
-        """A uniformly random action."""
-        return jax.random.uniform(key, self.action_space.shape, jnp.float32, -1.0, 1.0)
-
-    def _away(self, state: State) -> Float[Array, " S"]:
-        """Difference of the state vector from the goal; that of turning joints is the short way round."""
-        turning = np.zeros(self._state_size, bool)
-        turning[self.host.jnt_qposadr[self.host.jnt_type == mujoco.mjtJoint.mjJNT_HINGE]] = True
-        away = self.goal_from(state) - state.goal
-        return jnp.where(turning, jnp.arctan2(jnp.sin(away), jnp.cos(away)), away)
-
-    @property
-    def _state_size(self) -> int:
-        return self.host.nq + self.host.nv
-
-    def _vector(self, value: Any, name: str) -> Float[Array, " S"]:
-        value = jnp.asarray(value, jnp.result_type(float))
-        if value.shape != (self._state_size,):
-            raise ValueError(
-                f"{name} must have {self._state_size} entries ({self.host.nq} positions, {self.host.nv} velocities), "
-                f"got the shape {value.shape}"
-            )
-        return value
+    def _cost_without_goal(self, state: State) -> Float[Array, ""]:
+        """The negative return."""
+        return -state.info["return"]
 
     def _moved(self, inner: Any, vector: Float[Array, " S"]) -> Any:
         qpos, qvel = self._vectors(inner)
@@ -252,8 +190,3 @@ def model_loading() -> Iterator[None]:
 
 def _observations(obs: Any) -> dict[str, Any]:
     return dict(obs) if isinstance(obs, Mapping) else {"observation": obs}
-
-
-def _sound(tree: Any) -> Bool[Array, ""]:
-    """Whether nothing is NaN, infinite, or so large that the physics has diverged."""
-    return jnp.stack([(jnp.abs(leaf) < _BROKEN).all() for leaf in jax.tree.leaves(tree)]).all()

@@ -15,20 +15,18 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8
 from mujoco import mjx
 
-from envs_mjx.core import Env, State
+from envs_mjx.core import State
 from envs_mjx.mujoco import engine
 from envs_mjx.mujoco.masses import MassFactor, derived_fields
 from envs_mjx.mujoco.model import FIDELITIES, Compiled, compiled
 from envs_mjx.mujoco.physics import MujocoPhysics, loaded, stepped
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.state_vector import StateVectorEnv, sound
 from envs_mjx.mujoco.view import View
-
-_BROKEN = 1e10
-"""Size of a position or velocity at which MuJoCo calls its physics diverged."""
 
 
 @dataclass(frozen=True)
-class MujocoEnv(Env):
+class MujocoEnv(StateVectorEnv):
     """An environment whose physics MJX computes from a MuJoCo model.
 
     Actions are from -1 to 1 in every entry and scaled to the actuators' ranges. The state vector (`info["state"]`,
@@ -52,7 +50,6 @@ class MujocoEnv(Env):
 
     fidelity: str = "parity"
     impl: str = "jax"
-    resolution: int = 224
     warp_contacts: int = 200_000
     renderer: str = "host"
 
@@ -66,16 +63,13 @@ class MujocoEnv(Env):
     """Physics steps per control step."""
     total_mass: ClassVar[float | None] = None
     """Mass to which all bodies are scaled, kg."""
-    camera: ClassVar[int] = 0
-    """Number of the camera that renders; -1 for a free one that sees the whole model."""
     target_size: ClassVar[int] = 0
     """Length of the target vector."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.fidelity not in FIDELITIES:
             raise ValueError(f"fidelity must be one of {', '.join(FIDELITIES)}, got {self.fidelity!r}")
-        if not isinstance(self.resolution, int) or isinstance(self.resolution, bool) or self.resolution < 8:
-            raise ValueError(f"resolution must be a whole number of at least 8 px, got {self.resolution!r}")
         if isinstance(self.warp_contacts, bool) or not isinstance(self.warp_contacts, int) or self.warp_contacts < 1:
             raise ValueError(f"warp_contacts must be a whole number of at least 1, got {self.warp_contacts!r}")
         engine.check_implementation(self.impl)
@@ -133,6 +127,14 @@ class MujocoEnv(Env):
         return _compiled(self, jnp.result_type(float) == jnp.float64)
 
     @property
+    def host(self) -> mujoco.MjModel:
+        """The nominal model."""
+        return self.compiled.host
+
+    def _vectors(self, physics: MujocoPhysics) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
+        return physics.qpos, physics.qvel
+
+    @property
     def action_space(self) -> gymnasium.spaces.Box:
         """Controls, scaled to -1 to 1."""
         return gymnasium.spaces.Box(-1.0, 1.0, (self.compiled.host.nu,), np.float32)
@@ -149,15 +151,9 @@ class MujocoEnv(Env):
         shape = jax.eval_shape(lambda: self._observe(self._view(self._blank())))
         return int(shape.shape[0])
 
-    @property
-    def default_variation(self) -> tuple[str, ...]:
-        """Nothing."""
-        return ()
-
     def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
         dtype = jnp.result_type(float)
         place_key, target_key, key = jax.random.split(key, 3)
-        goal = self._vector(options.get("goal_state", jnp.full((self._state_size,), jnp.nan)), "goal_state")
         target = self._draw_target(target_key, dtype)
         if "target" in options:
             target = self._target(options["target"])
@@ -167,11 +163,12 @@ class MujocoEnv(Env):
         else:
             qpos, qvel = self._place(place_key, Scene(self.compiled.host, self._model(blank), blank))
         physics = blank.replace(qpos=qpos, qvel=qvel)
-        return self._resting(physics, goal, factors, key, jnp.zeros((), jnp.int32), jnp.zeros((), dtype), False)
+        goal, start = self._goal(options), jnp.zeros((), jnp.int32)
+        return self._resting(physics, goal, factors, key, start, jnp.zeros((), dtype), False)
 
     def _advance(self, state: State, action: Float[Array, " nu"]) -> State:
         physics, shown, reward, reached = self._walk(state.physics, state.goal, action, self._reward, self._shown)
-        good = _bounded(physics.qpos) & _bounded(physics.qvel) & _bounded(physics.act)
+        good = sound((physics.qpos, physics.qvel, physics.act))
         step = state.step + 1
         shown["info"]["score"] = state.info["score"] + reward / 1000
         kept = {"obs": state.obs, "info": {name: state.info[name] for name in shown["info"]}}
@@ -296,49 +293,10 @@ class MujocoEnv(Env):
         reached = self._reached(self._view(state.physics), goal)
         return state.replace(goal=goal, terminated=state.terminated if reached is None else reached)
 
-    def goal_from(self, state: State) -> Float[Array, " S"]:
-        """The goal that a state reaches: its positions and velocities."""
-        return jnp.concatenate([state.physics.qpos, state.physics.qvel])
-
-    def distance(self, state: State) -> Float[Array, ""]:
-        """Length of the difference of positions from the goal, m and rad, angles wrapped; NaN without a goal."""
-        squares = (self._away(state)[: self.compiled.host.nq] ** 2).sum()
-        positive = squares != 0
-        return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1.0)), 0.0)
-
-    def planning_cost(self, state: State) -> Float[Array, ""]:
-        """Squared difference from the goal, of velocities a hundredth; without a goal, the reward missed so far."""
-        nq = self.compiled.host.nq
-        given = ~jnp.isnan(state.goal).any()
-        away = self._away(state.replace(goal=jnp.where(given, state.goal, 0.0)))
-        missed = self.action_repeat * state.step.astype(away.dtype) - 1000 * state.info["score"]
-        return jnp.where(given, (away[:nq] ** 2).sum() + 0.01 * (away[nq:] ** 2).sum(), missed)
-
-    def weak_action(self, key: Key[Array, ""], state: State) -> Float[Array, " nu"]:
-        """A uniformly random action."""
-        return jax.random.uniform(key, self.action_space.shape, jnp.float32, -1.0, 1.0)
-
-    def _away(self, state: State) -> Float[Array, " S"]:
-        """Difference of the state vector from the goal; that of turning joints is the short way round."""
-        host = self.compiled.host
-        turning = np.zeros(self._state_size, bool)
-        turning[host.jnt_qposadr[host.jnt_type == mujoco.mjtJoint.mjJNT_HINGE]] = True
-        away = self.goal_from(state) - state.goal
-        return jnp.where(turning, jnp.arctan2(jnp.sin(away), jnp.cos(away)), away)
-
-    @property
-    def _state_size(self) -> int:
-        return self.compiled.host.nq + self.compiled.host.nv
-
-    def _vector(self, value: Any, name: str) -> Float[Array, " S"]:
-        value = jnp.asarray(value, jnp.result_type(float))
-        if value.shape != (self._state_size,):
-            host = self.compiled.host
-            raise ValueError(
-                f"{name} must have {self._state_size} entries ({host.nq} positions, {host.nv} velocities), "
-                f"got the shape {value.shape}"
-            )
-        return value
+    def _cost_without_goal(self, state: State) -> Float[Array, ""]:
+        """The reward missed so far."""
+        steps = state.step.astype(jnp.result_type(float))
+        return self.action_repeat * steps - 1000 * state.info["score"]
 
     def _target(self, value: Any) -> Float[Array, " G"]:
         value = jnp.asarray(value, jnp.result_type(float))
@@ -441,7 +399,3 @@ def _compiled(env: MujocoEnv, x64: bool) -> Compiled:
     space = env.variation_space
     factors = tuple((factor, float(space.factor(factor.factor).init_value[0])) for factor in env._mass_factors())
     return compiled(spec, factors, env.total_mass, env.fidelity, env.impl, env.warp_contacts)
-
-
-def _bounded(values: Float[Array, " N"]) -> Bool[Array, ""]:
-    return (jnp.abs(values) < _BROKEN).all()

@@ -5,9 +5,6 @@ from pathlib import Path
 
 import mujoco
 
-# Only the package's empty __init__ is imported; the domains' Python files are not.
-_SUITE = resources.files("dm_control") / "suite"
-
 
 def suite_spec(domain: str) -> mujoco.MjSpec:
     """The MJCF of a domain as a specification that may be edited, without what MJX lacks and no task reads.
@@ -20,8 +17,17 @@ def suite_spec(domain: str) -> mujoco.MjSpec:
 
     Raises:
         ValueError: there is no such domain.
+        ImportError: `dm_control`, which holds the models, is not installed.
     """
-    path = Path(str(_SUITE / f"{domain}.xml"))
+    try:
+        # Only the package's empty __init__ is imported; the domains' Python files are not.
+        folder = resources.files("dm_control") / "suite"
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "the control suite's models need dm_control, which is not installed: pip install 'swmjax[mujoco]'",
+            name="dm_control",
+        ) from error
+    path = Path(str(folder / f"{domain}.xml"))
     if not path.is_file():
         known = sorted(entry.stem for entry in path.parent.glob("*.xml"))
         raise ValueError(f"the control suite has no domain {domain!r}; it has {', '.join(known)}")

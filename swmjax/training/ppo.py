@@ -18,7 +18,7 @@ from envs_mjx import State
 from swmjax.models.actor import OBSERVATION_LIMIT, Actor
 from swmjax.training.brax_parts import brax_parts
 from swmjax.training.checks import as_tuple, check_numbers
-from swmjax.training.export import dense_layers
+from swmjax.training.export import exported
 from swmjax.training.task import Experience, Task
 
 
@@ -141,17 +141,7 @@ class PPO:
 
     def actor(self, task: Task, state: PPOState) -> Actor:
         """The policy of a state."""
-        kernels, biases = dense_layers(state.networks.policy)
-        return Actor(
-            mean=state.statistics.mean,
-            std=state.statistics.std,
-            kernels=kernels,
-            biases=biases,
-            low=task.low,
-            high=task.high,
-            observations=task.observations,
-            activation=self.activation,
-        )
+        return exported(task, state.statistics, state.networks.policy, self.activation)
 
     def _iterate(self, task: Task, state: PPOState) -> tuple[PPOState, dict[str, Array]]:
         act_key, learn_key, key = jax.random.split(state.key, 3)
