@@ -140,32 +140,7 @@ def _expert(path: str, env_id: str, env: Any, deterministic: bool, noise: float)
 
 
 def _run(episodes: int, collect: Callable[..., int]) -> tuple[int, bool]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("[progress.description]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console.err(), transient=True) as bar, _interruptions() as asked:
-        task = bar.add_task("starting", total=episodes, rate="")
-
-        def progress(stage: str, done: int) -> None:
-            bar.update(task, description=stage, completed=done)
-            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-            bar.update(task, rate=f"{speed:.2f} episodes/s" if speed else "")
-
+    with console.progress_bar(episodes, "episodes") as progress, _interruptions() as asked:
         written = collect(progress, lambda: bool(asked))
     return written, bool(asked) and written < episodes
 

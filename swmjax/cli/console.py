@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 USER_ERROR = 2
@@ -65,6 +66,39 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             function(*args, **kwargs)
 
     return wrapped
+
+
+@contextmanager
+def progress_bar(total: int, unit: str, done: int = 0, decimals: int = 2) -> Iterator[Callable[[str, int], None]]:
+    """A bar on stderr with rate and time left, which disappears at the end.
+
+    Args:
+        total: what there is to do.
+        unit: what is counted, in the plural.
+        done: what has been done before.
+        decimals: of the rate.
+
+    Yields:
+        A function that shows the stage and how much is done.
+    """
+    columns = (
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        TextColumn(f"{{task.completed:,.0f}}/{{task.total:,.0f}} {unit}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err(), transient=True, speed_estimate_period=120.0) as bar:
+        task = bar.add_task("starting", total=total, completed=done, rate="")
+
+        def show(stage: str, completed: int) -> None:
+            bar.update(task, description=stage, completed=completed)
+            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+            bar.update(task, rate=f"{speed:,.{decimals}f} {unit}/s" if speed else "")
+
+        yield show
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -102,44 +102,18 @@ def eval_command(
 
 
 def _run(settings: "EvalConfig", setup: Any, folder: "RunFolder", done: list[dict[str, Any]], as_json: bool) -> None:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from swmjax import world
 
-    columns = (
-        TextColumn("[progress.description]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console.err(), transient=True) as bar:
-        task = bar.add_task("starting", total=settings.episodes, completed=len(done), rate="")
-
-        def progress(stage: str, episodes: int) -> None:
-            bar.update(task, description=stage, completed=episodes)
-            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-            bar.update(task, rate=f"{speed:.2f} episodes/s" if speed else "")
-
-        try:
+    try:
+        with console.progress_bar(settings.episodes, "episodes", len(done)) as progress:
             results = world.evaluate(settings, setup, folder, done, progress)
-        except world.Interrupted as stop:
-            bar.stop()
-            kept = len(stop.rows)
-            console.fail(
-                f"interrupted: {kept} of {settings.episodes} episodes are kept in {folder.path}; "
-                f"finish with `swmjax eval --resume {folder.path}`",
-                console.INTERRUPTED,
-            )
+    except world.Interrupted as stop:
+        kept = len(stop.rows)
+        console.fail(
+            f"interrupted: {kept} of {settings.episodes} episodes are kept in {folder.path}; "
+            f"finish with `swmjax eval --resume {folder.path}`",
+            console.INTERRUPTED,
+        )
     if as_json:
         console.print_json(results | {"folder": str(folder.path)})
         return

@@ -68,46 +68,26 @@ def train_expert_command(
 
 
 def _run(settings: "ExpertConfig", folder: "RunFolder") -> dict[str, Any]:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
     from swmjax import training
 
-    columns = (
-        TextColumn("[progress.description]{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps"),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
+    def note(text: str) -> None:
+        console.err().print(f"[yellow]note:[/] {text}", highlight=False)
+
     total = settings.epochs * settings.steps_per_epoch
-    with Progress(*columns, console=console.err(), transient=True, speed_estimate_period=120.0) as bar:
-        task = bar.add_task("starting", total=total, rate="")
-
-        def progress(stage: str, steps: int) -> None:
-            bar.update(task, description=stage, completed=steps)
-            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-            bar.update(task, rate=f"{speed:,.0f} steps/s" if speed else "")
-
-        def note(text: str) -> None:
-            bar.console.print(f"[yellow]note:[/] {text}", highlight=False)
-
-        try:
+    try:
+        with console.progress_bar(total, "steps", decimals=0) as progress:
             return training.train_expert(settings, folder.path, progress, note)
-        except training.Stopped as stop:
-            bar.stop()
-            console.fail(
-                f"interrupted: the state after {stop.steps:,} of {total:,} steps is kept in {folder.path}; "
-                f"go on with `swmjax train-expert --resume {folder.path}`",
-                console.INTERRUPTED,
-            )
-        except KeyboardInterrupt:
-            bar.stop()
-            console.fail(
-                f"interrupted before the first state; begin again with `swmjax train-expert --resume {folder.path}`",
-                console.INTERRUPTED,
-            )
+    except training.Stopped as stop:
+        console.fail(
+            f"interrupted: the state after {stop.steps:,} of {total:,} steps is kept in {folder.path}; "
+            f"go on with `swmjax train-expert --resume {folder.path}`",
+            console.INTERRUPTED,
+        )
+    except KeyboardInterrupt:
+        console.fail(
+            f"interrupted before the first state; begin again with `swmjax train-expert --resume {folder.path}`",
+            console.INTERRUPTED,
+        )
 
 
 def _report(settings: "ExpertConfig", results: dict[str, Any], folder: "RunFolder") -> None:

@@ -9,16 +9,18 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from command_line import Command
 from goal_env import registered, unchecked_types
-from typer.testing import CliRunner
 
 from swmjax.checkpoints.actors import write_actor
-from swmjax.cli.app import app
 from swmjax.data import LanceWriter
 from swmjax.models.actor import Actor
 
 lance = pytest.importorskip("lance", reason="needs pylance: pip install 'swmjax[data]'")
 SHORT = ["test/Goal-v0", "--max-steps=3", "--no-pixels"]
+
+COMMAND = Command("collect")
+run, refused = COMMAND.run, COMMAND.refused
 
 
 @pytest.fixture(autouse=True)
@@ -43,23 +45,6 @@ def expert(tmp_path):
     )  # fmt: skip
     write_actor(folder / "expert.npz", actor, {})
     return folder
-
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(app, ["collect", *map(str, arguments)])
-    assert result.exit_code == code, result.output
-    return result
-
-
-def refused(*arguments):
-    """The one line on stderr that a mistake leads to; nothing else happens."""
-    before = sorted(Path.cwd().rglob("*"))
-    result = run(*arguments, code=2)
-    assert result.stdout == ""
-    assert sorted(Path.cwd().rglob("*")) == before
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    return line
 
 
 def column(path, name):

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import Command
 from goal_env import registered, unchecked_types
-from typer.testing import CliRunner
 
-from swmjax.cli.app import app
 from swmjax.world import RunFolder
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -37,6 +36,9 @@ TINY = (
     "--episodes=2 --horizon=2 --receding-horizon=1 --budget=10 --set=goal_offset=5 "
     "--set=solver.num_samples=8 --set=solver.n_steps=2 --set=solver.topk=2"
 ).split()
+
+COMMAND = Command("eval")
+run, refused = COMMAND.run, COMMAND.refused
 
 
 @pytest.fixture(autouse=True)
@@ -61,23 +63,6 @@ def toy(tmp_path):
 @pytest.fixture
 def checkpoint(tmp_path):
     return shutil.copytree(MINI, tmp_path / "home" / "checkpoints" / "mini")
-
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(app, ["eval", *map(str, arguments)])
-    assert result.exit_code == code, result.output
-    return result
-
-
-def refused(*arguments):
-    """The one line on stderr that a mistake leads to; nothing else happens."""
-    before = sorted(Path.cwd().rglob("*"))
-    result = run(*arguments, code=2)
-    assert result.stdout == ""
-    assert sorted(Path.cwd().rglob("*")) == before
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    return line
 
 
 def only_run():

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import jax
 import pytest
+from command_line import Command
 from goal_env import registered, unchecked_types
 from omegaconf import OmegaConf
 from tiny_training import compiled_once, settings
-from typer.testing import CliRunner
 
-from swmjax.cli.app import app
 from swmjax.training.progress import read_table, write_table
 from swmjax.world import RunFolder
+
+COMMAND = Command("train-expert")
+run, refused = COMMAND.run, COMMAND.refused
 
 
 @pytest.fixture(autouse=True)
@@ -38,23 +40,6 @@ def toy(tmp_path):
     path = tmp_path / "toy.yaml"
     path.write_text(OmegaConf.to_yaml(settings().to_dict()))
     return f"--config={path}"
-
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(app, ["train-expert", *map(str, arguments)])
-    assert result.exit_code == code, result.output
-    return result
-
-
-def refused(*arguments):
-    """The one line on stderr that a mistake leads to; nothing else happens."""
-    before = sorted(Path.cwd().rglob("*"))
-    result = run(*arguments, code=2)
-    assert result.stdout == ""
-    assert sorted(Path.cwd().rglob("*")) == before
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    return line
 
 
 def test_a_run_and_its_report(toy):
