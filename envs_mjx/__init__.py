@@ -35,10 +35,19 @@ for _name, _domain in (
 ):
     register(f"swm/{_name}DMControl-v0", f"envs_mjx.mujoco.{_domain}:{_name}DMControl", extra="mujoco")
 
-for _name in (
-    "Ant HalfCheetah Hopper Humanoid HumanoidStandup InvertedDoublePendulum InvertedPendulum Pusher Reacher Walker2d"
-).split():
-    register(f"brax/{_name}-v1", f"envs_mjx.adapters.brax_env:{_name}", extra="brax")
+for _name, _task in (
+    ("Ant", "ant"),
+    ("HalfCheetah", "halfcheetah"),
+    ("Hopper", "hopper"),
+    ("Humanoid", "humanoid"),
+    ("HumanoidStandup", "humanoidstandup"),
+    ("InvertedDoublePendulum", "inverted_double_pendulum"),
+    ("InvertedPendulum", "inverted_pendulum"),
+    ("Pusher", "pusher"),
+    ("Reacher", "reacher"),
+    ("Walker2d", "walker2d"),
+):
+    register(f"brax/{_name}-v1", "envs_mjx.adapters.brax_env:BraxTask", extra="brax", task=_task)
 
 for _name in (
     "AcrobotSwingup AcrobotSwingupSparse BallInCup CartpoleBalance CartpoleBalanceSparse CartpoleSwingup "

@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 from envs_mjx import registry
 from envs_mjx.core import Env, State, checked_action
+from envs_mjx.restart import restart_ended
 
 METADATA = {"render_modes": ["rgb_array"], "render_fps": 10}
 
@@ -153,12 +154,7 @@ def _reset_batch(env: Env, keys: Array, variation: tuple[str, ...] | None, value
 
 @functools.partial(jax.jit, static_argnums=0)
 def _step_batch(env: Env, states: State, ended: Array, actions: Any) -> State:
-    def restarted() -> State:
-        fresh = jax.vmap(lambda state: env.reset(jax.random.fold_in(state.key, state.step)))(states)
-        return jax.tree.map(lambda a, b: jax.vmap(jnp.where)(ended, a, b), fresh, stepped)
-
-    stepped = jax.vmap(env.step)(states, actions)
-    return jax.lax.cond(ended.any(), restarted, lambda: stepped)
+    return restart_ended(jax.vmap(env.step)(states, actions), ended, states, env.reset)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -6,7 +6,7 @@ Swimmer is left out: Brax 0.14.2 asks it of JAX in a way that JAX 0.10 no longer
 import copy
 import functools
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,26 @@ import mujoco
 from jaxtyping import Array, Float
 
 from envs_mjx.adapters.robot import RobotTask, model_loading
-from envs_mjx.adapters.third_party import quietly
+from envs_mjx.names import unknown_name
+from envs_mjx.third_party import quietly
 
 with quietly():
     from brax import envs
 
 BACKENDS = ("generalized", "positional", "spring", "mjx")
+TASKS = (
+    "ant",
+    "halfcheetah",
+    "hopper",
+    "humanoid",
+    "humanoidstandup",
+    "inverted_double_pendulum",
+    "inverted_pendulum",
+    "pusher",
+    "reacher",
+    "walker2d",
+)
+"""Brax's names of the tasks that work here."""
 
 
 @dataclass(frozen=True)
@@ -30,27 +44,28 @@ class BraxTask(RobotTask):
     after 1,000 steps, the field's habit. `terminated` is Brax's `done`: the robot fell or lost its balance.
 
     Args:
+        task: Brax's name of the task, one of `TASKS`.
         backend: Brax's physics: `generalized` (joint coordinates), `positional` (position-based dynamics), `spring`
             (springs at the joints, the cheapest) or `mjx`. They move differently, and are scaled differently by Brax.
 
     Raises:
-        ValueError: another backend.
+        ValueError: another task or backend.
     """
 
+    task: str = "ant"
     backend: str = "generalized"
-
-    name: ClassVar[str]
-    """Brax's name of the task."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.task not in TASKS:
+            raise ValueError(f"{unknown_name('task of Brax', self.task, TASKS)} (all tasks: {', '.join(TASKS)})")
         if self.backend not in BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}")
 
     @property
     def library(self) -> Any:
         """Brax's environment without wrappers."""
-        return _made(self.name, self.backend, jnp.result_type(float) == jnp.float64)
+        return _made(self.task, self.backend, jnp.result_type(float) == jnp.float64)
 
     @property
     def host(self) -> mujoco.MjModel:
@@ -77,68 +92,8 @@ class BraxTask(RobotTask):
         return env.reset(jax.random.key(0))
 
 
-class Ant(BraxTask):
-    """Make a four-legged ant run forwards."""
-
-    name = "ant"
-
-
-class HalfCheetah(BraxTask):
-    """Make a planar two-legged cheetah run forwards."""
-
-    name = "halfcheetah"
-
-
-class Hopper(BraxTask):
-    """Make a planar leg hop forwards without falling."""
-
-    name = "hopper"
-
-
-class Humanoid(BraxTask):
-    """Make a humanoid walk forwards without falling."""
-
-    name = "humanoid"
-
-
-class HumanoidStandup(BraxTask):
-    """Make a lying humanoid stand up."""
-
-    name = "humanoidstandup"
-
-
-class InvertedDoublePendulum(BraxTask):
-    """Balance two poles in a row on a cart."""
-
-    name = "inverted_double_pendulum"
-
-
-class InvertedPendulum(BraxTask):
-    """Balance a pole on a cart."""
-
-    name = "inverted_pendulum"
-
-
-class Pusher(BraxTask):
-    """Push a cylinder to a goal with a robot arm of seven joints."""
-
-    name = "pusher"
-
-
-class Reacher(BraxTask):
-    """Reach a random target with a planar arm of two joints."""
-
-    name = "reacher"
-
-
-class Walker2d(BraxTask):
-    """Make two planar legs walk forwards without falling."""
-
-    name = "walker2d"
-
-
 @functools.lru_cache(maxsize=16)
-def _made(name: str, backend: str, x64: bool) -> envs.PipelineEnv:
+def _made(task: str, backend: str, x64: bool) -> envs.PipelineEnv:
     """An environment of Brax; `x64` only keeps the models of the two precisions apart."""
     with quietly(), model_loading(), jax.ensure_compile_time_eval():
-        return envs.get_environment(name, backend=backend)
+        return envs.get_environment(task, backend=backend)

@@ -19,8 +19,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
-from envs_mjx.adapters.third_party import leniently, like, quietly, settled
 from envs_mjx.core import Env, State
+from envs_mjx.third_party import leniently, like, quietly, settled
 
 _OWN_STREAM = 2**31 - 1
 """What is folded into a key that the library uses too; it splits keys into far fewer."""

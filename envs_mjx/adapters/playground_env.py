@@ -11,9 +11,9 @@ import mujoco
 from jaxtyping import Array, Float
 
 from envs_mjx.adapters.robot import RobotTask, model_loading
-from envs_mjx.adapters.third_party import quietly
 from envs_mjx.mujoco import engine
 from envs_mjx.names import unknown_name
+from envs_mjx.third_party import quietly
 
 with quietly():
     from mujoco import mjx

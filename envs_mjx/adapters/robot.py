@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from envs_mjx import spaces
-from envs_mjx.adapters.third_party import leniently, like, settled
 from envs_mjx.core import State
 from envs_mjx.mujoco.state_vector import StateVectorEnv, sound
+from envs_mjx.third_party import leniently, like, settled
 
 _log = logging.getLogger(__name__)
 

@@ -1,10 +1,9 @@
 """MuJoCo models as environments in MJX: the control suite of DeepMind, and a user's own; needs the extra `mujoco`."""
 
-import contextlib
-import io
+from envs_mjx.third_party import quietly
 
 # Without Warp, which is optional, MJX says so on standard output, where the command line prints JSON.
-with contextlib.redirect_stdout(io.StringIO()):
+with quietly():
     import mujoco.mjx  # noqa: F401
 
 from envs_mjx.mujoco.base import MujocoEnv

@@ -69,6 +69,7 @@ class MjcfEnv(MujocoEnv):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        self._check_mjcf()
         host = self.compiled.host
         if not -1 <= self.camera < max(host.ncam, 1):
             raise ValueError(f"camera must be from -1 (free) to {host.ncam - 1} for this model, got {self.camera!r}")
@@ -113,19 +114,23 @@ class MjcfEnv(MujocoEnv):
             raise ValueError(f"factor {mass.factor!r}: geom {mass.geoms[0]!r} has no {mass.attribute} in the MJCF")
         return value
 
-    def _spec(self) -> mujoco.MjSpec:
-        text = str(self.mjcf)
-        inline = text.lstrip().startswith("<")
-        place = "the MJCF given as text" if inline else repr(text)
-        if not inline and not Path(text).is_file():
+    def _check_mjcf(self) -> None:
+        place = "the MJCF given as text" if self._inline else repr(str(self.mjcf))
+        if not self._inline and not Path(self.mjcf).is_file():
             raise ValueError(f"mjcf must be XML, or the path of a file with it; there is no file {place}")
         try:
-            spec = mujoco.MjSpec.from_string(text) if inline else mujoco.MjSpec.from_file(text)
-            spec.compile()
+            self._spec().compile()
         except (ValueError, mujoco.FatalError) as error:
             message = "; ".join(str(error).split("\n")).strip("; ")
             raise ValueError(f"MuJoCo cannot read {place}: {message}") from error
-        return spec
+
+    @property
+    def _inline(self) -> bool:
+        return str(self.mjcf).lstrip().startswith("<")
+
+    def _spec(self) -> mujoco.MjSpec:
+        text = str(self.mjcf)
+        return mujoco.MjSpec.from_string(text) if self._inline else mujoco.MjSpec.from_file(text)
 
     def _mass_factors(self) -> tuple[MassFactor, ...]:
         return self.masses

@@ -1,9 +1,9 @@
 """The parts of Brax that training is made of."""
 
-import contextlib
 import functools
-import io
 from types import SimpleNamespace
+
+from envs_mjx.third_party import quietly
 
 
 @functools.cache
@@ -15,7 +15,7 @@ def brax_parts() -> SimpleNamespace:
     """
     try:
         # MuJoCo, which Brax imports, tells on stdout what it lacks; stdout may be somebody's JSON.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with quietly():
             from brax.training import gradients, types
             from brax.training.acme import running_statistics
             from brax.training.agents.ppo import losses as ppo_losses

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from envs_mjx import Env, State
+from envs_mjx.restart import restart_ended
 from swmjax.models.actor import Actor, flat_observation, scaled
 
 
@@ -104,7 +105,10 @@ class Task:
 
     def reset(self, keys: Key[Array, " B"]) -> State:
         """B fresh episodes."""
-        return jax.vmap(lambda key: self.env.reset(key, variation=self.variation))(keys)
+        return jax.vmap(self._fresh)(keys)
+
+    def _fresh(self, key: Key[Array, ""]) -> State:
+        return self.env.reset(key, variation=self.variation)
 
     def step(self, states: State, actions: Float[Array, "B A"]) -> tuple[State, Experience]:
         """One step of B environments; ended ones start a fresh episode.
@@ -120,12 +124,7 @@ class Task:
         cut = (stepped.truncated | (stepped.step >= self.episode_steps)) & ~stepped.terminated
         ended = stepped.terminated | cut
 
-        def restarted() -> State:
-            fresh = self.reset(jax.vmap(jax.random.fold_in)(stepped.key, stepped.step))
-            return jax.tree.map(lambda a, b: jax.vmap(jnp.where)(ended, a, b), fresh, stepped)
-
-        # Resets may search for a start without contacts, so they are only computed when an episode has ended.
-        after = jax.lax.cond(ended.any(), restarted, lambda: stepped)
+        after = restart_ended(stepped, ended, stepped, self._fresh)
         return after, Experience(
             observation=self.observe(states),
             action=actions,

@@ -17,13 +17,11 @@ import types
 from pathlib import Path
 
 import numpy as np
-from dm_control import mujoco
-from dm_control.mujoco.wrapper.mjbindings import sizes
 
-# Arrays that the installed MuJoCo no longer has, which dm_control would look for.
-for structure, kind in (("mjmodel", mujoco.wrapper.core.mujoco.MjModel), ("mjdata", mujoco.wrapper.core.mujoco.MjData)):
-    for gone in [field for field in sizes.array_sizes[structure] if not hasattr(kind, field)]:
-        del sizes.array_sizes[structure][gone]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from suite_fields import forget_removed_arrays
+
+forget_removed_arrays()
 
 FOLDER = Path(__file__).parent
 ROWS = 8

@@ -21,6 +21,8 @@ def test_brax_has_these_backends():
     pytest.importorskip("brax")
     with pytest.raises(ValueError, match="one of generalized, positional, spring, mjx, got 'bullet'"):
         envs_mjx.make("brax/Ant-v1", backend="bullet")
+    with pytest.raises(ValueError, match="did you mean 'walker2d'.*all tasks: ant, halfcheetah"):
+        envs_mjx.make("brax/Ant-v1", task="walker2")
     with pytest.raises(ValueError, match="at least 8 px"):
         envs_mjx.make("brax/Ant-v1", resolution=1)
 

@@ -17,12 +17,9 @@ from scipy import stats
 # It renders nothing here, and would warn where there is no display.
 with mock.patch.dict(os.environ, {"MUJOCO_GL": "disable"}):
     from dm_control import mujoco, suite
-    from dm_control.mujoco.wrapper.mjbindings import sizes
+    from suite_fields import forget_removed_arrays
 
-# Arrays that the installed MuJoCo no longer has, which dm_control would look for.
-for structure, kind in (("mjmodel", mujoco.wrapper.core.mujoco.MjModel), ("mjdata", mujoco.wrapper.core.mujoco.MjData)):
-    for gone in [field for field in sizes.array_sizes[structure] if not hasattr(kind, field)]:
-        del sizes.array_sizes[structure][gone]
+forget_removed_arrays()
 
 # Where the reference buries its robot in the floor.
 KEPT = {"walker": ("floor.rotation_y",)}
