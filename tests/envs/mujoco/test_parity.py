@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import mujoco
 import numpy as np
 import pytest
 from envs.mujoco import recorded
@@ -113,6 +114,17 @@ def test_fast_is_another_physics_but_a_near_one():
     apart = recorded.differences(recorded.make("cartpole", fidelity="fast"), recorded.golden("cartpole"))
     assert 1e-5 < apart["qvel"] < 2e-2
     assert apart["qpos"] < 5e-3
+
+
+@pytest.mark.parametrize("domain", ["reacher", "finger", "manipulator"])
+def test_fast_keeps_strong_damping_stable(domain):
+    """Damped explicitly, these robots would fly apart, upon which MuJoCo's C code starts anew."""
+    model = recorded.make(domain, fidelity="fast").compiled.host
+    data = mujoco.MjData(model)
+    data.qvel[:] = start = 1e-3
+    mujoco.mj_step(model, data, 20)
+    assert data.time == pytest.approx(20 * model.opt.timestep)
+    assert np.abs(data.qvel[model.dof_damping > 0]).max() < 2 * start
 
 
 @pytest.mark.slow
