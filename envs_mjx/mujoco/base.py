@@ -37,7 +37,8 @@ class MujocoEnv(StateVectorEnv):
 
     Args:
         fidelity: `parity` for the model's own integrator and solver settings; `fast` for 4 solver and 8 line search
-            iterations and Euler steps with explicit damping. Cheap, but another physics: do not replay data on it.
+            iterations and Euler steps, with explicit damping where damping is weak. Cheap, but another physics where
+            there are contacts: do not replay data on it.
         impl: `jax`, or `warp` where NVIDIA Warp is installed: on a CUDA GPU, or slowly on the CPU.
         resolution: height and width of the picture, px.
         warp_contacts: with `warp`, contacts at most in all rows of a batch together; Warp leaves out what is more.
