@@ -37,9 +37,9 @@ class SuiteEnv(MujocoEnv):
         fidelity: `parity` for the suite's integrator and solver settings; `fast` for 4 solver and 8 line search
             iterations and Euler steps, with explicit damping where damping is weak. After one control step from the
             same state, positions and velocities are away from the suite's by no more than rounding in ball_in_cup,
-            finger, manipulator, quadruped and reacher; by 5e-4 to 1e-2 in acrobot, cartpole, hopper and pendulum; by 5e-2 to 7e-2
-            in cheetah and walker; by 2 and more in humanoid, whose robot moves faster. Do not replay data on it.
-            Source: benchmarks/results/mjx_parity_cpu.txt.
+            finger, manipulator, quadruped and reacher; by 5e-4 to 1e-2 in acrobot, cartpole, hopper and pendulum; by
+            5e-2 to 7e-2 in cheetah and walker; by 2 and more in humanoid, whose robot moves faster. Do not replay data
+            on it. Source: benchmarks/results/mjx_parity_cpu.txt.
         impl: `jax`, or `warp` where NVIDIA Warp is installed: on a CUDA GPU, or slowly on the CPU.
         resolution: height and width of the picture, px.
         warp_contacts: with `warp`, contacts at most in all rows of a batch together; Warp leaves out what is more.
