@@ -49,11 +49,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help=f"steps per call (default {STEPS_PER_CALL}; with --suite 4)")
     parser.add_argument("--limit", type=float, default=60.0, help="leave out batches whose call takes longer, s")
     parser.add_argument("--render-batch", type=int, default=64, help="frames per call (default 64)")
-    parser.add_argument("--host-devices", type=int, default=2, help="CPU devices to share a batch among (default 2)")
+    parser.add_argument("--host-devices", type=int, help="CPU devices to share a batch (default 2; --suite 1)")
     parser.add_argument("--repeats", type=int, default=EPISODE_STEPS // STEPS_PER_CALL, help="timed warm calls")
     parser.add_argument("--quick", action="store_true", help="one tiny batch, few steps: shows that it works")
     parser.add_argument("--output", type=Path, help="also write what is printed to this file")
     arguments = parser.parse_args()
+    # On several devices of one CPU, factorisations of jaxlib wait for each other.
+    arguments.host_devices = arguments.host_devices if arguments.host_devices is not None else 2 - arguments.suite
     if min(arguments.repeats, arguments.host_devices, arguments.render_batch) < 1:
         parser.error("--repeats, --host-devices and --render-batch must be at least 1")
     arguments.batches = arguments.batches or ((1, 64, 1024, 8192) if arguments.suite else (1, 64, 1024, 4096, 16384))

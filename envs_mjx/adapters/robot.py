@@ -3,11 +3,12 @@
 import abc
 import contextlib
 import copy
+import functools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import gymnasium
 import jax
@@ -18,8 +19,12 @@ from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.core import State
+from envs_mjx.mujoco.ordered import ordered_factors
 from envs_mjx.mujoco.state_vector import StateVectorEnv, sound
 from envs_mjx.third_party import leniently, like, settled
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +78,7 @@ class RobotTask(StateVectorEnv):
 
     @cached_property
     def _shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        shapes = jax.eval_shape(leniently(self.library.reset), jax.random.key(0))
+        shapes = jax.eval_shape(_traced(self.library.reset), jax.random.key(0))
         return tuple((name, tuple(leaf.shape)) for name, leaf in _observations(shapes.obs).items())
 
     @cached_property
@@ -83,7 +88,7 @@ class RobotTask(StateVectorEnv):
 
     def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
         start_key, key = jax.random.split(key)
-        inner = settled(leniently(self.library.reset)(start_key))
+        inner = settled(_traced(self.library.reset)(start_key))
         if "state" in options:
             inner = self._moved(inner, self._vector(options["state"], "state"))
         start, nothing = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.result_type(float))
@@ -94,7 +99,7 @@ class RobotTask(StateVectorEnv):
         # The library writes into the dictionaries of its states.
         copied = jax.tree.map(lambda leaf: leaf, before)
         action = action.astype(self._vectors(before)[0].dtype)
-        after = like(leniently(self.library.step)(copied, action), before)
+        after = like(_traced(self.library.step)(copied, action), before)
         good = sound((*self._vectors(after), after.obs, after.reward))
         inner = jax.tree.map(lambda new, old: jnp.where(good, new, old), after, before)
         reward = jnp.where(good, after.reward, 0.0).astype(state.reward.dtype)
@@ -146,7 +151,7 @@ class RobotTask(StateVectorEnv):
 
     def _moved(self, inner: Any, vector: Float[Array, " S"]) -> Any:
         qpos, qvel = self._vectors(inner)
-        place = leniently(self._placed)
+        place = _traced(self._placed)
         return like(place(inner, vector[: qpos.size].astype(qpos.dtype), vector[qpos.size :].astype(qvel.dtype)), inner)
 
     def _info(self, inner: Any, total: Float[Array, ""], diverged: Bool[Array, ""]) -> dict[str, Array]:
@@ -186,6 +191,17 @@ def model_loading() -> Iterator[None]:
         yield
     finally:
         mujoco.set_mju_user_warning(before)
+
+
+def _traced(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """A library's function that is traced as its authors meant it, but with factorisations one after the other."""
+
+    @functools.wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with ordered_factors():
+            return leniently(function)(*args, **kwargs)
+
+    return call
 
 
 def _observations(obs: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from mujoco import mjx
 from mujoco.mjx._src import collision_driver
 
 from envs_mjx.mujoco.exact import exact_contacts
+from envs_mjx.mujoco.ordered import ordered_factors
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -146,7 +147,8 @@ def blank_warp(host: mujoco.MjModel, plain: mjx.Model, contacts: int) -> mjx.Dat
 @colliding
 def advanced(model: mjx.Model, data: mjx.Data) -> mjx.Data:
     """One substep; what follows from positions and velocities belongs to the state before it."""
-    return mjx.step(model, data)
+    with ordered_factors():
+        return mjx.step(model, data)
 
 
 @promoting
