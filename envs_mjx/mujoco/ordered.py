@@ -3,7 +3,8 @@
 On a CPU, jaxlib 0.10 spreads a batch of Cholesky factorisations over XLA's threads and lets the thread that asked wait
 for them. When as many factorisations as there are threads run at the same time, all threads wait and the program never
 ends: on two cores, those of the inertia and of the inertia with damping suffice. Here the second one waits for the
-acceleration, to which the first one leads.
+acceleration, to which the first one leads. Several programs at the same time, or one on several devices of one CPU, can
+still wait for each other; XLA_FLAGS=--xla_cpu_multi_thread_eigen=false rules that out.
 """
 
 import contextlib
