@@ -11,9 +11,9 @@ from envs_mjx.core import State
 from envs_mjx.mujoco.physics import MujocoPhysics
 from envs_mjx.mujoco.suite_env import SuiteEnv
 
-ARMATURE = 1e6
-"""Inertia that a lock adds to its joint, kg m^2: the largest torque here, held for an episode, turns it by 0.02 rad. With
-much more, the solver's forces lose their digits."""
+ARMATURE = 3e7
+"""Inertia that a lock adds to its joint, kg m^2: the largest torque here turns it by less than 1e-3 rad in an episode.
+With much more, the solver's forces lose their digits."""
 
 
 @dataclass(frozen=True)
