@@ -12,7 +12,7 @@ from envs_mjx.mujoco.physics import MujocoPhysics
 from envs_mjx.mujoco.suite_env import SuiteEnv
 
 ARMATURE = 3e7
-"""Inertia that a lock adds to its joint, kg m^2: the largest torque here turns it by less than 1e-3 rad in an episode.
+"""Inertia that a lock adds to its joint, kg m^2: the largest torques here turn it by some 1e-3 rad in an episode.
 With much more, the solver's forces lose their digits."""
 
 
