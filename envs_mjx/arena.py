@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt8
 
+from envs_mjx.checks import UserError
+
 SIZE = 224
 """Side of the arena and of its picture, px."""
 BORDER = 14
@@ -30,11 +32,11 @@ def point(value: Any, name: str) -> Float[Array, "2"]:
     """x, y as float32, in which the reference computes whatever the rest runs in.
 
     Raises:
-        ValueError: another shape; `name` is what the message calls the value.
+        UserError: another shape; `name` is what the message calls the value.
     """
     value = jnp.asarray(value, jnp.float32)
     if value.shape != (2,):
-        raise ValueError(f"{name} must have 2 entries (x, y), got the shape {value.shape}")
+        raise UserError(f"{name} must have 2 entries (x, y), got the shape {value.shape}")
     return value
 
 

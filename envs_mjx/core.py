@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
+from envs_mjx.checks import UserError
 from envs_mjx.names import unknown_name
 
 
@@ -94,7 +95,7 @@ class Env(abc.ABC):
         """Refuse arguments of `reset` that this environment cannot serve; adapters call it before they compile.
 
         Raises:
-            ValueError: names the factor or option and what is allowed.
+            UserError: names the factor or option and what is allowed.
         """
         space = self.variation_space
         given = space.as_factors(values or {})
@@ -122,12 +123,12 @@ class Env(abc.ABC):
             The first state, with step 0 and reward 0.
 
         Raises:
-            ValueError: unknown factor or option name, or a concrete value outside its space.
+            UserError: unknown factor or option name, or a concrete value outside its space.
         """
         given = {name: value for name, value in (options or {}).items() if value is not None}
         for name in given:
             if name not in self.option_names:
-                raise ValueError(unknown_name(f"option of {type(self).__name__}.reset", name, self.option_names))
+                raise UserError(unknown_name(f"option of {type(self).__name__}.reset", name, self.option_names))
         names = self.default_variation if variation is None else variation
         self.check_reset(names, values, given)
         draw_key, key = jax.random.split(key)
@@ -149,7 +150,7 @@ class Env(abc.ABC):
             The state after.
 
         Raises:
-            ValueError: another shape or kind of number.
+            UserError: another shape or kind of number.
         """
         action = checked_action(action, self.action_space)
         valid = valid_action(action, self.action_space)
@@ -221,18 +222,18 @@ def checked_action(action: Any, space: gymnasium.Space) -> Any:
         space: the action space.
 
     Raises:
-        ValueError: another shape, other names, or numbers of another kind.
+        UserError: another shape, other names, or numbers of another kind.
     """
     if isinstance(space, gymnasium.spaces.Dict):
         if not isinstance(action, Mapping) or set(action) != set(space.spaces):
             names = sorted(action) if isinstance(action, Mapping) else type(action).__name__
-            raise ValueError(f"action must be a dict with the entries {', '.join(space.spaces)}, got {names}")
+            raise UserError(f"action must be a dict with the entries {', '.join(space.spaces)}, got {names}")
         return {name: checked_action(action[name], part) for name, part in space.spaces.items()}
     dtype = jnp.result_type(action)
     wanted = "floating point" if np.issubdtype(space.dtype, np.floating) else "integer"
     kind = jnp.floating if wanted == "floating point" else jnp.integer
     if jnp.shape(action) != space.shape or not jnp.issubdtype(dtype, kind):
-        raise ValueError(
+        raise UserError(
             f"action must be {wanted} of shape {list(space.shape or ())} for {space}, "
             f"got {dtype} of shape {list(jnp.shape(action))}"
         )

@@ -13,6 +13,7 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Array
 
 from envs_mjx import registry
+from envs_mjx.checks import UserError
 from envs_mjx.core import Env, State, checked_action
 from envs_mjx.restart import restart_ended
 
@@ -112,7 +113,7 @@ class GymnasiumVectorEnv(gymnasium.vector.VectorEnv):
             seed = int(self.np_random.integers(2**31))
         seeds = np.arange(seed, seed + self.num_envs) if isinstance(seed, int) else np.asarray(seed)
         if seeds.shape != (self.num_envs,):
-            raise ValueError(f"seed must be one int or {self.num_envs} of them, not {seed!r}")
+            raise UserError(f"seed must be one int or {self.num_envs} of them, not {seed!r}")
         keys = jnp.stack([jax.random.key(int(one)) for one in seeds])
         self._state = _reset_batch(self.env, keys, *_reset_arguments(self.env, options))
         self._ended = np.zeros(self.num_envs, bool)
@@ -194,7 +195,7 @@ def _checked_action(action: Any, space: gymnasium.Space) -> Any:
 
 def _checked_render_mode(render_mode: str | None) -> str | None:
     if render_mode not in (None, *METADATA["render_modes"]):  # type: ignore[misc]
-        raise ValueError(f"render_mode must be None or 'rgb_array', not {render_mode!r}")
+        raise UserError(f"render_mode must be None or 'rgb_array', not {render_mode!r}")
     return render_mode
 
 

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from envs_mjx.checks import UserError
+
 MAX_TRIES = 1000
 
 Constraint = Callable[[Any], Any]
@@ -22,7 +24,7 @@ TracedConstraint = Callable[[Any, Mapping[str, Array]], Any]
 _log = logging.getLogger(__name__)
 
 
-class FactorError(ValueError, AssertionError):
+class FactorError(UserError, AssertionError):
     """A value, or a combination of values, outside its space; an AssertionError too, as in the reference."""
 
 
@@ -161,7 +163,7 @@ class Leaf(Space):
         dtype, (low, high) = self._traced_dtype(), self.bounds
         if np.issubdtype(dtype, np.floating):
             if not np.all(np.isfinite([low, high])):
-                raise ValueError(f"cannot draw from {self}: its bounds must be finite")
+                raise UserError(f"cannot draw from {self}: its bounds must be finite")
             # A bound that float32 rounds outwards would let samples leave the space by one ulp.
             cast_low, cast_high = low.astype(dtype), high.astype(dtype)
             low = np.where(cast_low < low, np.nextafter(cast_low, dtype.type(np.inf)), cast_low)
@@ -238,7 +240,7 @@ class RGBBox(Box):
         traced_constrain_fn: TracedConstraint | None = None,
     ) -> None:
         if 3 not in shape:
-            raise ValueError(f"shape of an RGBBox must have an axis of length 3, not {tuple(shape)}")
+            raise UserError(f"shape of an RGBBox must have an axis of length 3, not {tuple(shape)}")
         super().__init__(0, 255, shape, np.uint8, seed, init_value, constrain_fn, traced_constrain_fn)
 
 

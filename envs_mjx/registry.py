@@ -1,5 +1,6 @@
 """Environment ids and how to build them; classes are imported on first use."""
 
+import contextlib
 import dataclasses
 import importlib
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from typing import Any
 
 import gymnasium
 
+from envs_mjx.checks import UserError, needs_extra
 from envs_mjx.core import Env
 from envs_mjx.names import unknown_name
 
@@ -44,13 +46,13 @@ def register(id: str, entry_point: str, *, discrete: bool = False, extra: str | 
         **kwargs: default constructor arguments.
 
     Raises:
-        ValueError: the id is taken, or the entry point is not `module:Class`.
+        UserError: the id is taken, or the entry point is not `module:Class`.
     """
     if id in _SPECS:
-        raise ValueError(f"environment {id!r} is already registered (as {_SPECS[id].entry_point!r})")
+        raise UserError(f"environment {id!r} is already registered (as {_SPECS[id].entry_point!r})")
     module, colon, name = entry_point.partition(":")
     if not (module and colon and name):
-        raise ValueError(f"entry point of {id!r} must read 'module:Class', not {entry_point!r}")
+        raise UserError(f"entry point of {id!r} must read 'module:Class', not {entry_point!r}")
     _SPECS[id] = Spec(id=id, entry_point=entry_point, discrete=discrete, extra=extra, kwargs=dict(kwargs))
     # Where the reference is imported first, Gymnasium's entry of the same id stays the reference's.
     if id not in gymnasium.registry:
@@ -76,10 +78,10 @@ def spec(id: str) -> Spec:
     """The registration of an id.
 
     Raises:
-        ValueError: unknown id; the message offers the nearest ones.
+        UserError: unknown id; the message offers the nearest ones.
     """
     if id not in _SPECS:
-        raise ValueError(unknown_name("environment", id, _SPECS))
+        raise UserError(unknown_name("environment", id, _SPECS))
     return _SPECS[id]
 
 
@@ -94,21 +96,15 @@ def make(id: str, **kwargs: Any) -> Env:
         A frozen, hashable environment.
 
     Raises:
-        ValueError: unknown id, or a bad constructor argument.
-        ImportError: the environment's extra is not installed; the message says how to install it.
+        UserError: unknown id, or a bad constructor argument.
+        MissingExtraError: the environment's extra is not installed; the message says how to install it.
     """
     found = spec(id)
     module, _, name = found.entry_point.partition(":")
-    try:
+    with contextlib.nullcontext() if found.extra is None else needs_extra(f"{id} needs", found.extra):
         env_class = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if found.extra is None or (error.name or "").partition(".")[0] == __package__:
-            raise
-        raise ImportError(
-            f"{id} needs {error.name}, which is not installed: pip install 'swmjax[{found.extra}]'", name=error.name
-        ) from error
     allowed = [entry.name for entry in dataclasses.fields(env_class) if entry.init]
     for argument in kwargs:
         if argument not in allowed:
-            raise ValueError(unknown_name(f"argument of {id}", argument, allowed))
+            raise UserError(unknown_name(f"argument of {id}", argument, allowed))
     return env_class(**(found.kwargs | kwargs))

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
+from envs_mjx.checks import UserError
 from envs_mjx.leaf_spaces import (
     Box,
     Constraint,
@@ -58,11 +59,11 @@ class Dict(Space, gymnasium.spaces.Dict):  # type: ignore[misc]
     ) -> None:
         for name, space in spaces.items():
             if not isinstance(space, Space) or "." in name:
-                raise ValueError(f"child {name!r} must be a space of envs_mjx.spaces and its name must hold no dot")
+                raise UserError(f"child {name!r} must be a space of envs_mjx.spaces and its name must hold no dot")
         order = list(sampling_order or ())
         for name in order:
             if name not in spaces:
-                raise ValueError(unknown_name("child in sampling_order", name, spaces))
+                raise UserError(unknown_name("child in sampling_order", name, spaces))
         # A sequence of pairs keeps insertion order in every Gymnasium version; a mapping would be sorted.
         gymnasium.spaces.Dict.__init__(self, list(spaces.items()), seed)
         self.constrain_fn = constrain_fn
@@ -93,7 +94,7 @@ class Dict(Space, gymnasium.spaces.Dict):  # type: ignore[misc]
         """The space of a factor or a group by its dotted name; ValueError for an unknown one."""
         paths = self._paths()
         if name not in paths:
-            raise ValueError(unknown_name("factor of variation", name, paths))
+            raise UserError(unknown_name("factor of variation", name, paths))
         return paths[name]
 
     @property
@@ -134,7 +135,7 @@ class Dict(Space, gymnasium.spaces.Dict):  # type: ignore[misc]
         """Resample the named factors and groups in sampling order; `("all",)` means every factor.
 
         Raises:
-            ValueError: an unknown name, or a combination of values that breaks a constraint (also an AssertionError).
+            UserError: an unknown name, or a combination of values that breaks a constraint (also an AssertionError).
         """
         self._resample(keys)
         self._require_check()
@@ -157,7 +158,7 @@ class Dict(Space, gymnasium.spaces.Dict):  # type: ignore[misc]
         """Make values current, given by dotted name (a group takes a mapping of names relative to it).
 
         Raises:
-            ValueError: an unknown name, or a value outside its space (also an AssertionError).
+            UserError: an unknown name, or a value outside its space (also an AssertionError).
         """
         for name, value in self._flatten(values).items():
             self._named(name, self.factor(name).set_value, value)
@@ -190,10 +191,10 @@ class Dict(Space, gymnasium.spaces.Dict):  # type: ignore[misc]
         """Dotted names of the factors meant by names of factors and groups, or by `("all",)`.
 
         Raises:
-            ValueError: an unknown name (the nearest are offered), or a bare string.
+            UserError: an unknown name (the nearest are offered), or a bare string.
         """
         if isinstance(names, str) or not isinstance(names, Sequence):
-            raise ValueError(f"variation must be a sequence of names such as ('agent.color',), not {names!r}")
+            raise UserError(f"variation must be a sequence of names such as ('agent.color',), not {names!r}")
         leaves = self.names()
         if "all" in names:
             return tuple(leaves)
@@ -205,7 +206,7 @@ class Dict(Space, gymnasium.spaces.Dict):  # type: ignore[misc]
         """Explicit values, given as in `set_value`, as arrays by dotted name; pure.
 
         Raises:
-            ValueError: an unknown name, a value of another shape, or a concrete value outside its bounds.
+            UserError: an unknown name, a value of another shape, or a concrete value outside its bounds.
         """
         return {name: _as_factor(name, self.factor(name), value) for name, value in self._flatten(values).items()}
 
@@ -224,14 +225,14 @@ class Dict(Space, gymnasium.spaces.Dict):  # type: ignore[misc]
             Value of every factor by dotted name; float64 spaces give float32 unless x64 is on.
 
         Raises:
-            ValueError: an unknown name, a value of another shape, or a concrete value outside its bounds.
+            UserError: an unknown name, a value of another shape, or a concrete value outside its bounds.
         """
         leaves = {name: self.factor(name) for name in self.names()}
         fixed = self.as_factors(values or {})
         chosen = set(self.select(names)) - set(fixed)
         for name, leaf in leaves.items():
             if leaf.init_value is None and name not in chosen and name not in fixed:
-                raise ValueError(f"factor {name!r} has no initial value: sample it or give one")
+                raise UserError(f"factor {name!r} has no initial value: sample it or give one")
         initial = {
             name: jnp.asarray(leaf.init_value, leaf._traced_dtype())
             for name, leaf in leaves.items()
@@ -283,7 +284,7 @@ def reset_variation_space(
         defaults: names sampled when `options` does not say.
 
     Raises:
-        ValueError: an unknown name or a value outside its space. Explicit values are applied before the check, so
+        UserError: an unknown name or a value outside its space. Explicit values are applied before the check, so
             they can repair a combination (the reference checks first).
     """
     options = options or {}

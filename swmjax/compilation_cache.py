@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from swmjax.paths import cache_dir
+import platformdirs
 
 
 def enable(folder: Path | None = None) -> None:
@@ -18,7 +18,7 @@ def enable(folder: Path | None = None) -> None:
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    folder = cache_dir() / "jax" if folder is None else folder
+    folder = platformdirs.user_cache_path("swmjax") / "jax" if folder is None else folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -1,8 +1,8 @@
-"""Where presets and caches lie, in a checkout as in an installed wheel."""
+"""Where presets lie, in a checkout as in an installed wheel."""
 
 from pathlib import Path
 
-import platformdirs
+from envs_mjx.checks import UserError
 
 
 def configs_dir() -> Path:
@@ -26,7 +26,7 @@ def config_path(name: str | Path) -> Path:
         An existing file; a path of the user's wins over a preset of the same name.
 
     Raises:
-        ValueError: there is no such file; the message lists the presets.
+        UserError: there is no such file; the message lists the presets.
     """
     path = Path(name).expanduser()
     candidates = [path]
@@ -37,9 +37,4 @@ def config_path(name: str | Path) -> Path:
         if candidate.is_file():
             return candidate
     presets = sorted(str(preset.relative_to(configs_dir())) for preset in configs_dir().rglob("*.yaml"))
-    raise ValueError(f"no config file {str(name)!r}; shipped presets: {', '.join(presets) or 'none'}")
-
-
-def cache_dir() -> Path:
-    """The user's cache folder of swmjax (`~/.cache/swmjax` on Linux); it may not exist yet."""
-    return platformdirs.user_cache_path("swmjax")
+    raise UserError(f"no config file {str(name)!r}; shipped presets: {', '.join(presets) or 'none'}")

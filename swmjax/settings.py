@@ -7,19 +7,21 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from envs_mjx.checks import UserError
+
 
 def read_settings(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        ValueError: the file is not YAML, or holds something else than a mapping.
+        UserError: the file is not YAML, or holds something else than a mapping.
     """
     try:
         settings = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:  # the YAML scanner, the file system and OmegaConf each raise their own kind
-        raise ValueError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
-        raise ValueError(f"{path}: expected a mapping of settings")
+        raise UserError(f"{path}: expected a mapping of settings")
     return {str(key): value for key, value in settings.items()}
 
 
@@ -31,17 +33,17 @@ def read_assignments(texts: Sequence[str], example: str) -> list[tuple[str, Any]
         example: one that would be right, for the message.
 
     Raises:
-        ValueError: a text does not read NAME=VALUE, or its value is no YAML.
+        UserError: a text does not read NAME=VALUE, or its value is no YAML.
     """
     pairs = []
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
-            raise ValueError(f"--set {text!r} must read NAME=VALUE, for example {example}")
+            raise UserError(f"--set {text!r} must read NAME=VALUE, for example {example}")
         try:
             parsed = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))
         except Exception as error:  # the YAML scanner and OmegaConf each raise their own kind
-            raise ValueError(f"--set {text!r}: {value!r} is not a value in YAML") from error
+            raise UserError(f"--set {text!r}: {value!r} is not a value in YAML") from error
         pairs.append((name, parsed["value"]))  # type: ignore[call-overload,index]
     return pairs
 
@@ -56,7 +58,7 @@ def assign(settings: dict[str, Any], name: str, value: Any, chooser: str | None 
         chooser: a name such as `solver.name`, whose group holds the options of one choice: another choice drops them.
 
     Raises:
-        ValueError: the name leads through a setting that is no group.
+        UserError: the name leads through a setting that is no group.
     """
     *groups, last = name.split(".")
     if name == chooser:
@@ -66,6 +68,6 @@ def assign(settings: dict[str, Any], name: str, value: Any, chooser: str | None 
     for part in groups:
         inner = settings.get(part) or {}
         if not isinstance(inner, dict):
-            raise ValueError(f"{name}: {part!r} is no group of settings")
+            raise UserError(f"{name}: {part!r} is no group of settings")
         settings[part] = settings = dict(inner)
     settings[last] = value

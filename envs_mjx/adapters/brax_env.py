@@ -14,6 +14,7 @@ import mujoco
 from jaxtyping import Array, Float
 
 from envs_mjx.adapters.robot import RobotTask, model_loading
+from envs_mjx.checks import UserError
 from envs_mjx.names import unknown_name
 from envs_mjx.third_party import quietly
 
@@ -49,7 +50,7 @@ class BraxTask(RobotTask):
             (springs at the joints, the cheapest) or `mjx`. They move differently, and are scaled differently by Brax.
 
     Raises:
-        ValueError: another task or backend.
+        UserError: another task or backend.
     """
 
     task: str = "ant"
@@ -58,9 +59,9 @@ class BraxTask(RobotTask):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.task not in TASKS:
-            raise ValueError(f"{unknown_name('task of Brax', self.task, TASKS)} (all tasks: {', '.join(TASKS)})")
+            raise UserError(f"{unknown_name('task of Brax', self.task, TASKS)} (all tasks: {', '.join(TASKS)})")
         if self.backend not in BACKENDS:
-            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}")
+            raise UserError(f"backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}")
 
     @property
     def library(self) -> Any:

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
+from envs_mjx.checks import UserError
 from envs_mjx.core import Env, State
 from envs_mjx.third_party import leniently, like, quietly, settled
 
@@ -46,7 +47,7 @@ class Craftax(Env):
     that the pixel ones observe; the reference draws these alone.
 
     Raises:
-        ValueError: 64-bit numbers are on, which the library's own code mixes with 32-bit ones.
+        UserError: 64-bit numbers are on, which the library's own code mixes with 32-bit ones.
     """
 
     ends_in_success = False
@@ -58,7 +59,7 @@ class Craftax(Env):
 
     def __post_init__(self) -> None:
         if jnp.result_type(int) != jnp.int32:
-            raise ValueError("Craftax runs in 32 bits only: turn jax_enable_x64 off")
+            raise UserError("Craftax runs in 32 bits only: turn jax_enable_x64 off")
 
     @property
     def library(self) -> Any:
@@ -127,14 +128,14 @@ class Craftax(Env):
         """Move to a state of the library's game; key, return and step counter stay.
 
         Raises:
-            ValueError: not such a state.
+            UserError: not such a state.
         """
         wanted, given = (
             (jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)])
             for tree in (state.physics, value)
         )
         if wanted != given:
-            raise ValueError(f"set_state takes the physics of a state of {type(self).__name__}, not {type(value)}")
+            raise UserError(f"set_state takes the physics of a state of {type(self).__name__}, not {type(value)}")
         game = like(value, state.physics)
         observation = leniently(self.library.get_obs)(game)
         moved = self._resting(game, observation, state.factors, state.key, state.step)
@@ -145,7 +146,7 @@ class Craftax(Env):
         """Refused: there are no goals.
 
         Raises:
-            ValueError: always.
+            UserError: always.
         """
         raise self._no_goals()
 
@@ -153,7 +154,7 @@ class Craftax(Env):
         """Refused: there are no goals.
 
         Raises:
-            ValueError: always.
+            UserError: always.
         """
         raise self._no_goals()
 
@@ -161,7 +162,7 @@ class Craftax(Env):
         """Refused: there are no goals.
 
         Raises:
-            ValueError: always.
+            UserError: always.
         """
         raise self._no_goals()
 

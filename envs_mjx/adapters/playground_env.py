@@ -11,6 +11,7 @@ import mujoco
 from jaxtyping import Array, Float
 
 from envs_mjx.adapters.robot import RobotTask, model_loading
+from envs_mjx.checks import UserError
 from envs_mjx.mujoco import engine
 from envs_mjx.names import unknown_name
 from envs_mjx.third_party import quietly
@@ -36,7 +37,7 @@ class PlaygroundTask(RobotTask):
         impl: `jax`, or `warp` where NVIDIA Warp can run.
 
     Raises:
-        ValueError: an unknown task (the message lists them), an implementation that cannot run here, or a task whose
+        UserError: an unknown task (the message lists them), an implementation that cannot run here, or a task whose
             robot Playground would have to download first.
     """
 
@@ -46,13 +47,13 @@ class PlaygroundTask(RobotTask):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.task not in registry.ALL_ENVS:
-            raise ValueError(
+            raise UserError(
                 f"{unknown_name('task of MuJoCo Playground', self.task, registry.ALL_ENVS)} "
                 f"(all tasks: {', '.join(registry.ALL_ENVS)})"
             )
         engine.check_implementation(self.impl)
         if self.task not in dm_control_suite.ALL_ENVS and not mjx_env.MENAGERIE_PATH.exists():
-            raise ValueError(
+            raise UserError(
                 f"{self.task} needs the robots of MuJoCo Menagerie, which are not in {mjx_env.MENAGERIE_PATH}; "
                 "Playground downloads them from GitHub when told to: python -c 'from mujoco_playground._src "
                 "import mjx_env; mjx_env.ensure_menagerie_exists()'"
@@ -87,7 +88,7 @@ class PlaygroundTask(RobotTask):
     def _placed(self, inner: Any, qpos: Float[Array, " nq"], qvel: Float[Array, " nv"]) -> Any:
         observe = getattr(self.library, "_get_obs", None)
         if observe is None or len(inspect.signature(observe).parameters) != 2:
-            raise ValueError(f"{self.task} observes more than the present, so its state cannot be set")
+            raise UserError(f"{self.task} observes more than the present, so its state cannot be set")
         data = mjx.forward(self.library.mjx_model, inner.data.replace(qpos=qpos, qvel=qvel))
         nothing = jnp.zeros((), inner.reward.dtype)
         return inner.replace(data=data, obs=observe(data, dict(inner.info)), reward=nothing, done=nothing)

@@ -44,7 +44,7 @@ class RobotTask(StateVectorEnv):
         resolution: height and width of the picture, px.
 
     Raises:
-        ValueError: an argument is unknown.
+        UserError: an argument is unknown.
     """
 
     option_names = ("state", "goal_state")

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
 
+from envs_mjx.checks import UserError
 from envs_mjx.classic.gfx import BLACK, blend
 
 _ONE = 0x4000  # pygame's 14 fractional bits
@@ -80,7 +81,7 @@ def _read_opacity(path: Path) -> np.ndarray:
     header = chunks[b"IHDR"]
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
     if header[8:] != bytes([8, 6, 0, 0, 0]):
-        raise ValueError(f"{path} is no plain image of four channels of 8 bits")
+        raise UserError(f"{path} is no plain image of four channels of 8 bits")
     lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, 1 + 4 * width)
     # Plain lists: a byte depends on the one before it.
     opacity, above = [], [0] * width

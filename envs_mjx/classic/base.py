@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8, UInt32
 
 from envs_mjx import spaces
+from envs_mjx.checks import UserError
 from envs_mjx.classic.gfx import RGB, packed, unpack
 from envs_mjx.core import Env, State
 
@@ -108,7 +109,7 @@ class ControlEnv(Env):
         """Refuse bounds of the start in the wrong order.
 
         Raises:
-            ValueError: names the options.
+            UserError: names the options.
         """
         if "low" in self.option_names:
             self._start_bounds(options)
@@ -117,15 +118,15 @@ class ControlEnv(Env):
         """The options `low` and `high`, or their defaults.
 
         Raises:
-            ValueError: not a single number, or concrete bounds in the wrong order.
+            UserError: not a single number, or concrete bounds in the wrong order.
         """
         bounds = {"low": options.get("low", self.start_low), "high": options.get("high", self.start_high)}
         for name, value in bounds.items():
             if np.shape(value) != ():
-                raise ValueError(f"option {name} must be a single number, got the shape {np.shape(value)}")
+                raise UserError(f"option {name} must be a single number, got the shape {np.shape(value)}")
         low, high = bounds.values()
         if not isinstance(low, jax.core.Tracer) and not isinstance(high, jax.core.Tracer) and low > high:
-            raise ValueError(f"option low ({float(low):g}) must not exceed option high ({float(high):g})")
+            raise UserError(f"option low ({float(low):g}) must not exceed option high ({float(high):g})")
         return low, high
 
     @property
@@ -156,7 +157,7 @@ class ControlEnv(Env):
         dtype = jnp.result_type(float)
         clash = sorted(set(options) - {"state", "goal_state"})
         if "state" in options and clash:
-            raise ValueError(f"option state says where to start, so {', '.join(clash)} must not be given besides")
+            raise UserError(f"option state says where to start, so {', '.join(clash)} must not be given besides")
         start_key, key = jax.random.split(key)
         if "state" in options:
             vector = self._vector(options["state"], "state", dtype)
@@ -244,7 +245,7 @@ class ControlEnv(Env):
         if value.shape == (observed,):
             return self._recognise(value)
         alternative = "" if observed == size else f" or be an observation of {observed}"
-        raise ValueError(
+        raise UserError(
             f"{name} must have {size} entries ({', '.join(self.state_names)}){alternative}, got the shape {value.shape}"
         )
 

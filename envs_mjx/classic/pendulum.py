@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt32
 
+from envs_mjx.checks import UserError
 from envs_mjx.classic import gfx
 from envs_mjx.classic.arrow import draw_arrow
 from envs_mjx.classic.base import ControlEnv, ControlPhysics, Physical
@@ -76,7 +77,7 @@ class PendulumControl(ControlEnv):
         for name, default in (("x_init", math.pi), ("y_init", 1.0)):
             value = options.get(name, default)
             if np.shape(value) != ():
-                raise ValueError(f"option {name} must be a single number, got the shape {np.shape(value)}")
+                raise UserError(f"option {name} must be a single number, got the shape {np.shape(value)}")
             high.append(jnp.asarray(value, dtype))
         return jax.random.uniform(key, (2,), dtype, -1.0, 1.0) * jnp.stack(high)
 

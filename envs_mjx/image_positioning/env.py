@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
+from envs_mjx.checks import UserError
 from envs_mjx.core import Env, State
 from envs_mjx.image_positioning.pictures import MAX_PICTURES, Picture, default_pictures, framed
 from envs_mjx.image_positioning.render import colored_noise, render_frame
@@ -51,7 +52,7 @@ class ImagePositioning(Env):
         background_power_decay: power of the frequency with which the noise's amplitudes fall.
 
     Raises:
-        ValueError: an argument of another kind or value.
+        UserError: an argument of another kind or value.
     """
 
     option_names = ("state", "goal_state")
@@ -62,14 +63,14 @@ class ImagePositioning(Env):
 
     def __post_init__(self) -> None:
         if not isinstance(self.resolution, int) or isinstance(self.resolution, bool) or self.resolution < 8:
-            raise ValueError(f"resolution must be a whole number of at least 8 px, got {self.resolution!r}")
+            raise UserError(f"resolution must be a whole number of at least 8 px, got {self.resolution!r}")
         images = default_pictures() if self.images is None else self.images
         if not isinstance(images, tuple) or not all(isinstance(image, Picture) for image in images):
-            raise ValueError(f"images must be a tuple of Picture.of(pixels), got {type(images).__name__}")
+            raise UserError(f"images must be a tuple of Picture.of(pixels), got {type(images).__name__}")
         if not 1 <= len(images) <= MAX_PICTURES:
-            raise ValueError(f"images must be 1 to {MAX_PICTURES} pictures, got {len(images)}")
+            raise UserError(f"images must be 1 to {MAX_PICTURES} pictures, got {len(images)}")
         if not math.isfinite(self.background_power_decay):
-            raise ValueError(f"background_power_decay must be finite, got {self.background_power_decay!r}")
+            raise UserError(f"background_power_decay must be finite, got {self.background_power_decay!r}")
 
     @cached_property
     def pictures(self) -> tuple[Picture, ...]:
@@ -192,7 +193,7 @@ class ImagePositioning(Env):
         value = jnp.asarray(value, jnp.result_type(float))
         if value.shape != self._highest.shape:
             count = len(self.pictures)
-            raise ValueError(
+            raise UserError(
                 f"{name} must have {2 + 3 * count} entries (background 2, locations {2 * count}, rotations {count}), "
                 f"got the shape {value.shape}"
             )

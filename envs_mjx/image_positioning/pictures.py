@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from envs_mjx.checks import UserError
+
 MAX_PICTURES = 10
 BORDER = 5
 """Width of the frame around every picture, px."""
@@ -44,11 +46,11 @@ class Picture:
         """From an array [height, width, 3] of whole numbers 0 to 255, or what NumPy turns into one (a PIL image).
 
         Raises:
-            ValueError: another shape or kind of number.
+            UserError: another shape or kind of number.
         """
         array = np.asarray(pixels)
         if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or 0 in array.shape:
-            raise ValueError(f"a picture is uint8 of shape [height, width, 3], got {array.dtype} of {array.shape}")
+            raise UserError(f"a picture is uint8 of shape [height, width, 3], got {array.dtype} of {array.shape}")
         return cls(array.shape[0], array.shape[1], array.tobytes())
 
     def pixels(self) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8
 from mujoco import mjx
 
+from envs_mjx.checks import UserError
 from envs_mjx.core import State
 from envs_mjx.mujoco import engine
 from envs_mjx.mujoco.masses import MassFactor, derived_fields
@@ -46,7 +47,7 @@ class MujocoEnv(StateVectorEnv):
             device where NVIDIA Warp is installed, without sites and with the nominal model's textures.
 
     Raises:
-        ValueError: an argument is unknown, or the implementation cannot run here.
+        UserError: an argument is unknown, or the implementation cannot run here.
     """
 
     fidelity: str = "parity"
@@ -70,9 +71,9 @@ class MujocoEnv(StateVectorEnv):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.fidelity not in FIDELITIES:
-            raise ValueError(f"fidelity must be one of {', '.join(FIDELITIES)}, got {self.fidelity!r}")
+            raise UserError(f"fidelity must be one of {', '.join(FIDELITIES)}, got {self.fidelity!r}")
         if isinstance(self.warp_contacts, bool) or not isinstance(self.warp_contacts, int) or self.warp_contacts < 1:
-            raise ValueError(f"warp_contacts must be a whole number of at least 1, got {self.warp_contacts!r}")
+            raise UserError(f"warp_contacts must be a whole number of at least 1, got {self.warp_contacts!r}")
         engine.check_implementation(self.impl)
         engine.check_renderer(self.renderer)
 
@@ -302,7 +303,7 @@ class MujocoEnv(StateVectorEnv):
     def _target(self, value: Any) -> Float[Array, " G"]:
         value = jnp.asarray(value, jnp.result_type(float))
         if value.shape != (self.target_size,):
-            raise ValueError(
+            raise UserError(
                 f"the target of {type(self).__name__} has {self.target_size} entries, got the shape {value.shape}"
             )
         return value

@@ -12,6 +12,7 @@ from mujoco import mjx
 # The public interface does not say which shapes collide.
 from mujoco.mjx._src import collision_driver
 
+from envs_mjx.checks import UserError
 from envs_mjx.mujoco.exact import exact_contacts
 from envs_mjx.mujoco.ordered import ordered_factors
 
@@ -48,47 +49,47 @@ def check_implementation(impl: str) -> None:
     """Refuse an implementation of the physics that cannot run here.
 
     Raises:
-        ValueError: says what is missing.
+        UserError: says what is missing.
     """
     if impl not in IMPLEMENTATIONS:
-        raise ValueError(f"impl must be one of {', '.join(IMPLEMENTATIONS)}, got {impl!r}")
+        raise UserError(f"impl must be one of {', '.join(IMPLEMENTATIONS)}, got {impl!r}")
     if impl == "warp" and importlib.util.find_spec("warp") is None:
-        raise ValueError('impl="warp" needs NVIDIA Warp: pip install "swmjax[warp]", or use impl="jax"')
+        raise UserError('impl="warp" needs NVIDIA Warp: pip install "swmjax[warp]", or use impl="jax"')
     if impl == "warp" and jax.config.read("jax_enable_x64"):
-        raise ValueError('impl="warp" computes in single precision; switch jax_enable_x64 off, or use impl="jax"')
+        raise UserError('impl="warp" computes in single precision; switch jax_enable_x64 off, or use impl="jax"')
 
 
 def check_renderer(renderer: str) -> None:
     """Refuse a renderer that cannot run here.
 
     Raises:
-        ValueError: says what is missing.
+        UserError: says what is missing.
     """
     if renderer not in RENDERERS:
-        raise ValueError(f"renderer must be one of {', '.join(RENDERERS)}, got {renderer!r}")
+        raise UserError(f"renderer must be one of {', '.join(RENDERERS)}, got {renderer!r}")
     if renderer == "warp" and importlib.util.find_spec("warp") is None:
-        raise ValueError('renderer="warp" needs NVIDIA Warp: pip install "swmjax[warp]", or use renderer="host"')
+        raise UserError('renderer="warp" needs NVIDIA Warp: pip install "swmjax[warp]", or use renderer="host"')
 
 
 def check_supported(host: mujoco.MjModel) -> None:
     """Refuse a model with parts that MJX cannot run, before anything is compiled.
 
     Raises:
-        ValueError: names the MJCF element and the reason.
+        UserError: names the MJCF element and the reason.
     """
     option = host.opt
     if option.integrator == mujoco.mjtIntegrator.mjINT_IMPLICIT:
-        raise ValueError("option integrator='implicit': MJX has Euler, RK4 and implicitfast")
+        raise UserError("option integrator='implicit': MJX has Euler, RK4 and implicitfast")
     if option.solver == mujoco.mjtSolver.mjSOL_PGS:
-        raise ValueError("option solver='PGS': MJX has Newton and CG")
+        raise UserError("option solver='PGS': MJX has Newton and CG")
     if option.enableflags & int(mujoco.mjtEnableBit.mjENBL_ENERGY):
-        raise ValueError("option flag energy='enable': MJX does not monitor energy; remove the flag")
+        raise UserError("option flag energy='enable': MJX does not monitor energy; remove the flag")
     if host.nflex:
-        raise ValueError(f"flexcomp {host.flex(0).name!r}: MJX has no soft bodies")
+        raise UserError(f"flexcomp {host.flex(0).name!r}: MJX has no soft bodies")
     for index in range(host.nsensor):
         kind = mujoco.mjtSensor(host.sensor_type[index])
         if kind not in set(mjx.SensorType):
-            raise ValueError(f"sensor {host.sensor(index).name!r} of type {kind.name}: not in MJX")
+            raise UserError(f"sensor {host.sensor(index).name!r} of type {kind.name}: not in MJX")
     for index in range(host.nu):
         actuator = host.actuator(index)
         for field, known in (
@@ -99,7 +100,7 @@ def check_supported(host: mujoco.MjModel) -> None:
         ):
             kind = int(getattr(host, f"actuator_{field}")[index])
             if kind not in {int(entry) for entry in known}:
-                raise ValueError(f"actuator {actuator.name!r}: its {field} {kind} is not in MJX")
+                raise UserError(f"actuator {actuator.name!r}: its {field} {kind} is not in MJX")
     for first, second in _colliding(host):
         kinds = [mujoco.mjtGeom(host.geom_type[index]) for index in (first, second)]
         if not collision_driver.has_collision_fn(*kinds):
@@ -107,14 +108,14 @@ def check_supported(host: mujoco.MjModel) -> None:
                 f"{host.geom(index).name or index!r} ({kind.name.removeprefix('mjGEOM_').lower()})"
                 for index, kind in zip((first, second), kinds, strict=True)
             )
-            raise ValueError(f"geoms {names}: MJX cannot collide this pair; change a shape, or contype and conaffinity")
+            raise UserError(f"geoms {names}: MJX cannot collide this pair; change a shape, or contype and conaffinity")
 
 
 def put(host: mujoco.MjModel, impl: str) -> mjx.Model:
     """The model as arrays on the device; works while a program is being traced.
 
     Raises:
-        ValueError: MJX cannot run the model.
+        UserError: MJX cannot run the model.
     """
     if impl == "jax":
         check_supported(host)
@@ -122,7 +123,7 @@ def put(host: mujoco.MjModel, impl: str) -> mjx.Model:
         try:
             return mjx.put_model(host, impl=impl)
         except NotImplementedError as error:
-            raise ValueError(f"MJX cannot run this model: {error}") from error
+            raise UserError(f"MJX cannot run this model: {error}") from error
 
 
 @promoting

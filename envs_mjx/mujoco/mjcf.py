@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Key
 from mujoco import mjx
 
 from envs_mjx import spaces
+from envs_mjx.checks import UserError
 from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.factors import number
 from envs_mjx.mujoco.masses import MassFactor
@@ -46,7 +47,7 @@ class MjcfEnv(MujocoEnv):
             the model has none.
 
     Raises:
-        ValueError: MuJoCo cannot read the MJCF, MJX cannot run it (the message names the element), an actuator has no
+        UserError: MuJoCo cannot read the MJCF, MJX cannot run it (the message names the element), an actuator has no
             range of controls, or an argument is out of its range.
     """
 
@@ -64,25 +65,25 @@ class MjcfEnv(MujocoEnv):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.reward is None:
-            raise ValueError("an MjcfEnv needs a reward: reward=lambda view: ...")
+            raise UserError("an MjcfEnv needs a reward: reward=lambda view: ...")
         for name in ("time_limit", "substeps", "action_repeat"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+                raise UserError(f"{name} must be a whole number of at least 1, got {value!r}")
         self._check_mjcf()
         host = self.compiled.host
         if not -1 <= self.camera < max(host.ncam, 1):
-            raise ValueError(f"camera must be from -1 (free) to {host.ncam - 1} for this model, got {self.camera!r}")
+            raise UserError(f"camera must be from -1 (free) to {host.ncam - 1} for this model, got {self.camera!r}")
         if not host.ncam:
             object.__setattr__(self, "camera", -1)
         if self.camera < 0 and self.renderer == "warp":
-            raise ValueError('renderer="warp" has no free camera: add a camera to the MJCF, or use renderer="host"')
+            raise UserError('renderer="warp" has no free camera: add a camera to the MJCF, or use renderer="host"')
         if not host.nu:
-            raise ValueError("the MJCF has no actuator, so there is nothing to act with")
+            raise UserError("the MJCF has no actuator, so there is nothing to act with")
         for index in range(host.nu):
             low, high = host.actuator_ctrlrange[index]
             if not low < high:
-                raise ValueError(
+                raise UserError(
                     f"actuator {host.actuator(index).name or index!r} has no ctrlrange, to which actions from -1 to 1 "
                     'are scaled: add ctrlrange="low high"'
                 )
@@ -104,25 +105,25 @@ class MjcfEnv(MujocoEnv):
     def _nominal(self, spec: mujoco.MjSpec, mass: MassFactor) -> float:
         """The model's own value of a factor."""
         if mass.factor.count(".") != 1:
-            raise ValueError(f"a factor of masses is named group.name, for instance agent.density, got {mass.factor!r}")
+            raise UserError(f"a factor of masses is named group.name, for instance agent.density, got {mass.factor!r}")
         known = [geom.name for geom in spec.geoms if geom.name]
         for name in mass.geoms:
             if name not in known:
-                raise ValueError(f"factor {mass.factor!r}: the MJCF has no geom {name!r}; it has {', '.join(known)}")
+                raise UserError(f"factor {mass.factor!r}: the MJCF has no geom {name!r}; it has {', '.join(known)}")
         value = float(getattr(spec.geom(mass.geoms[0]), mass.attribute)) / mass.per_unit
         if not value > 0:
-            raise ValueError(f"factor {mass.factor!r}: geom {mass.geoms[0]!r} has no {mass.attribute} in the MJCF")
+            raise UserError(f"factor {mass.factor!r}: geom {mass.geoms[0]!r} has no {mass.attribute} in the MJCF")
         return value
 
     def _check_mjcf(self) -> None:
         place = "the MJCF given as text" if self._inline else repr(str(self.mjcf))
         if not self._inline and not Path(self.mjcf).is_file():
-            raise ValueError(f"mjcf must be XML, or the path of a file with it; there is no file {place}")
+            raise UserError(f"mjcf must be XML, or the path of a file with it; there is no file {place}")
         try:
             self._spec().compile()
         except (ValueError, mujoco.FatalError) as error:
             message = "; ".join(str(error).split("\n")).strip("; ")
-            raise ValueError(f"MuJoCo cannot read {place}: {message}") from error
+            raise UserError(f"MuJoCo cannot read {place}: {message}") from error
 
     @property
     def _inline(self) -> bool:

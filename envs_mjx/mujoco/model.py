@@ -58,7 +58,7 @@ def compiled(
         contacts: at most, in all rows of a batch together, for Warp.
 
     Raises:
-        ValueError: MJX cannot run the model.
+        UserError: MJX cannot run the model.
     """
     host, masses = mass_table(spec, factors, total_mass)
     if fidelity == "fast":

@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
+from envs_mjx.checks import UserError
 from envs_mjx.core import Env, State
 
 _BROKEN = 1e10
@@ -28,7 +29,7 @@ class StateVectorEnv(Env):
         resolution: height and width of the picture, px.
 
     Raises:
-        ValueError: the resolution is no whole number of at least 8 px.
+        UserError: the resolution is no whole number of at least 8 px.
     """
 
     resolution: int = 224
@@ -38,7 +39,7 @@ class StateVectorEnv(Env):
 
     def __post_init__(self) -> None:
         if not isinstance(self.resolution, int) or isinstance(self.resolution, bool) or self.resolution < 8:
-            raise ValueError(f"resolution must be a whole number of at least 8 px, got {self.resolution!r}")
+            raise UserError(f"resolution must be a whole number of at least 8 px, got {self.resolution!r}")
 
     @property
     @abc.abstractmethod
@@ -99,7 +100,7 @@ class StateVectorEnv(Env):
     def _vector(self, value: Any, name: str) -> Float[Array, " S"]:
         value = jnp.asarray(value, jnp.result_type(float))
         if value.shape != (self._state_size,):
-            raise ValueError(
+            raise UserError(
                 f"{name} must have {self._state_size} entries ({self.host.nq} positions, {self.host.nv} velocities), "
                 f"got the shape {value.shape}"
             )

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import mujoco
 
+from envs_mjx.checks import UserError, needs_extra
+
 
 def suite_spec(domain: str) -> mujoco.MjSpec:
     """The MJCF of a domain as a specification that may be edited, without what MJX lacks and no task reads.
@@ -16,21 +18,16 @@ def suite_spec(domain: str) -> mujoco.MjSpec:
         The specification, with the energy monitor off and without a deprecated request for a total mass.
 
     Raises:
-        ValueError: there is no such domain.
-        ImportError: `dm_control`, which holds the models, is not installed.
+        UserError: there is no such domain.
+        MissingExtraError: `dm_control`, which holds the models, is not installed.
     """
-    try:
+    with needs_extra("the control suite's models need", "mujoco"):
         # Only the package's empty __init__ is imported; the domains' Python files are not.
         folder = resources.files("dm_control") / "suite"
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "the control suite's models need dm_control, which is not installed: pip install 'swmjax[mujoco]'",
-            name="dm_control",
-        ) from error
     path = Path(str(folder / f"{domain}.xml"))
     if not path.is_file():
         known = sorted(entry.stem for entry in path.parent.glob("*.xml"))
-        raise ValueError(f"the control suite has no domain {domain!r}; it has {', '.join(known)}")
+        raise UserError(f"the control suite has no domain {domain!r}; it has {', '.join(known)}")
     spec = mujoco.MjSpec.from_file(str(path))
     spec.option.enableflags &= ~int(mujoco.mjtEnableBit.mjENBL_ENERGY)
     spec.compiler.settotalmass = -1.0

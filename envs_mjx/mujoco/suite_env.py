@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from mujoco import mjx
 
+from envs_mjx.checks import UserError
 from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.floor import FIRST_SQUARE, SECOND_SQUARE, floor_painted, floor_squares
 from envs_mjx.mujoco.marks import Mark
@@ -49,7 +50,7 @@ class SuiteEnv(MujocoEnv):
         fixed: repair the factors that do nothing in the reference.
 
     Raises:
-        ValueError: an argument is unknown, or the implementation cannot run here.
+        UserError: an argument is unknown, or the implementation cannot run here.
 
     Source: reference: envs/dmcontrol/dmcontrol.py around the tasks of dm_control.
     """
@@ -78,12 +79,12 @@ class SuiteEnv(MujocoEnv):
         if not self.task:
             object.__setattr__(self, "task", self.tasks[0])
         if self.task not in self.tasks:
-            raise ValueError(
+            raise UserError(
                 f"{unknown_name(f'task of the domain {self.domain}', self.task, self.tasks)} "
                 f"(all tasks: {', '.join(self.tasks)})"
             )
         if not isinstance(self.fixed, bool):
-            raise ValueError(f"fixed must be true or false, got {self.fixed!r}")
+            raise UserError(f"fixed must be true or false, got {self.fixed!r}")
 
     def _edit(self, spec: mujoco.MjSpec) -> None:
         """Changes of the domain's specification before it is compiled."""

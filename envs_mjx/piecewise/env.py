@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.arena import SIZE, SUCCESS_DISTANCE, length, point
+from envs_mjx.checks import UserError
 from envs_mjx.core import Env, State
 from envs_mjx.piecewise import dynamics, expert
 from envs_mjx.piecewise.factors import DEFAULT_VARIATIONS, piecewise_variation_space
@@ -44,7 +45,7 @@ class Piecewise(Env):
         grid_n: zones along each side, 1 to 14 (of 14 px each).
 
     Raises:
-        ValueError: an argument of another kind or value.
+        UserError: an argument of another kind or value.
     """
 
     option_names = ("state", "target_state", "goal_state")
@@ -54,9 +55,9 @@ class Piecewise(Env):
 
     def __post_init__(self) -> None:
         if not isinstance(self.render_target, bool):
-            raise ValueError(f"render_target must be true or false, got {self.render_target!r}")
+            raise UserError(f"render_target must be true or false, got {self.render_target!r}")
         if not isinstance(self.grid_n, int) or isinstance(self.grid_n, bool) or not 1 <= self.grid_n <= _MAX_GRID:
-            raise ValueError(f"grid_n must be a whole number from 1 to {_MAX_GRID}, got {self.grid_n!r}")
+            raise UserError(f"grid_n must be a whole number from 1 to {_MAX_GRID}, got {self.grid_n!r}")
 
     @property
     def action_space(self) -> gymnasium.spaces.Box:
@@ -81,7 +82,7 @@ class Piecewise(Env):
     def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
         """`options` may hold `state` (agent x, y) and `target_state` or `goal_state` (target x, y)."""
         if "target_state" in options and "goal_state" in options:
-            raise ValueError("target_state and goal_state are two names of one option; give one of them")
+            raise UserError("target_state and goal_state are two names of one option; give one of them")
         target = options.get("target_state", options.get("goal_state"))
         agent = factors["agent.position"] if "state" not in options else point(options["state"], "state")
         goal = factors["target.position"] if target is None else point(target, "target_state")

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.arena import length, point
+from envs_mjx.checks import UserError
 from envs_mjx.core import Env, State
 from envs_mjx.point_maze.factors import DEFAULT_VARIATIONS, SIZE, WALLS, blocked, maze_variation_space, walls_fit
 from envs_mjx.point_maze.render import render_frame
@@ -50,7 +51,7 @@ class SimplePointMaze(Env):
         show_goal: draw the goal.
 
     Raises:
-        ValueError: an argument of another kind or value, or walls whose initial positions break a constraint.
+        UserError: an argument of another kind or value, or walls whose initial positions break a constraint.
     """
 
     option_names = ("state", "goal_state")
@@ -63,14 +64,14 @@ class SimplePointMaze(Env):
 
     def __post_init__(self) -> None:
         if not isinstance(self.show_goal, bool):
-            raise ValueError(f"show_goal must be true or false, got {self.show_goal!r}")
+            raise UserError(f"show_goal must be true or false, got {self.show_goal!r}")
         if not 1 <= self.max_walls <= 32 or not 0 <= self.min_walls <= self.max_walls:
-            raise ValueError(
+            raise UserError(
                 "max_walls must be 1 to 32 and min_walls 0 to max_walls, "
                 f"got max_walls={self.max_walls!r} and min_walls={self.min_walls!r}"
             )
         if not 0 < self.wall_min_size < self.wall_max_size < SIZE:
-            raise ValueError(
+            raise UserError(
                 f"wall_min_size and wall_max_size must grow between 0 and {SIZE:g}, "
                 f"got {self.wall_min_size!r} and {self.wall_max_size!r}"
             )
@@ -100,7 +101,7 @@ class SimplePointMaze(Env):
         """Refuse explicit factors that put agent, goal and walls into each other, as far as nothing is sampled.
 
         Raises:
-            ValueError: names the factors.
+            UserError: names the factors.
         """
         space = self.variation_space
         open_ = sampled | {name for name, value in given.items() if isinstance(value, jax.core.Tracer)}
@@ -112,13 +113,13 @@ class SimplePointMaze(Env):
         for entity in ("agent", "goal"):
             names = {f"{entity}.position", f"{entity}.radius", *WALLS}
             if not names & open_ and bool(blocked(factors[f"{entity}.position"], factors, entity)):
-                raise ValueError(
+                raise UserError(
                     f"{entity}.position {factors[f'{entity}.position'].tolist()} touches a wall "
                     f"(see {entity}.radius, {', '.join(WALLS)}); give another position or sample it"
                 )
         names = {f"{entity}.{of}" for entity in ("agent", "goal") for of in ("position", "radius")} | set(WALLS)
         if not names & open_ and not bool(walls_fit(factors["walls.positions"], factors)):
-            raise ValueError(
+            raise UserError(
                 f"walls.positions {factors['walls.positions'].tolist()}: a wall does not fit into the "
                 f"{SIZE:g} x {SIZE:g} world (see walls.shape); give other positions or sample them"
             )

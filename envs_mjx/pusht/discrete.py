@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import gymnasium
 from jaxtyping import Array, Int, Key
 
+from envs_mjx.checks import UserError
 from envs_mjx.core import State
 from envs_mjx.pusht.env import PushT
 from envs_mjx.pusht.quantizer import PolarQuantizer
@@ -21,7 +22,7 @@ class PushTDiscrete(PushT):
         quantizer: Between discrete and continuous actions.
 
     Raises:
-        ValueError: `quantizer` is no `PolarQuantizer`; otherwise as `PushT`.
+        UserError: `quantizer` is no `PolarQuantizer`; otherwise as `PushT`.
     """
 
     quantizer: PolarQuantizer = PolarQuantizer()
@@ -29,7 +30,7 @@ class PushTDiscrete(PushT):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.quantizer, PolarQuantizer):
-            raise ValueError(f"quantizer must be a PolarQuantizer, got {self.quantizer!r}")
+            raise UserError(f"quantizer must be a PolarQuantizer, got {self.quantizer!r}")
 
     @property
     def action_space(self) -> gymnasium.spaces.MultiDiscrete:  # type: ignore[override]

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from envs_mjx import spaces
+from envs_mjx.checks import UserError
 from envs_mjx.core import Env, State
 from envs_mjx.pusht import dynamics, expert, shapes
 from envs_mjx.pusht.action_mark import mark_action
@@ -60,7 +61,7 @@ class PushT(Env):
             compile in about a third of the time.
 
     Raises:
-        ValueError: `resolution` is not an integer of at least 8, a switch not a bool, `block_cog` not two finite
+        UserError: `resolution` is not an integer of at least 8, a switch not a bool, `block_cog` not two finite
             numbers, `damping` outside [0, 1], `agent_shapes` another word, or `init_value` with an unknown factor, a
             value outside its space or a shape that `agent_shapes` excludes.
     """
@@ -79,39 +80,39 @@ class PushT(Env):
 
     def __post_init__(self) -> None:
         if isinstance(self.resolution, bool) or not isinstance(self.resolution, int) or self.resolution < 8:
-            raise ValueError(f"resolution must be an integer of at least 8, got {self.resolution!r}")
+            raise UserError(f"resolution must be an integer of at least 8, got {self.resolution!r}")
         for name in ("with_target", "relative", "render_action", "differentiable"):
             if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+                raise UserError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if self.block_cog is not None:
             object.__setattr__(self, "block_cog", _two_numbers(self.block_cog))
         damping = self.damping
         if damping is not None and not (_is_number(damping) and 0 <= damping <= 1):
-            raise ValueError(f"damping must be None or a number in [0, 1], got {damping!r}")
+            raise UserError(f"damping must be None or a number in [0, 1], got {damping!r}")
         if self.init_value is not None:
             object.__setattr__(self, "init_value", _pairs(self.init_value))
             # Building the space checks names and values.
             pusht_variation_space().set_init_value(dict(self.init_value))
         if self.agent_shapes not in ("all", "circle"):
-            raise ValueError(f"agent_shapes must be 'all' or 'circle', got {self.agent_shapes!r}")
+            raise UserError(f"agent_shapes must be 'all' or 'circle', got {self.agent_shapes!r}")
         self.check_reset(())
 
     def _check_start(self, sampled: Set[str], given: Mapping[str, Array], options: Mapping[str, Any]) -> None:
         """Refuse agents that are not round where the environment was made for round ones alone.
 
         Raises:
-            ValueError: names the factor and the argument.
+            UserError: names the factor and the argument.
         """
         if self.agent_shapes == "all":
             return
         name = "agent.shape"
         if name in sampled:
-            raise ValueError(f"{name} cannot vary with agent_shapes='circle'; make the environment with 'all'")
+            raise UserError(f"{name} cannot vary with agent_shapes='circle'; make the environment with 'all'")
         shape = given.get(name, self.variation_space.factor(name).init_value)
         if isinstance(shape, jax.core.Tracer):
-            raise ValueError(f"{name} cannot be a traced value with agent_shapes='circle'; leave it out")
+            raise UserError(f"{name} cannot be a traced value with agent_shapes='circle'; leave it out")
         if int(shape) != shapes.CIRCLE:
-            raise ValueError(f"{name} must be {shapes.CIRCLE} with agent_shapes='circle', got {shape}")
+            raise UserError(f"{name} must be {shapes.CIRCLE} with agent_shapes='circle', got {shape}")
 
     @property
     def action_space(self) -> gymnasium.spaces.Box:
@@ -312,7 +313,7 @@ def _is_number(value: Any) -> bool:
 def _two_numbers(value: Any) -> tuple[float, float]:
     entries = tuple(value) if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) else ()
     if len(entries) != 2 or not all(_is_number(entry) for entry in entries):
-        raise ValueError(f"block_cog must be None or two finite numbers (x, y in px), got {value!r}")
+        raise UserError(f"block_cog must be None or two finite numbers (x, y in px), got {value!r}")
     return float(entries[0]), float(entries[1])
 
 
@@ -321,7 +322,7 @@ def _pairs(values: Any) -> tuple[tuple[str, Any], ...]:
     try:
         items = dict(values).items()
     except (TypeError, ValueError):
-        raise ValueError(f"init_value must map names of factors to values, got {values!r}") from None
+        raise UserError(f"init_value must map names of factors to values, got {values!r}") from None
     flat: list[tuple[str, Any]] = []
     for name, value in items:
         if isinstance(value, Mapping):
@@ -346,7 +347,7 @@ def _start_vector(factors: Mapping[str, Array]) -> Float[Array, "7"]:
 def _vector(value: Any, name: str, dtype: Any) -> Float[Array, "7"]:
     value = jnp.asarray(value, dtype)
     if value.shape != (7,):
-        raise ValueError(
+        raise UserError(
             f"{name} must have 7 entries (agent x, y, block x, y, block angle, agent velocity x, y), "
             f"got the shape {value.shape}"
         )

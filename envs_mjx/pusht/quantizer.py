@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from envs_mjx.checks import UserError
+
 
 @dataclass(frozen=True)
 class PolarQuantizer:
@@ -22,7 +24,7 @@ class PolarQuantizer:
         max_action_distance: Length at which the outermost ring ends.
 
     Raises:
-        ValueError: a number of bins is not a positive integer, or the distance not a positive number.
+        UserError: a number of bins is not a positive integer, or the distance not a positive number.
     """
 
     num_bins_radial: int = 16
@@ -33,10 +35,10 @@ class PolarQuantizer:
         for name in ("num_bins_radial", "num_bins_angular"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+                raise UserError(f"{name} must be an integer of at least 1, got {value!r}")
         distance = self.max_action_distance
         if isinstance(distance, bool) or not isinstance(distance, int | float) or not 0 < distance < np.inf:
-            raise ValueError(f"max_action_distance must be a finite number above 0, got {distance!r}")
+            raise UserError(f"max_action_distance must be a finite number above 0, got {distance!r}")
 
     @property
     def action_shape(self) -> tuple[int, int]:

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, UInt8
 
+from envs_mjx.checks import UserError
+
 _BITS = 22  # Pillow keeps its weights in 22 fractional bits: 8 bits of image and 22 of weight fit a signed 32-bit sum
 
 
@@ -26,15 +28,15 @@ def resize_antialiased(image: UInt8[Array, "H W 3"], height: int, width: int) ->
         The resized frame; the frame itself if the size is already right.
 
     Raises:
-        ValueError: if the image is no 8-bit RGB frame or a size is below 1 px.
+        UserError: if the image is no 8-bit RGB frame or a size is below 1 px.
 
     Source: Pillow `Resample.c` (`precompute_coeffs`, `normalize_coeffs_8bpc`); reference: wrapper/default.py
     (`AddPixelsWrapper`).
     """
     if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape or image.dtype != jnp.uint8:
-        raise ValueError(f"image is {image.dtype} {image.shape}, it must be uint8 [height, width, 3]")
+        raise UserError(f"image is {image.dtype} {image.shape}, it must be uint8 [height, width, 3]")
     if height < 1 or width < 1:
-        raise ValueError(f"size is {height} x {width}, each side must be at least 1 pixel")
+        raise UserError(f"size is {height} x {width}, each side must be at least 1 pixel")
     if width != image.shape[1]:
         image = _resize_rows(image.transpose(1, 0, 2), width).transpose(1, 0, 2)
     if height != image.shape[0]:

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from envs_mjx.checks import UserError
+
 _ONE = 2048  # OpenCV keeps its coefficients in 11 bits
 
 
@@ -22,9 +24,9 @@ class Resize:
 
     def __post_init__(self) -> None:
         if self.canvas < 1 or self.canvas & (self.canvas - 1):
-            raise ValueError(f"canvas is {self.canvas}, it must be a power of two")
+            raise UserError(f"canvas is {self.canvas}, it must be a power of two")
         if self.size < 1:
-            raise ValueError(f"size is {self.size}, it must be at least 1 pixel")
+            raise UserError(f"size is {self.size}, it must be at least 1 pixel")
 
     @property
     def taps(self) -> int:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from envs_mjx.checks import UserError
 from envs_mjx.rigid2d import collide
 from envs_mjx.rigid2d.indexing import pick
 from envs_mjx.rigid2d.loops import for_each_active
@@ -95,7 +96,7 @@ def _turned(bodies, owner, points, shifted):
     if not owner or all(body == STATIC for body in owner):
         return x, y
     if STATIC in owner:
-        raise ValueError("shapes of one kind must be all static or all attached to bodies")
+        raise UserError("shapes of one kind must be all static or all attached to bodies")
     cos, sin = (pick(f(bodies.angle), owner)[:, None] for f in (jnp.cos, jnp.sin))
     turned_x, turned_y = cos * x - sin * y, sin * x + cos * y
     if not shifted:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.arena import SIZE, SUCCESS_DISTANCE, length, point
+from envs_mjx.checks import UserError
 from envs_mjx.core import Env, State
 from envs_mjx.tworoom import dynamics, expert
 from envs_mjx.tworoom.factors import (
@@ -55,7 +56,7 @@ class TwoRoom(Env):
             way of a step, so that nothing passes through the wall: the agent stops at the first contact and slides on.
 
     Raises:
-        ValueError: an argument of another kind or value.
+        UserError: an argument of another kind or value.
     """
 
     option_names = ("state", "target_state", "goal_state")
@@ -65,9 +66,9 @@ class TwoRoom(Env):
 
     def __post_init__(self) -> None:
         if not isinstance(self.render_target, bool):
-            raise ValueError(f"render_target must be true or false, got {self.render_target!r}")
+            raise UserError(f"render_target must be true or false, got {self.render_target!r}")
         if self.collision not in _COLLISIONS:
-            raise ValueError(f"collision must be one of {', '.join(_COLLISIONS)}, got {self.collision!r}")
+            raise UserError(f"collision must be one of {', '.join(_COLLISIONS)}, got {self.collision!r}")
 
     @property
     def action_space(self) -> gymnasium.spaces.Box:
@@ -96,7 +97,7 @@ class TwoRoom(Env):
         They may lie where the factors may not.
         """
         if "target_state" in options and "goal_state" in options:
-            raise ValueError("target_state and goal_state are two names of one option; give one of them")
+            raise UserError("target_state and goal_state are two names of one option; give one of them")
         target = options.get("target_state", options.get("goal_state"))
         agent = factors["agent.position"] if "state" not in options else point(options["state"], "state")
         goal = factors["target.position"] if target is None else point(target, "target_state")
@@ -193,12 +194,12 @@ def _refuse_broken_constraints(factors: Mapping[str, Array], given: Mapping[str,
         return not any(isinstance(factors[name], jax.core.Tracer) for name in names)
 
     if given.keys() & set(agent) and concrete(agent) and not bool(clear_of_wall(factors["agent.position"], factors)):
-        raise ValueError(
+        raise UserError(
             f"agent.position {np.asarray(factors['agent.position']).tolist()} touches the wall between the rooms at "
             f"{WALL_CENTER} px (see wall.axis, wall.thickness, agent.radius); give another position or sample it"
         )
     if given.keys() & set(doors) and concrete(doors) and not bool(fitting_doors(factors["door.size"], factors).any()):
-        raise ValueError(
+        raise UserError(
             f"door.size {np.asarray(factors['door.size']).tolist()}: none of the first door.number sizes is at least "
             f"1.1 times agent.radius ({float(factors['agent.radius'][0]):g} px)"
         )

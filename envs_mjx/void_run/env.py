@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
+from envs_mjx.checks import UserError
 from envs_mjx.core import Env, State
 from envs_mjx.void_run.factors import DEFAULT_VARIATIONS, MAX_SIZE, void_run_variation_space
 
@@ -63,7 +64,7 @@ class VoidRun(Env):
         clear_first: terminate at the goal only when every other cell is void.
 
     Raises:
-        ValueError: an argument of another kind or value.
+        UserError: an argument of another kind or value.
     """
 
     option_names = ("state", "goal_state")
@@ -73,9 +74,9 @@ class VoidRun(Env):
 
     def __post_init__(self) -> None:
         if not isinstance(self.resolution, int) or isinstance(self.resolution, bool) or self.resolution < 8:
-            raise ValueError(f"resolution must be a whole number of at least 8 px, got {self.resolution!r}")
+            raise UserError(f"resolution must be a whole number of at least 8 px, got {self.resolution!r}")
         if not isinstance(self.clear_first, bool):
-            raise ValueError(f"clear_first must be true or false, got {self.clear_first!r}")
+            raise UserError(f"clear_first must be true or false, got {self.clear_first!r}")
 
     @property
     def action_space(self) -> gymnasium.spaces.Discrete:
@@ -106,7 +107,7 @@ class VoidRun(Env):
         """Refuse explicit positions beyond the board.
 
         Raises:
-            ValueError: names the position and the board's size.
+            UserError: names the position and the board's size.
         """
         size = given.get("board.size", self.variation_space.factor("board.size").init_value)
         if isinstance(size, jax.core.Tracer) or "board.size" in sampled:
@@ -114,7 +115,7 @@ class VoidRun(Env):
         for name in ("agent.position", "goal.position"):
             cell = given.get(name, np.zeros(2, int))
             if not isinstance(cell, jax.core.Tracer) and not (np.asarray(cell) < np.asarray(size)).all():
-                raise ValueError(
+                raise UserError(
                     f"{name} {np.asarray(cell).tolist()} is beyond the board of {int(size)} x {int(size)} cells; "
                     "give rows and columns below board.size"
                 )
@@ -243,7 +244,7 @@ def _cell(value: Any, name: str) -> Int[Array, "2"]:
     """Row and column as whole numbers; recorded ones may be floating point."""
     value = jnp.asarray(value)
     if value.shape != (2,):
-        raise ValueError(f"{name} must have 2 entries (row, column), got the shape {value.shape}")
+        raise UserError(f"{name} must have 2 entries (row, column), got the shape {value.shape}")
     return value.astype(jnp.int32)
 
 
@@ -252,7 +253,7 @@ def _placed(physics: Physics, value: Any, factors: Mapping[str, Array]) -> Physi
     value = jnp.asarray(value)
     cells = MAX_SIZE * MAX_SIZE
     if value.shape not in ((2,), (2 + cells,)):
-        raise ValueError(
+        raise UserError(
             f"state must have 2 entries (row, column) or {2 + cells} (then the ground of {MAX_SIZE} x {MAX_SIZE} "
             f"cells), got the shape {value.shape}"
         )

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from envs_mjx.checks import UserError
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.load import load_pretrained
 from swmjax.models import GCRL, TDMPC2, PreJEPA, model_inputs
@@ -41,12 +42,12 @@ class CostModel:
             action_history: the Tc - 1 planner actions between the context observations; None for Tc = 1.
 
         Raises:
-            ValueError: the goal is missing.
+            UserError: the goal is missing.
         """
         if self.objective is None:
             return self.model.encode_current(obs)
         if goal is None:
-            raise ValueError(f"goal: is missing; a {type(self.model).__name__} plans towards a goal observation")
+            raise UserError(f"goal: is missing; a {type(self.model).__name__} plans towards a goal observation")
         if action_history is None:
             leaf = jax.tree.leaves(obs)[0]
             action_history = jnp.zeros((leaf.shape[0], 0, self.action_size), jnp.float32)
@@ -97,7 +98,7 @@ class ActionModel:
             key: randomness of a sample; None for the mean.
 
         Raises:
-            ValueError: a source is missing or has another size.
+            UserError: a source is missing or has another size.
         """
         if isinstance(self.model, GCRL):
             return self.model.get_action(obs, key)

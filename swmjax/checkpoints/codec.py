@@ -7,6 +7,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from envs_mjx.checks import UserError
 from swmjax import models
 from swmjax.checkpoints.errors import CheckpointError, shown
 from swmjax.checkpoints.targets.node import MAX_DEPTH, MAX_SIZE
@@ -48,12 +49,12 @@ def to_json(value: Any) -> Any:
         value: a configuration of `swmjax.models`, or a part of one.
 
     Raises:
-        ValueError: a class that is none of `swmjax.models`' configurations.
+        UserError: a class that is none of `swmjax.models`' configurations.
     """
     if dataclasses.is_dataclass(value):
         target = _PREFIX + type(value).__name__
         if _CLASSES.get(target) is not type(value):
-            raise ValueError(f"a {type(value).__name__} cannot be saved; allowed are {', '.join(_CLASSES)}")
+            raise UserError(f"a {type(value).__name__} cannot be saved; allowed are {', '.join(_CLASSES)}")
         return {"_target_": target} | {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
     return [to_json(item) for item in value] if isinstance(value, tuple) else value
 

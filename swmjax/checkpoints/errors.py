@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from envs_mjx.checks import UserError
 
-class CheckpointError(ValueError):
+
+class CheckpointError(UserError):
     """A checkpoint that cannot be used; one line per problem, naming file, place and what is allowed."""
 
 

@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 from flax import nnx
 
+from envs_mjx.checks import UserError
 from swmjax.checkpoints.key_maps import KeyRules, TensorSpec, spell_tensors, tensor_specs
 from swmjax.checkpoints.source import Loaded
 from swmjax.checkpoints.store import checkpoint_path
@@ -46,7 +47,7 @@ def export_pretrained(
         The folder. It appears at once, with both files in it.
 
     Raises:
-        ValueError: a model that has no torch form.
+        UserError: a model that has no torch form.
         FileExistsError: something is there already.
 
     Source: reference, `wm/utils.py`.
@@ -90,12 +91,12 @@ def torch_checkpoint(
         transformers: as for `export_pretrained`.
 
     Raises:
-        ValueError: a model that has no torch form.
+        UserError: a model that has no torch form.
     """
     model, source = loaded.model, loaded.source
     config: Any = getattr(model, "config", None)
     if not has_checkpoints(config):
-        raise ValueError(f"a {type(model).__name__} has no torch form; allowed are models that the reference has")
+        raise UserError(f"a {type(model).__name__} has no torch form; allowed are models that the reference has")
     config = replace(config, remat=False) if hasattr(config, "remat") else config
     family = family_of(config)
     rules = family.rules(config)

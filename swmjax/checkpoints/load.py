@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from envs_mjx.checks import UserError
 from swmjax.checkpoints import native
 from swmjax.checkpoints.abstract import Shardings, abstract_model, place
 from swmjax.checkpoints.errors import CheckpointError
@@ -54,7 +55,7 @@ def load_pretrained(
 
     Raises:
         CheckpointError: the checkpoint cannot be used; one line per problem, each begins with the file.
-        ValueError: `dtype` is not a floating-point type, or float64 without x64 mode, or the model
+        UserError: `dtype` is not a floating-point type, or float64 without x64 mode, or the model
             has no `remat`.
 
     Source: reference, `wm/utils.py`.
@@ -97,9 +98,9 @@ def load_files(
     """As `load_checkpoint`, from files that were found already."""
     wanted = np.dtype(jnp.float32 if dtype is None else dtype)
     if not jnp.issubdtype(wanted, jnp.floating):
-        raise ValueError(f"dtype must be a floating-point type, got {wanted}")
+        raise UserError(f"dtype must be a floating-point type, got {wanted}")
     if jax.dtypes.canonicalize_dtype(wanted) != wanted:
-        raise ValueError("dtype float64 needs jax_enable_x64; allowed without it are float32, float16 and bfloat16")
+        raise UserError("dtype float64 needs jax_enable_x64; allowed without it are float32, float16 and bfloat16")
     raw = read_config(files.config)
     if files.weights is None:
         given = {**(extra_args or {}), **({"remat": True} if remat else {})}
@@ -111,7 +112,7 @@ def load_files(
     except CheckpointError as error:
         raise CheckpointError(_prefixed(files.config, error)) from None
     if remat and not hasattr(config, "remat"):
-        raise ValueError(f"remat: {type(config).__name__} has no such option")
+        raise UserError(f"remat: {type(config).__name__} has no such option")
     tensors = model_part(read_state_dict(files.weights))
     config = complete(config, tensors)
     try:
@@ -192,13 +193,13 @@ def load_probe(model: Any, key: str, path: str | Path) -> Any:
 
     Raises:
         CheckpointError: the file cannot be used; one line per problem, each begins with the file.
-        ValueError: the model has no such probe.
+        UserError: the model has no such probe.
 
     Source: reference, `wm/probes.py`.
     """
     probe = get_probe(model, key)
     if probe is None:
-        raise ValueError(f"the model has no probe {key!r}; attach one with attach_probe before filling it")
+        raise UserError(f"the model has no probe {key!r}; attach one with attach_probe before filling it")
     tensors = read_state_dict(path)
     dtype = next(leaf.dtype for leaf in jax.tree.leaves(nnx.state(probe)))
     try:

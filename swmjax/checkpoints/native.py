@@ -26,6 +26,7 @@ import numpy as np
 from flax import nnx
 
 import swmjax
+from envs_mjx.checks import UserError
 from swmjax.checkpoints.abstract import Shardings, abstract_model, place
 from swmjax.checkpoints.codec import from_json, to_json
 from swmjax.checkpoints.errors import CheckpointError, shown
@@ -96,7 +97,7 @@ def save_pretrained(
         The save: done, or on its way. One process at a time may save to a folder.
 
     Raises:
-        ValueError: a model that has no configuration or an array that is no floating-point number.
+        UserError: a model that has no configuration or an array that is no floating-point number.
         FileExistsError: something is there that may not be replaced.
     """
     folder = checkpoint_path(name, root)
@@ -106,10 +107,10 @@ def save_pretrained(
     arrays = _named(nnx.state(model))
     for path, array in arrays.items():
         if not jnp.issubdtype(array.dtype, jnp.floating):
-            raise ValueError(f"{path}: is {array.dtype}; allowed are floating-point arrays")
+            raise UserError(f"{path}: is {array.dtype}; allowed are floating-point arrays")
     config = getattr(model, "config", None)
     if config is None:
-        raise ValueError(f"a {type(model).__name__} has no `config`; allowed are the models of swmjax.models")
+        raise UserError(f"a {type(model).__name__} has no `config`; allowed are the models of swmjax.models")
     dtypes = {path: array.dtype.name for path, array in arrays.items()}
     usual = Counter(dtypes.values()).most_common(1)[0][0]
     document = {
@@ -195,7 +196,7 @@ def restore(
     kinds = {name: np.dtype(dtype or stamp.other_dtypes.get(name, stamp.dtype)) for name in wanted}
     for kind in set(kinds.values()):
         if jax.dtypes.canonicalize_dtype(kind) != kind:
-            raise ValueError(f"{file}: the arrays are {kind}, which needs jax_enable_x64; or load with another dtype")
+            raise UserError(f"{file}: the arrays are {kind}, which needs jax_enable_x64; or load with another dtype")
     arrays = _read(folder / stamp.arrays, stamp, wanted, kinds, sharding)
     filled = [(path, variable.replace(arrays[_dotted(path)])) for path, variable in nnx.to_flat_state(state)]
     unused = folder / stamp.arrays / _UNUSED

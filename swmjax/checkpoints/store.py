@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from envs_mjx.checks import UserError
 from swmjax.checkpoints import hub
 from swmjax.checkpoints.errors import CheckpointError, shown
 
@@ -184,14 +185,14 @@ def list_checkpoints(pattern: str | None = None, root: Path | None = None) -> li
         Files at the root first, then folder by folder in alphabetical order; empty when there is no root.
 
     Raises:
-        ValueError: the pattern is not a regular expression.
+        UserError: the pattern is not a regular expression.
 
     Source: reference, `cli.py`.
     """
     try:
         wanted = re.compile(pattern or "")
     except re.error as error:
-        raise ValueError(f"{shown(pattern)} is not a regular expression: {error}") from None
+        raise UserError(f"{shown(pattern)} is not a regular expression: {error}") from None
     root = checkpoints_root() if root is None else root
     if not root.is_dir():
         return []

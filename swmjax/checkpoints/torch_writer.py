@@ -11,6 +11,7 @@ from typing import IO
 
 import numpy as np
 
+from envs_mjx.checks import UserError
 from swmjax.checkpoints.errors import shown
 from swmjax.checkpoints.torch_archive import STORAGES
 
@@ -27,7 +28,7 @@ def write_state_dict(path: str | Path, tensors: Mapping[str, np.ndarray]) -> Non
         tensors: arrays by name, of any memory layout; bfloat16 through ml_dtypes. Each gets a storage of its own.
 
     Raises:
-        ValueError: a dtype that torch has no storage for.
+        UserError: a dtype that torch has no storage for.
 
     Source: torch/serialization.py and caffe2/serialize/inline_container.cc, the format only.
     """
@@ -35,7 +36,7 @@ def write_state_dict(path: str | Path, tensors: Mapping[str, np.ndarray]) -> Non
     for name, array in tensors.items():
         if array.dtype.name not in _STORAGE_OF:
             allowed = ", ".join(_STORAGE_OF)
-            raise ValueError(f"{path}: tensor {shown(name)} is {array.dtype}; allowed are {allowed}")
+            raise UserError(f"{path}: tensor {shown(name)} is {array.dtype}; allowed are {allowed}")
     identifier = hashlib.sha256()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         members = _Members(archive, path.stem or "archive")

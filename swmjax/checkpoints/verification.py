@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_mjx.checks import UserError
 from swmjax.checkpoints.errors import CheckpointError, shown
 from swmjax.checkpoints.export import torch_checkpoint, write_torch_checkpoint
 from swmjax.checkpoints.reference_program import FORWARD, LAYOUT
@@ -63,16 +64,16 @@ def reference_python(given: str | Path | None = None) -> str:
         given: its path; None for `$SWMJAX_REFERENCE_PYTHON`, or this interpreter if the reference is installed here.
 
     Raises:
-        ValueError: there is none.
+        UserError: there is none.
     """
     named = given or os.environ.get(VARIABLE)
     if named:
         if not Path(named).exists():
-            raise ValueError(f"{named}: no such interpreter; allowed is a Python that has stable_worldmodel")
+            raise UserError(f"{named}: no such interpreter; allowed is a Python that has stable_worldmodel")
         return str(named)
     if importlib.util.find_spec("stable_worldmodel") is not None:
         return sys.executable
-    raise ValueError(
+    raise UserError(
         f"to verify, name a Python that has stable_worldmodel with --reference-python or {VARIABLE}; "
         "it is not installed in this one"
     )
@@ -89,7 +90,7 @@ def verify(loaded: Loaded, python: str | Path | None = None) -> Verification:
         How far they are apart.
 
     Raises:
-        ValueError: there is no reference, or the model has no torch form.
+        UserError: there is no reference, or the model has no torch form.
         CheckpointError: the reference cannot load or run the model.
     """
     interpreter = reference_python(python)
@@ -153,7 +154,7 @@ def _request(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         for name, embedder in config.extra_encoders:
             inputs |= {name: normal(1, 1, embedder.in_chans), f"goal_{name}": normal(1, 1, embedder.in_chans)}
         return {"kind": "policy", "value": config.value is not None, "backbone": _backbone(config.encoder)}, inputs
-    raise ValueError(f"a {type(model).__name__} cannot be verified; allowed are LeWM, PLDM, PreJEPA, TDMPC2 and GCRL")
+    raise UserError(f"a {type(model).__name__} cannot be verified; allowed are LeWM, PLDM, PreJEPA, TDMPC2 and GCRL")
 
 
 def _side(encoder: Any, patches: int) -> int:

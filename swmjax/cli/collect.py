@@ -64,7 +64,7 @@ def collect_command(
     from swmjax.policies import RandomPolicy
 
     if append and overwrite:
-        raise ValueError("--append and --overwrite exclude each other")
+        console.fail("--append and --overwrite exclude each other")
     mode: Any = "append" if append else "overwrite" if overwrite else "error"
     env_id = envs_mjx.full_id(env_id)
     env = envs_mjx.make(env_id, **_env_options(task, set_ or ()))
@@ -110,10 +110,10 @@ def _env_options(task: str | None, assignments: Any) -> dict[str, Any]:
         assign(settings, name, value)
     for name in settings:
         if name != "env_options":
-            raise ValueError(f"unknown setting {name!r}; --set changes env_options, such as env_options.task=run")
+            console.fail(f"unknown setting {name!r}; --set changes env_options, such as env_options.task=run")
     options = settings.get("env_options", {})
     if not isinstance(options, dict):
-        raise ValueError(f"env_options must be a mapping of names to values, got {options!r}")
+        console.fail(f"env_options must be a mapping of names to values, got {options!r}")
     return options
 
 
@@ -122,17 +122,17 @@ def _expert(path: str, env_id: str, env: Any, deterministic: bool, noise: float)
     from swmjax.policies import load_expert
 
     if not Path(path).exists():
-        raise ValueError(f"--policy: {path!r} is neither 'random' nor a run folder of `swmjax train-expert`")
+        console.fail(f"--policy: {path!r} is neither 'random' nor a run folder of `swmjax train-expert`")
     policy = load_expert(path, deterministic, noise)
     spaces = env.observation_space.spaces
     size = sum(int(spaces[name].shape[0]) for name in policy.actor.observations if name in spaces)
     if set(policy.actor.observations) != set(spaces) or size != policy.actor.mean.shape[0]:
-        raise ValueError(
+        console.fail(
             f"{path}: this expert observes {', '.join(policy.actor.observations)} of length "
             f"{policy.actor.mean.shape[0]}, but {env_id} has {', '.join(spaces)} of length {size}"
         )
     if policy.actor.low.shape != env.action_space.shape:
-        raise ValueError(
+        console.fail(
             f"{path}: this expert's actions have the length {policy.actor.low.shape[0]}, "
             f"those of {env_id} are {env.action_space}"
         )

@@ -37,20 +37,16 @@ def fail(message: str, code: int = USER_ERROR) -> NoReturn:
 def user_errors() -> Iterator[None]:
     """Turn a mistake of the user into one readable message and exit code 2, Ctrl-C into 130.
 
-    A `ValueError` counts as such a mistake when code of this project raised it; one that comes out of a library
-    below is a defect of ours and keeps its traceback.
+    Anything but a `UserError` and what the file system says is a defect of ours and keeps its traceback.
     """
     try:
         yield
     except (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
         fail(str(error) if error.filename is None else f"{error.strerror}: {error.filename}")
     except ValueError as error:
-        if not _raised_by_us(error):
-            raise
-        fail(str(error))
-    except ImportError as error:
-        # A plain one names an extra that is not installed; a module that is missing unexpectedly is a subclass.
-        if type(error) is not ImportError or not _raised_by_us(error):
+        from envs_mjx.checks import UserError  # not above: `--help` does not import JAX
+
+        if not isinstance(error, UserError):
             raise
         fail(str(error))
     except KeyboardInterrupt:
@@ -122,12 +118,3 @@ def print_facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
 def print_json(value: Any) -> None:
     """Print a value as JSON on stdout."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
-
-
-def _raised_by_us(error: BaseException) -> bool:
-    trace = error.__traceback__
-    module = ""
-    while trace is not None:
-        module = trace.tb_frame.f_globals.get("__name__", "")
-        trace = trace.tb_next
-    return module.split(".")[0] in ("swmjax", "envs_mjx")

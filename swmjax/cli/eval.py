@@ -79,12 +79,12 @@ def eval_command(
     if resume is not None:
         given = [env_id, model, config, set_, output, *changes.values()]
         if any(value is not None for value in given):
-            raise ValueError("--resume takes its settings from the run folder; give it without other settings")
+            console.fail("--resume takes its settings from the run folder; give it without other settings")
         folder = world.RunFolder(resume)
         settings = world.EvalConfig.from_dict(folder.read_config())
         done = folder.read_episodes() if (resume / "episodes.parquet").exists() else []
         if folder.complete:
-            raise ValueError(f"{resume}: this run is complete, nothing is left to resume")
+            console.fail(f"{resume}: this run is complete, nothing is left to resume")
     else:
         if problems is not None and episodes is None:
             changes["episodes"] = world.read_problems(problems).count

@@ -37,7 +37,7 @@ def import_command(
     from swmjax.checkpoints.verification import verify as compare
 
     if reference_python is not None and not verify:
-        raise ValueError("--reference-python is for --verify; give both or neither")
+        fail("--reference-python is for --verify; give both or neither")
     python = find(reference_python) if verify else None
     done = import_checkpoint(src, dest)
     if not as_json:

@@ -45,11 +45,11 @@ def train_expert_command(
     changes = {"env_options.task": task, "algorithm.name": algorithm, "steps": steps, "seed": seed}
     if resume is not None:
         if any(value is not None for value in [env_id, config, set_, output, *changes.values()]):
-            raise ValueError("--resume takes its settings from the run folder; give it without other settings")
+            console.fail("--resume takes its settings from the run folder; give it without other settings")
         folder = world.RunFolder(resume)
         settings = training.ExpertConfig.from_dict(folder.read_config())
         if folder.complete:
-            raise ValueError(f"{resume}: this run is complete, nothing is left to resume")
+            console.fail(f"{resume}: this run is complete, nothing is left to resume")
     else:
         settings, folder = training.load_expert_settings(env_id, config, changes, set_ or ()), None
     brax_parts()

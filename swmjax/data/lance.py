@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from envs_mjx.checks import UserError, needs_extra
 from swmjax.data.jpeg import encode_jpeg
 
 Mode = Literal["error", "append", "overwrite"]
@@ -39,19 +40,19 @@ class LanceWriter:
         mode: `error` for a dataset that must not exist yet, `append`, or `overwrite`.
 
     Raises:
-        ValueError: the path or the mode is none, or there is no dataset of this layout to append to.
+        UserError: the path or the mode is none, or there is no dataset of this layout to append to.
         FileExistsError: there is something already, and the mode is `error`.
-        ImportError: pylance is not installed; the message says how to install it.
+        MissingExtraError: pylance is not installed; the message says how to install it.
 
     Source: reference, `data/formats/lance.py`.
     """
 
     def __init__(self, path: str | Path, mode: Mode = "error"):
         if mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+            raise UserError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
         self.path = Path(path)
         if self.path.suffix != ".lance" or not self.path.stem:
-            raise ValueError(f"{self.path}: the name of a dataset must end in .lance")
+            raise UserError(f"{self.path}: the name of a dataset must end in .lance")
         self._lance = _lance()
         there = self.path.exists()
         if there and mode == "error":
@@ -89,19 +90,19 @@ class LanceWriter:
             episode: columns with the same number of rows; uint8 images, and numbers or truth values of any shape.
 
         Raises:
-            ValueError: its columns are not those of the dataset, or differ in length, or are of another kind.
+            UserError: its columns are not those of the dataset, or differ in length, or are of another kind.
         """
         columns = {name.replace(".", "_"): np.asarray(column) for name, column in episode.items()}
         lengths = {name: len(column) for name, column in columns.items()}
         if len(columns) != len(episode) or {EPISODE, STEP} & set(columns):
-            raise ValueError(f"the columns {', '.join(episode)} cannot be told apart, or bear the writer's own names")
+            raise UserError(f"the columns {', '.join(episode)} cannot be told apart, or bear the writer's own names")
         if len(set(lengths.values())) != 1 or 0 in lengths.values():
-            raise ValueError(
+            raise UserError(
                 f"the columns of an episode must have the same number of rows and at least one, got {lengths}"
             )
         for name, column in columns.items():
             if column.dtype.kind not in "biuf":
-                raise ValueError(f"{name} is {column.dtype}; a column must hold numbers")
+                raise UserError(f"{name} is {column.dtype}; a column must hold numbers")
         if self._schema is None:
             self._schema = _schema(columns)
         self._check(columns)
@@ -114,7 +115,7 @@ class LanceWriter:
         try:
             old = self._lance.dataset(str(self.path))
         except Exception as error:  # Lance raises whatever a damaged file leads it to
-            raise ValueError(f"{self.path}: cannot be read, {' '.join(str(error).split())[:200]}") from error
+            raise UserError(f"{self.path}: cannot be read, {' '.join(str(error).split())[:200]}") from error
         kinds = {field.name: field.type for field in old.schema}
         usual = all(
             pa.types.is_binary(kind) or (pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32())
@@ -122,9 +123,9 @@ class LanceWriter:
             if name not in (EPISODE, STEP)
         )
         if kinds.get(EPISODE) != pa.int32() or kinds.get(STEP) != pa.int32() or not usual:
-            raise ValueError(f"{self.path}: its columns are not those of an episode dataset, so nothing is appended")
+            raise UserError(f"{self.path}: its columns are not those of an episode dataset, so nothing is appended")
         if self.path.with_name(f"{self.path.stem}_episodes.lance").exists():
-            raise ValueError(f"{self.path}: has data of whole episodes beside it, which cannot be appended to")
+            raise UserError(f"{self.path}: has data of whole episodes beside it, which cannot be appended to")
         self._schema = old.schema
         return old
 
@@ -139,11 +140,11 @@ class LanceWriter:
         names = set(self._schema.names) - {EPISODE, STEP}
         if names != set(columns):
             missing, more = sorted(names - set(columns)), sorted(set(columns) - names)
-            raise ValueError(f"{self.path}: missing columns {missing}, unexpected columns {more}")
+            raise UserError(f"{self.path}: missing columns {missing}, unexpected columns {more}")
         for name, column in columns.items():
             kind, given = self._schema.field(name).type, _kind(column)
             if kind != given:
-                raise ValueError(f"{self.path}: column {name} is {kind}, got {given}")
+                raise UserError(f"{self.path}: column {name} is {kind}, got {given}")
 
     def _batch(self, columns: Mapping[str, np.ndarray], length: int) -> pa.RecordBatch:
         assert self._schema is not None
@@ -208,11 +209,7 @@ def _kind(column: np.ndarray) -> pa.DataType:
 
 
 def _lance() -> Any:
-    try:
+    with needs_extra("datasets need", "data"):
         import lance
         import lance.fragment
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"datasets need {error.name}, which is not installed: pip install 'swmjax[data]'", name=error.name
-        ) from error
     return lance

@@ -16,6 +16,8 @@ import numpy as np
 from flax import linen
 from jaxtyping import Array, Float
 
+from envs_mjx.checks import UserError
+
 Latent = Any
 """One latent: an array [*D], or a pytree of arrays."""
 
@@ -60,7 +62,7 @@ class FunctionModel:
             Latents [B, N, Tc + H, *D]: the context, then H predictions.
 
         Raises:
-            ValueError: a step changes the shape or dtype of a latent.
+            UserError: a step changes the shape or dtype of a latent.
         """
 
         def one(latent: Latent, sequence: Float[Array, "H A"]) -> Any:
@@ -111,7 +113,7 @@ def from_equinox(module: Any, step: str = "step", encode: str | None = "encode")
         encode: name of the method from one observation to its latent; None if observations are latents.
 
     Raises:
-        ValueError: the module has no such method.
+        UserError: the module has no such method.
     """
     _check_methods(module, step, encode)
     leaves, structure = jax.tree.flatten(module)
@@ -143,7 +145,7 @@ def from_linen(
         encode: name of the method from one observation to its latent; None if observations are latents.
 
     Raises:
-        ValueError: the module has no such method.
+        UserError: the module has no such method.
     """
     _check_methods(module, step, encode)
     return FunctionModel(
@@ -156,7 +158,7 @@ def from_linen(
 def _check_methods(module: Any, step: str, encode: str | None) -> None:
     for name, method in (("step", step), ("encode", encode)):
         if method is not None and not callable(getattr(module, method, None)):
-            raise ValueError(f"{name}: {type(module).__name__} has no method {method!r}; name the one to call")
+            raise UserError(f"{name}: {type(module).__name__} has no method {method!r}; name the one to call")
 
 
 def _check_step(found: Any, latent: Any) -> None:
@@ -164,6 +166,4 @@ def _check_step(found: Any, latent: Any) -> None:
         return str(jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", tree))
 
     if told(found) != told(latent):
-        raise ValueError(
-            f"a step must keep the shape and dtype of a latent, {told(latent)}, but it gives {told(found)}"
-        )
+        raise UserError(f"a step must keep the shape and dtype of a latent, {told(latent)}, but it gives {told(found)}")

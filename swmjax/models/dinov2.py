@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from envs_mjx.checks import UserError
 from swmjax.models.layers import check_positive
 from swmjax.models.positions import resize_positions
 from swmjax.models.vit import FeedForward, PatchEmbeddings, SelfAttention, ViTConfig, dense
@@ -34,7 +35,7 @@ class DINOv2Config:
     def __post_init__(self) -> None:
         check_positive("DINOv2Config", mlp_ratio=self.mlp_ratio)
         if type(self.num_register_tokens) is not int or self.num_register_tokens < 0:
-            raise ValueError(
+            raise UserError(
                 f"DINOv2Config.num_register_tokens must be an integer of at least 0, got {self.num_register_tokens!r}"
             )
         self.sizes  # noqa: B018 - validates the rest

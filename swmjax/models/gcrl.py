@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from envs_mjx.checks import UserError
 from swmjax.models.dinov2 import DINOv2, DINOv2Config
 from swmjax.models.gcrl_predictors import (
     GoalPredictor,
@@ -66,13 +67,13 @@ class GCRLConfig:
         for name in ("action_predictor", "value", "critic"):
             part = getattr(self, name)
             if part is not None and part.dim != width:
-                raise ValueError(
+                raise UserError(
                     f"GCRLConfig: {name}.dim must be {width}, the sizes of the encoders together, got {part.dim}"
                 )
         if self.encoder_wrapper == "teacher":
-            raise ValueError("GCRLConfig.encoder_wrapper must be 'none' or 'frozen', got 'teacher'")
+            raise UserError("GCRLConfig.encoder_wrapper must be 'none' or 'frozen', got 'teacher'")
         if self.log_std_min > self.log_std_max:
-            raise ValueError(
+            raise UserError(
                 f"GCRLConfig.log_std_min must not exceed log_std_max ({self.log_std_max}), got {self.log_std_min}"
             )
 
@@ -147,7 +148,7 @@ class GCRL(nnx.Module):
             Fused embeddings, without the class token.
 
         Raises:
-            ValueError: A source is missing.
+            UserError: A source is missing.
         """
         frames = _source(obs, pixels_key).astype(self._dtype)
         batch, time = frames.shape[:2]
@@ -186,10 +187,10 @@ class GCRL(nnx.Module):
         """Values of frames, those of the teacher while there is one.
 
         Raises:
-            ValueError: The model has no value.
+            UserError: The model has no value.
         """
         if self.config.value is None:
-            raise ValueError("this model has no value predictor; it is a policy only")
+            raise UserError("this model has no value predictor; it is a policy only")
         return self._asked(self.value_predictor, embedding, goal)
 
     def predict_action_values(
@@ -198,10 +199,10 @@ class GCRL(nnx.Module):
         """Values of actions at every frame, those of the teacher while there is one.
 
         Raises:
-            ValueError: The model has no critic.
+            UserError: The model has no critic.
         """
         if self.config.critic is None:
-            raise ValueError("this model has no critic; only the value phase of GCIQL has one")
+            raise UserError("this model has no critic; only the value phase of GCIQL has one")
         return self._asked(self.critic_predictor, embedding, actions, goal)
 
     def get_action(
@@ -232,5 +233,5 @@ class GCRL(nnx.Module):
 
 def _source(obs: Mapping[str, Array], name: str) -> Array:
     if name not in obs:
-        raise ValueError(f"obs has no {name!r}; it has {', '.join(sorted(obs)) or 'nothing'}")
+        raise UserError(f"obs has no {name!r}; it has {', '.join(sorted(obs)) or 'nothing'}")
     return obs[name]

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from envs_mjx.checks import UserError
 from swmjax.models.gcrl_transformer import Transformer, TrunkConfig
 from swmjax.models.layers import Relu, check_positive, linear
 
 
 def _check_pool(owner: str, pool: str) -> None:
     if pool not in ("attention", "mean"):
-        raise ValueError(f"{owner}.pool must be 'attention' or 'mean', got {pool!r}")
+        raise UserError(f"{owner}.pool must be 'attention' or 'mean', got {pool!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ class _Positions(nnx.Module):
         frames, patches, dim = x.shape[1:]
         config = self.config
         if frames > config.num_frames or (patches, dim) != (config.num_patches, config.dim):
-            raise ValueError(
+            raise UserError(
                 f"embeddings must have at most {config.num_frames} frames of {config.num_patches} patches of size "
                 f"{config.dim}, got shape {x.shape}"
             )
@@ -75,7 +76,7 @@ class _Positions(nnx.Module):
 
     def _placed_goal(self, goal: Float[Array, "B 1 P D"]) -> Float[Array, "B P D"]:
         if goal.shape[1:] != (1, self.config.num_patches, self.config.dim):
-            raise ValueError(
+            raise UserError(
                 f"the goal must be 1 frame of {self.config.num_patches} patches of size {self.config.dim}, "
                 f"got shape {goal.shape}"
             )
@@ -104,7 +105,7 @@ class GoalPredictor(_Positions):
             One prediction a frame.
 
         Raises:
-            ValueError: Embeddings of another size.
+            UserError: Embeddings of another size.
         """
         return self.out_proj(self.transformer(self._placed(x), self._placed_goal(goal)))
 
@@ -143,7 +144,7 @@ class QPredictor(_Positions):
             One value a frame.
 
         Raises:
-            ValueError: Embeddings of another size.
+            UserError: Embeddings of another size.
         """
         frames = self.transformer(self._placed(x), self._placed_goal(goal))
         q = jnp.concatenate([frames, actions], axis=-1)
@@ -181,7 +182,7 @@ class MetricValuePredictor(_Positions):
             One value a frame, at most -0.001.
 
         Raises:
-            ValueError: Embeddings of another size.
+            UserError: Embeddings of another size.
         """
         squares = jnp.sum(jnp.square(self.encode(x) - self.encode(goal)), axis=-1, keepdims=True)
         return -jnp.sqrt(jnp.maximum(squares, 1e-6))

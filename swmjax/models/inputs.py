@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
+from envs_mjx.checks import UserError
 from swmjax.models.lewm import LeWM
 from swmjax.models.prejepa import PreJEPA
 from swmjax.models.tdmpc2 import TDMPC2
@@ -37,9 +38,9 @@ def model_inputs(model: Any) -> ModelInputs:
         model: A world model of `swmjax.models`.
 
     Raises:
-        ValueError: It is none that can be planned with.
+        UserError: It is none that can be planned with.
     """
-    raise ValueError(
+    raise UserError(
         f"a {type(model).__name__} cannot be planned with; allowed are LeWM, PLDM, PreJEPA and TDMPC2, "
         "which predict what actions lead to"
     )

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from envs_mjx.checks import UserError
+
 
 def check_positive(owner: str, **sizes: int) -> None:
     """Raise ValueError unless every size is a positive integer.
@@ -17,11 +19,11 @@ def check_positive(owner: str, **sizes: int) -> None:
         **sizes: Sizes by field name.
 
     Raises:
-        ValueError: A size is not an integer of at least 1.
+        UserError: A size is not an integer of at least 1.
     """
     for name, value in sizes.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{owner}.{name} must be an integer of at least 1, got {value!r}")
+            raise UserError(f"{owner}.{name} must be an integer of at least 1, got {value!r}")
 
 
 def standardise(x: Float[Array, "*batch D"], eps: float) -> Float[Array, "*batch D"]:
@@ -96,7 +98,7 @@ class MLPConfig:
     def __post_init__(self) -> None:
         check_positive("MLPConfig", input_dim=self.input_dim, hidden_dim=self.hidden_dim, output_dim=self.output_dim)
         if self.norm not in ("batch", "layer", None):
-            raise ValueError(f"MLPConfig.norm must be 'batch', 'layer' or None, got {self.norm!r}")
+            raise UserError(f"MLPConfig.norm must be 'batch', 'layer' or None, got {self.norm!r}")
 
 
 class BatchNorm(nnx.BatchNorm):
@@ -116,7 +118,7 @@ class BatchNorm(nnx.BatchNorm):
             return super().__call__(x)
         count = x.size // x.shape[-1]
         if count < 2:
-            raise ValueError(f"batch statistics need at least 2 rows, got an input of shape {x.shape}")
+            raise UserError(f"batch statistics need at least 2 rows, got an input of shape {x.shape}")
         axes = tuple(range(x.ndim - 1))
         mean = jnp.mean(x, axis=axes, keepdims=True)
         var = jnp.mean(jnp.square(x - mean), axis=axes, keepdims=True)

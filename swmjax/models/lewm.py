@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from envs_mjx.checks import UserError
 from swmjax.models.layers import MLP, Embedder, EmbedderConfig, Identity, MLPConfig
 from swmjax.models.precision import widened
 from swmjax.models.predictor import Predictor, PredictorConfig
@@ -39,7 +40,7 @@ class LeWMConfig:
         }
         for name, (found, wanted) in chain.items():
             if found is not None and found != wanted:
-                raise ValueError(
+                raise UserError(
                     f"{type(self).__name__}: {name} must be {wanted} to fit the part before it, got {found}"
                 )
 
@@ -110,12 +111,12 @@ class LeWM(nnx.Module):
             Latents [B, N, Tc + H, D]: the context, then H predictions.
 
         Raises:
-            ValueError: The action history does not have Tc - 1 steps.
+            UserError: The action history does not have Tc - 1 steps.
         """
         batch, context, _ = latents.shape
         count = actions.shape[1]
         if action_history.shape[1] != context - 1:
-            raise ValueError(
+            raise UserError(
                 f"action_history must have {context - 1} steps for a context of {context} frames, "
                 f"got {action_history.shape[1]}"
             )

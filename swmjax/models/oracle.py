@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from envs_mjx.checks import UserError
+
 StateCost = Callable[[Any], Float[Array, ""]]
 """State of one environment to a cost, for example its distance from the goal."""
 
@@ -45,7 +47,7 @@ class OracleModel:
             The state pytree, every leaf with a leading axis of N.
 
         Raises:
-            ValueError: A is no multiple of the environment's action size.
+            UserError: A is no multiple of the environment's action size.
         """
         return self._run(state, actions, None)[0]
 
@@ -63,10 +65,10 @@ class OracleModel:
             Candidates [N, H, A] to costs [N].
 
         Raises:
-            ValueError: Neither cost is given.
+            UserError: Neither cost is given.
         """
         if objective is None and running is None:
-            raise ValueError("cost_fn needs objective (cost of the final state), running (cost of every step) or both")
+            raise UserError("cost_fn needs objective (cost of the final state), running (cost of every step) or both")
 
         def costs(actions: Shaped[Array, "N H A"]) -> Float[Array, " N"]:
             final, passed = self._run(state, actions, running)
@@ -85,7 +87,7 @@ class OracleModel:
         shape = self.env.action_space.shape
         action_dim = math.prod(shape)
         if size % action_dim:
-            raise ValueError(
+            raise UserError(
                 f"planner actions must be blocks of environment actions of size {action_dim}, got size {size}"
             )
         steps = actions.reshape(count, horizon * (size // action_dim), *shape)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from envs_mjx.checks import UserError
 from swmjax.models.causal_predictor import CausalPredictor, CausalPredictorConfig
 from swmjax.models.causal_rollout import rollout
 from swmjax.models.dinov2 import DINOv2, DINOv2Config
@@ -34,18 +35,18 @@ class PreJEPAConfig:
     def __post_init__(self) -> None:
         names = [name for name, _ in self.extra_encoders]
         if ACTION not in names or PIXELS in names or len(set(names)) != len(names):
-            raise ValueError(
+            raise UserError(
                 f"PreJEPAConfig.extra_encoders must be distinct sources with 'action' among them and without 'pixels', "
                 f"got {', '.join(names) or 'none'}"
             )
         width = self.encoder.hidden_size + sum(embedder.emb_dim for _, embedder in self.extra_encoders)
         if self.predictor.dim != width:
-            raise ValueError(
+            raise UserError(
                 f"PreJEPAConfig: predictor.dim must be {width}, the encoder's {self.encoder.hidden_size} and the "
                 f"embeddings of {', '.join(names)}, got {self.predictor.dim}"
             )
         if type(self.history_size) is not int or not 1 <= self.history_size <= self.predictor.num_frames:
-            raise ValueError(
+            raise UserError(
                 f"PreJEPAConfig.history_size must be an integer from 1 to the predictor's num_frames "
                 f"({self.predictor.num_frames}), got {self.history_size!r}"
             )
@@ -62,7 +63,7 @@ class PreJEPAConfig:
             if name == source:
                 return slice(start, start + size)
             start += size
-        raise ValueError(f"no source {source!r}; there are {', '.join((PIXELS, *(n for n, _ in self.extra_encoders)))}")
+        raise UserError(f"no source {source!r}; there are {', '.join((PIXELS, *(n for n, _ in self.extra_encoders)))}")
 
 
 class PreJEPA(nnx.Module):
@@ -91,11 +92,11 @@ class PreJEPA(nnx.Module):
             'pixels' [B, T, P, D], without gradient, and the embedding [B, T, E] of every source.
 
         Raises:
-            ValueError: A source is missing, or the frames have another number of patches than the predictor.
+            UserError: A source is missing, or the frames have another number of patches than the predictor.
         """
         given: Mapping[str, Array] = obs if isinstance(obs, Mapping) else {PIXELS: obs}
         if missing := [name for name in (PIXELS, *self.config.sources) if name not in given]:
-            raise ValueError(
+            raise UserError(
                 f"observations of this model are {', '.join((PIXELS, *self.config.sources))}; "
                 f"missing: {', '.join(missing)}"
             )
@@ -105,7 +106,7 @@ class PreJEPA(nnx.Module):
         # All but the class token, registers included.
         tokens = jax.lax.stop_gradient(self.backbone(frames))[:, 1:]
         if tokens.shape[1] != self.config.predictor.num_patches:
-            raise ValueError(
+            raise UserError(
                 f"the predictor takes {self.config.predictor.num_patches} patches a frame, but frames of "
                 f"{pixels.shape[3]} x {pixels.shape[4]} px have {tokens.shape[1]}"
             )
@@ -152,11 +153,11 @@ class PreJEPA(nnx.Module):
             vector source is that of patch 0, as the reference reports it.
 
         Raises:
-            ValueError: The action history does not have Tc - 1 steps.
+            UserError: The action history does not have Tc - 1 steps.
         """
         context, count = latents[PIXELS].shape[1], actions.shape[1]
         if action_history.shape[1] != context - 1:
-            raise ValueError(
+            raise UserError(
                 f"action_history must have {context - 1} steps for a context of {context} frames, "
                 f"got {action_history.shape[1]}"
             )

@@ -5,6 +5,7 @@ from typing import TypeVar
 from flax import nnx
 from jaxtyping import Array, Float
 
+from envs_mjx.checks import UserError
 from swmjax.models.layers import Relu, linear
 
 M = TypeVar("M", bound=nnx.Module)
@@ -22,12 +23,12 @@ def attach_probe(model: M, key: str, probe: nnx.Module) -> M:
         The new model.
 
     Raises:
-        ValueError: The key is empty or has a dot.
+        UserError: The key is empty or has a dot.
 
     Source: reference, `wm/probes.py`.
     """
     if not key or "." in key:
-        raise ValueError(f"the key of a probe must not be empty nor have a dot, got {key!r}")
+        raise UserError(f"the key of a probe must not be empty nor have a dot, got {key!r}")
     new, copied = nnx.clone(model), nnx.clone(probe)
     new._probes = nnx.Dict({**_probes_of(new), key: copied})  # type: ignore[attr-defined]
     return new

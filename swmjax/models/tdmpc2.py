@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from envs_mjx.checks import UserError
 from swmjax.models.cnn import CNN, output_size
 from swmjax.models.layers import check_positive, layer_norm
 from swmjax.models.precision import widened
@@ -60,24 +61,24 @@ class TDMPC2Config:
             **{f"extra_dims[{name!r}]": size for name, size in self.extra_dims},
         )
         if not self.encoding:
-            raise ValueError("TDMPC2Config.encoding must name at least one source of observations, got none")
+            raise UserError("TDMPC2Config.encoding must name at least one source of observations, got none")
         missing = [name for name in self.vectors if name not in dict(self.extra_dims)]
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"TDMPC2Config.extra_dims must have the length of every encoded vector; {missing} are missing"
             )
         if self.num_q < 2:
-            raise ValueError(f"TDMPC2Config.num_q must be at least 2 for a spread of values, got {self.num_q}")
+            raise UserError(f"TDMPC2Config.num_q must be at least 2 for a spread of values, got {self.num_q}")
         if self.latent_dim % self.simnorm_dim:
-            raise ValueError(
+            raise UserError(
                 f"TDMPC2Config.encoding must add up to a multiple of simnorm_dim ({self.simnorm_dim}), "
                 f"got {self.latent_dim}"
             )
         if self.has_pixels and not output_size(self.image_size):
-            raise ValueError(f"TDMPC2Config.image_size is too small for the convolutions, got {self.image_size}")
+            raise UserError(f"TDMPC2Config.image_size is too small for the convolutions, got {self.image_size}")
         for name in ("discount", "tau"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"TDMPC2Config.{name} must lie in [0, 1], got {getattr(self, name)}")
+                raise UserError(f"TDMPC2Config.{name} must lie in [0, 1], got {getattr(self, name)}")
 
     @property
     def has_pixels(self) -> bool:
@@ -145,7 +146,7 @@ class TDMPC2(nnx.Module):
             One latent for each observation.
 
         Raises:
-            ValueError: A source is missing or has another size.
+            UserError: A source is missing or has another size.
         """
         obs = obs if isinstance(obs, Mapping) else {"pixels": obs}
         parts = []
@@ -156,7 +157,7 @@ class TDMPC2(nnx.Module):
         for name in self.config.vectors:
             x = _source(obs, name).astype(self._dtype)
             if x.shape[-1] != dict(self.config.extra_dims)[name]:
-                raise ValueError(
+                raise UserError(
                     f"obs[{name!r}] must have {dict(self.config.extra_dims)[name]} entries, got shape {x.shape}"
                 )
             for layer in self.extra_encoders[name]:
@@ -174,13 +175,13 @@ class TDMPC2(nnx.Module):
             One latent for each problem.
 
         Raises:
-            ValueError: A source is missing or has another rank or size.
+            UserError: A source is missing or has another rank or size.
         """
         current = {}
         for name, _ in self.config.encoding:
             x, rank = _source(obs, name), 4 if name == "pixels" else 2
             if x.ndim not in (rank, rank + 1):
-                raise ValueError(f"obs[{name!r}] must have {rank} axes, or {rank + 1} with time, got shape {x.shape}")
+                raise UserError(f"obs[{name!r}] must have {rank} axes, or {rank + 1} with time, got shape {x.shape}")
             current[name] = x if x.ndim == rank else x[:, -1]
         return self.encode(current)
 
@@ -334,11 +335,11 @@ class TDMPC2(nnx.Module):
             frames = jnp.moveaxis(frames, -3, -1)
         side = self.config.image_size
         if frames.shape[-3:] != (side, side, 3):
-            raise ValueError(f"obs['pixels'] must be RGB frames of side {side}, got shape {frames.shape}")
+            raise UserError(f"obs['pixels'] must be RGB frames of side {side}, got shape {frames.shape}")
         return frames
 
 
 def _source(obs: Observations, name: str) -> Array:
     if name not in obs:
-        raise ValueError(f"obs has no {name!r}; it has {', '.join(sorted(obs)) or 'nothing'}")
+        raise UserError(f"obs has no {name!r}; it has {', '.join(sorted(obs)) or 'nothing'}")
     return obs[name]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from envs_mjx.checks import UserError
 from swmjax.models.layers import check_positive
 
 
@@ -20,9 +21,9 @@ class Bins:
     def __post_init__(self) -> None:
         check_positive("Bins", count=self.count)
         if self.count < 2:
-            raise ValueError(f"Bins.count must be at least 2, got {self.count}")
+            raise UserError(f"Bins.count must be at least 2, got {self.count}")
         if not self.low < self.high:
-            raise ValueError(f"Bins.low must be below high ({self.high}), got {self.low}")
+            raise UserError(f"Bins.low must be below high ({self.high}), got {self.low}")
 
 
 def symlog(x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:

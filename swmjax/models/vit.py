@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from envs_mjx.checks import UserError
 from swmjax.models.attention import attend
 from swmjax.models.layers import Gelu, check_positive
 from swmjax.models.positions import resize_positions
@@ -36,12 +37,12 @@ class ViTConfig:
             num_channels=self.num_channels,
         )
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
+            raise UserError(
                 f"ViTConfig.hidden_size must be a multiple of num_attention_heads ({self.num_attention_heads}), "
                 f"got {self.hidden_size}"
             )
         if self.image_size < self.patch_size:
-            raise ValueError(
+            raise UserError(
                 f"ViTConfig.image_size must be at least patch_size ({self.patch_size}), got {self.image_size}"
             )
 
@@ -78,7 +79,7 @@ class PatchEmbeddings(nnx.Module):
     def __call__(self, pixels: Float[Array, "M C H W"]) -> Float[Array, "M Gh Gw D"]:
         channels, patch = self.projection.in_features, self.projection.kernel_size[0]
         if pixels.shape[1] != channels or min(pixels.shape[2:]) < patch:
-            raise ValueError(
+            raise UserError(
                 f"frames must have {channels} channels and sides of at least {patch} px, got shape {pixels.shape}"
             )
         return self.projection(jnp.transpose(pixels, (0, 2, 3, 1)))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Int, Key
 
+from envs_mjx.checks import UserError, check_choice, check_integer, check_nonnegative
 from swmjax.planning.optional import needed
 from swmjax.planning.population import (
     PopulationSolver,
@@ -26,7 +27,6 @@ from swmjax.planning.population import (
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.spaces import nominal_actions
 from swmjax.planning.types import Plan, StepRecord
-from swmjax.planning.validation import check_choice, check_integer, check_nonnegative
 
 
 class Strategy(Protocol):
@@ -174,7 +174,7 @@ class AskTellSolver(StrategySolver):
         clip: 'none', or 'bounds' to clip candidates to the action space.
 
     Raises:
-        ValueError: The strategy lacks a function, or a hyperparameter is out of range.
+        UserError: The strategy lacks a function, or a hyperparameter is out of range.
     """
 
     kind: ClassVar[Literal["search"]] = "search"
@@ -186,7 +186,7 @@ class AskTellSolver(StrategySolver):
     def __post_init__(self) -> None:
         missing = [name for name in ("num_samples", "init", "ask", "tell") if not hasattr(self.strategy, name)]
         if missing:
-            raise ValueError(f"AskTellSolver.strategy must have {', '.join(missing)}, got {self.strategy!r}")
+            raise UserError(f"AskTellSolver.strategy must have {', '.join(missing)}, got {self.strategy!r}")
         check_integer("AskTellSolver.strategy.num_samples", self.strategy.num_samples, 1)
         check_integer("AskTellSolver.n_steps", self.n_steps, 1)
         check_choice("AskTellSolver.clip", self.clip, ("none", "bounds"))
@@ -205,7 +205,7 @@ class EvosaxSolver(StrategySolver):
         clip: 'none', or 'bounds' to clip candidates to the action space; see `AskTellSolver`.
 
     Raises:
-        ValueError: evosax is not installed, it has no such algorithm or option, or a hyperparameter is out of range.
+        UserError: evosax is not installed, it has no such algorithm or option, or a hyperparameter is out of range.
 
     Source: Lange 2023, "evosax: JAX-based Evolution Strategies".
     """
@@ -229,7 +229,7 @@ class EvosaxSolver(StrategySolver):
         check_choice("EvosaxSolver.algorithm", self.algorithm, sorted(_algorithms()))
         known = {field.name for field in dataclasses.fields(_built(self.algorithm, self.num_samples, 2, False)[1])}
         if self.var_scale != 1 and "std_init" not in known:
-            raise ValueError(f"EvosaxSolver.var_scale must be 1 for {self.algorithm}, got {self.var_scale!r}")
+            raise UserError(f"EvosaxSolver.var_scale must be 1 for {self.algorithm}, got {self.var_scale!r}")
         for name, _ in self.options:
             check_choice("EvosaxSolver.options", name, sorted(known))
 

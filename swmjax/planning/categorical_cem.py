@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from envs_mjx.checks import UserError, check_choice, check_integer, check_nonnegative
 from swmjax.planning.population import PopulationSolver, best, cost_dtype, finite_or_last, status_of
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.simplex import Slots, nominal_probabilities, slots_of
 from swmjax.planning.spaces import one_hot
 from swmjax.planning.types import Plan, StepRecord
-from swmjax.planning.validation import check_choice, check_integer, check_nonnegative
 
 
 @chex.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class CategoricalCEMSolver(PopulationSolver):
         warm_start_eps: Probability that a smooth warm start spreads evenly over all categories, from 0 to 1.
 
     Raises:
-        ValueError: A hyperparameter is out of range.
+        UserError: A hyperparameter is out of range.
 
     Source: Rubinstein and Kroese 2004; reference, `solver/categorical_cem.py`.
     """
@@ -85,7 +85,7 @@ class CategoricalCEMSolver(PopulationSolver):
         for name in ("alpha", "warm_start_eps"):
             check_nonnegative(f"CategoricalCEMSolver.{name}", getattr(self, name))
             if getattr(self, name) > 1:
-                raise ValueError(f"CategoricalCEMSolver.{name} must be at most 1, got {getattr(self, name)!r}")
+                raise UserError(f"CategoricalCEMSolver.{name} must be at most 1, got {getattr(self, name)!r}")
         check_choice("CategoricalCEMSolver.warm_start", self.warm_start, ("ignore", "smooth"))
 
     def init(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Int, Key
 
+from envs_mjx.checks import check_choice, check_integer, check_nonnegative
 from swmjax.planning.population import (
     PopulationSolver,
     action_bounds,
@@ -22,7 +23,6 @@ from swmjax.planning.population import (
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.spaces import nominal_actions
 from swmjax.planning.types import Plan, StepRecord
-from swmjax.planning.validation import check_choice, check_integer, check_nonnegative
 
 
 @chex.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class CEMSolver(PopulationSolver):
         clip: 'none' as the reference, or 'bounds' to clip candidates to the action space.
 
     Raises:
-        ValueError: A hyperparameter is out of range.
+        UserError: A hyperparameter is out of range.
 
     Source: Rubinstein and Kroese 2004; reference, `solver/cem.py`.
     """

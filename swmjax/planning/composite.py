@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from envs_mjx.checks import UserError
 from swmjax.planning.population import PopulationSolver, finite_or_last, status_of
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.types import Plan, StepRecord
@@ -28,7 +29,7 @@ class CompositeSolver(PopulationSolver):
         solvers: A mapping or pairs of names, as in the action space, and solvers that share num_samples and n_steps.
 
     Raises:
-        ValueError: There are no solvers, they disagree, or one does not work on populations.
+        UserError: There are no solvers, they disagree, or one does not work on populations.
 
     Source: reference, branch `composite_solver`.
     """
@@ -42,17 +43,17 @@ class CompositeSolver(PopulationSolver):
         object.__setattr__(self, "solvers", tuple((name, solver) for name, solver in pairs))
         names = [name for name, _ in self.solvers]
         if not names or len(set(names)) != len(names):
-            raise ValueError(f"CompositeSolver.solvers must have at least one solver and no name twice, got {names}")
+            raise UserError(f"CompositeSolver.solvers must have at least one solver and no name twice, got {names}")
         for name, solver in self.solvers:
             if not isinstance(solver, PopulationSolver):
-                raise ValueError(
+                raise UserError(
                     f"CompositeSolver.solvers[{name!r}] must be a solver that works on a population, such as CEMSolver "
                     f"or CategoricalCEMSolver, got {type(solver).__name__}"
                 )
         for field in ("num_samples", "n_steps"):
             numbers = {name: getattr(solver, field) for name, solver in self.solvers}
             if len(set(numbers.values())) > 1:
-                raise ValueError(f"the solvers of a CompositeSolver must have the same {field}, got {numbers}")
+                raise UserError(f"the solvers of a CompositeSolver must have the same {field}, got {numbers}")
 
     @property
     def num_samples(self) -> int:
@@ -79,15 +80,15 @@ class CompositeSolver(PopulationSolver):
             The initial states by name.
 
         Raises:
-            ValueError: The space is no `Dict`, or has other names than the solvers.
+            UserError: The space is no `Dict`, or has other names than the solvers.
         """
         if not isinstance(space, gymnasium.spaces.Dict):
-            raise ValueError(f"CompositeSolver needs a Dict action space, got {space}")
+            raise UserError(f"CompositeSolver needs a Dict action space, got {space}")
         names, warm_start = {name for name, _ in self.solvers}, warm_start or {}
         if names != set(space.spaces):
-            raise ValueError(f"CompositeSolver has solvers for {sorted(names)}, the space is {sorted(space.spaces)}")
+            raise UserError(f"CompositeSolver has solvers for {sorted(names)}, the space is {sorted(space.spaces)}")
         if not set(warm_start) <= names:
-            raise ValueError(f"warm_start must be a dict with names out of {sorted(names)}, got {sorted(warm_start)}")
+            raise UserError(f"warm_start must be a dict with names out of {sorted(names)}, got {sorted(warm_start)}")
         return {
             name: solver.init(jax.random.fold_in(key, number), space[name], horizon, warm_start.get(name))
             for number, (name, solver) in enumerate(self.solvers)

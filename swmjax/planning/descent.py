@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from envs_mjx.checks import UserError, check_integer, check_nonnegative
 from swmjax.planning.optimizers import Options, checked_options, make_optimizer
 from swmjax.planning.population import clipped, cost_dtype
 from swmjax.planning.simplex import Slots
-from swmjax.planning.validation import check_integer, check_nonnegative
 
 
 @chex.dataclass(frozen=True)
@@ -198,7 +198,7 @@ def value_and_pullback(
         Values by name, and a function of weights of the same shapes.
 
     Raises:
-        ValueError: A function has no gradient at all. Found while tracing, before anything is computed.
+        UserError: A function has no gradient at all. Found while tracing, before anything is computed.
     """
     reached: set[str] = set()
 
@@ -221,7 +221,7 @@ def value_and_pullback(
     )
     missing = [name for name in functions if name not in reached]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"the {' and the '.join(missing)} have no gradient with respect to the actions (argmax, round and "
             "stop_gradient have none); use a solver that samples, for example CEMSolver"
         )

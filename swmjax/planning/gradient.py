@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Key
 
+from envs_mjx.checks import check_choice, check_integer, check_nonnegative
 from swmjax.planning.descent import DescentSolver, DescentState, costs_and_gradient, remember
 from swmjax.planning.population import action_bounds, finite_or_last, status_of
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.spaces import nominal_actions
 from swmjax.planning.types import Plan, StepRecord
-from swmjax.planning.validation import check_choice, check_integer, check_nonnegative
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class GradientSolver(DescentSolver):
         num_samples, var_scale, action_noise, optimizer, learning_rate, optimizer_kwargs: See `DescentSolver`.
 
     Raises:
-        ValueError: A hyperparameter is out of range; at the first trace, if the costs have no gradient.
+        UserError: A hyperparameter is out of range; at the first trace, if the costs have no gradient.
 
     Source: reference, `solver/gd.py`.
     """

@@ -11,6 +11,7 @@ import optax
 from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Int, Key
 
+from envs_mjx.checks import check_choice, check_integer, check_nonnegative
 from swmjax.planning.descent import value_and_pullback
 from swmjax.planning.optimizers import OPTIMIZERS, make_optimizer
 from swmjax.planning.population import best, cost_dtype, finite_or_last, status_of
@@ -18,7 +19,6 @@ from swmjax.planning.scoring import Scorer
 from swmjax.planning.spaces import nominal_actions
 from swmjax.planning.transitions import TransitionCost, transitions_of
 from swmjax.planning.types import Plan, StepRecord
-from swmjax.planning.validation import check_choice, check_integer, check_nonnegative
 
 
 @chex.dataclass(frozen=True)
@@ -82,7 +82,7 @@ class GRASPSolver:
         reduction: 'sum' as the paper, or 'mean' as the author's program, of squares over the entries of a latent.
 
     Raises:
-        ValueError: A hyperparameter is out of range; at the first trace, if the cost function knows no single steps, or
+        UserError: A hyperparameter is out of range; at the first trace, if the cost function knows no single steps, or
             these have no gradient.
 
     Source: Psenka et al. 2026, "GRASP", arXiv 2602.00475, and the author's program for LeWM.

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from envs_mjx.checks import UserError
 from swmjax.planning.metrics import Metric, trace_row
 from swmjax.planning.population import cost_dtype, finite_or_last, finite_stand_ins, status_of
 from swmjax.planning.scoring import Scorer
@@ -77,7 +78,7 @@ class HostSolver(ABC):
             The plan with its trace.
 
         Raises:
-            ValueError: It is called inside a transformation, or the horizon or the warm start does not fit.
+            UserError: It is called inside a transformation, or the horizon or the warm start does not fit.
         """
         self._check_outside((key, warm_start))
         # A function of its own, so that its program goes when the solve is over.
@@ -114,7 +115,7 @@ class HostSolver(ABC):
             Plans, every field with a leading axis of B problems.
 
         Raises:
-            ValueError: It is called inside a transformation, or the horizon or a warm start does not fit.
+            UserError: It is called inside a transformation, or the horizon or a warm start does not fit.
         """
         self._check_outside((problems, keys, warm_start))
         count = keys.shape[0]
@@ -154,7 +155,7 @@ class HostSolver(ABC):
 
     def _check_outside(self, values: Any) -> None:
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values)):
-            raise ValueError(
+            raise UserError(
                 f"{type(self).__name__} searches on the host and cannot be inside jit, vmap, grad or scan; "
                 "call solve or solve_batch outside of them"
             )

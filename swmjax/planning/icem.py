@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Int, Key
 
+from envs_mjx.checks import UserError, check_choice, check_integer, check_nonnegative
 from swmjax.planning.population import (
     PopulationSolver,
     action_bounds,
@@ -23,7 +24,6 @@ from swmjax.planning.population import (
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.spaces import nominal_actions
 from swmjax.planning.types import Plan, StepRecord
-from swmjax.planning.validation import check_choice, check_integer, check_nonnegative
 
 
 @chex.dataclass(frozen=True)
@@ -96,7 +96,7 @@ class ICEMSolver(PopulationSolver):
             gets them from `Plan.carry`: the receding horizon of the controller. 0 as the reference: no elites are kept.
 
     Raises:
-        ValueError: A hyperparameter is out of range.
+        UserError: A hyperparameter is out of range.
 
     Source: Pinneri et al. 2020, "Sample-efficient Cross-Entropy Method for Real-time Planning"; reference,
     `solver/icem.py`.
@@ -125,9 +125,9 @@ class ICEMSolver(PopulationSolver):
         for name in ("var_scale", "noise_beta", "alpha", "population_decay"):
             check_nonnegative(f"ICEMSolver.{name}", getattr(self, name))
         if self.alpha > 1:
-            raise ValueError(f"ICEMSolver.alpha must be at most 1, got {self.alpha!r}")
+            raise UserError(f"ICEMSolver.alpha must be at most 1, got {self.alpha!r}")
         if self.population_decay < 1:
-            raise ValueError(f"ICEMSolver.population_decay must be at least 1, got {self.population_decay!r}")
+            raise UserError(f"ICEMSolver.population_decay must be at least 1, got {self.population_decay!r}")
         check_choice("ICEMSolver.clip", self.clip, ("bounds", "none"))
 
     def init(

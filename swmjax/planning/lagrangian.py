@@ -12,12 +12,12 @@ import optax
 from gymnasium.spaces import Box
 from jaxtyping import Array, Bool, Float, Key
 
+from envs_mjx.checks import UserError, check_choice, check_integer, check_nonnegative
 from swmjax.planning.descent import DescentSolver, DescentState, finite_gradient, remember, value_and_pullback
 from swmjax.planning.population import action_bounds, finite_or_last, status_of
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.spaces import nominal_actions
 from swmjax.planning.types import Plan, StepRecord
-from swmjax.planning.validation import check_choice, check_integer, check_nonnegative
 
 
 @chex.dataclass(frozen=True)
@@ -79,7 +79,7 @@ class LagrangianSolver(DescentSolver):
         num_samples, var_scale, action_noise, optimizer, learning_rate, optimizer_kwargs: See `DescentSolver`.
 
     Raises:
-        ValueError: A hyperparameter is out of range; at the first trace, if costs or constraints have no gradient.
+        UserError: A hyperparameter is out of range; at the first trace, if costs or constraints have no gradient.
 
     Source: Nocedal and Wright 2006, chapter 17.4; reference, `solver/lagrangian.py`.
     """
@@ -105,7 +105,7 @@ class LagrangianSolver(DescentSolver):
         for name in ("rho_init", "rho_max", "rho_scale", "tolerance"):
             check_nonnegative(f"LagrangianSolver.{name}", getattr(self, name))
         if min(self.rho_init, self.rho_max, self.rho_scale) == 0:
-            raise ValueError("LagrangianSolver.rho_init, rho_max and rho_scale must be above 0")
+            raise UserError("LagrangianSolver.rho_init, rho_max and rho_scale must be above 0")
         check_choice("LagrangianSolver.method", self.method, ("reference", "standard"))
         check_choice("LagrangianSolver.selection", self.selection, ("cost", "feasible"))
         check_choice("LagrangianSolver.clip", self.clip, ("none", "bounds"))
@@ -153,14 +153,14 @@ class LagrangianSolver(DescentSolver):
         """The state with as many multipliers as there are constraints.
 
         Raises:
-            ValueError: The multipliers that were carried over are of another number.
+            UserError: The multipliers that were carried over are of another number.
         """
         count = jax.eval_shape(lambda: self._constraints(cost_fn)(state.descent.candidates)).shape[1]
         carried = state.multipliers.shape[1]
         if carried == count:
             return state
         if carried:
-            raise ValueError(f"carry must have {count} multipliers for {count} constraints, got {carried}")
+            raise UserError(f"carry must have {count} multipliers for {count} constraints, got {carried}")
         empty = jnp.zeros((self.num_samples, count), state.rho.dtype)
         return dataclasses.replace(state, multipliers=empty, known_constraints=jnp.full_like(empty, jnp.inf))
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from envs_mjx.checks import UserError
 from swmjax.planning.objectives import Objective
 from swmjax.planning.types import CostFn
 
@@ -115,10 +116,10 @@ def latent_constraints(
         A function of one problem and its candidates.
 
     Raises:
-        ValueError: There are no terms.
+        UserError: There are no terms.
     """
     if not terms:
-        raise ValueError("latent_constraints needs at least one term, got none")
+        raise UserError("latent_constraints needs at least one term, got none")
 
     def constraints(problem: LatentProblem, actions: Float[Array, "N H A"]) -> Float[Array, "N C"]:
         latents = _rolled_out(model, problem, actions)

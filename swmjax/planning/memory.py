@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_mjx.checks import UserError, check_integer
 from swmjax.planning.spaces import action_size, category_counts, check_horizon
 from swmjax.planning.types import CostFn
-from swmjax.planning.validation import check_integer
 
 _PROBES = (32, 96)
 """Numbers of candidates that the cost function is compiled for to learn what one more costs."""
@@ -45,14 +45,14 @@ def auto_chunk(
         Candidates to score at once, at least 1.
 
     Raises:
-        ValueError: A number is out of range.
+        UserError: A number is out of range.
     """
     check_horizon(horizon)
     check_integer("num_candidates", num_candidates, 1)
     if memory_bytes is not None:
         check_integer("memory_bytes", memory_bytes, 1)
     if not 0.0 < fraction <= 1.0:
-        raise ValueError(f"fraction must be above 0 and at most 1, got {fraction!r}")
+        raise UserError(f"fraction must be above 0 and at most 1, got {fraction!r}")
     discrete = isinstance(space, gymnasium.spaces.Discrete | gymnasium.spaces.MultiDiscrete)
     size = sum(category_counts(space)) if discrete else action_size(space)
     scored: Any = jax.grad(lambda actions: jnp.sum(cost_fn(actions))) if gradients else cost_fn

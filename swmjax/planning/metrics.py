@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from envs_mjx.checks import UserError, check_choice, check_integer
 from swmjax.planning.types import StepRecord
-from swmjax.planning.validation import check_choice, check_integer
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class EliteCost(Metric):
         statistic: 'mean', 'min' or 'max'.
 
     Raises:
-        ValueError: Another statistic.
+        UserError: Another statistic.
     """
 
     statistic: Literal["mean", "min", "max"] = "mean"
@@ -140,7 +140,7 @@ class Cloud(Metric):
         count: Candidates to keep.
 
     Raises:
-        ValueError: The count is not a positive integer.
+        UserError: The count is not a positive integer.
     """
 
     count: int = 64
@@ -160,11 +160,11 @@ def trace_row(metrics: tuple[Metric, ...], record: StepRecord) -> dict[str, Arra
     """The row of a trace that one step adds.
 
     Raises:
-        ValueError: Two metrics have one name, or one needs what the solver does not have.
+        UserError: Two metrics have one name, or one needs what the solver does not have.
     """
     names = [metric.name for metric in metrics]
     if len(set(names)) != len(names):
-        raise ValueError(f"metrics must have different names, got {names}")
+        raise UserError(f"metrics must have different names, got {names}")
     return {metric.name: metric(record) for metric in metrics}
 
 
@@ -177,7 +177,7 @@ def _finite_mean(costs: Float[Array, " N"]) -> Float[Array, ""]:
 def _needed(record: StepRecord, metric: Metric, name: str) -> Any:
     value = getattr(record, name)
     if value is None or not isinstance(value, jax.Array):
-        raise ValueError(f"{type(metric).__name__} needs a solver that has {_MEANING[name]}; leave it out")
+        raise UserError(f"{type(metric).__name__} needs a solver that has {_MEANING[name]}; leave it out")
     return value
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from jaxtyping import Array, Bool, Int, Shaped
 
+from envs_mjx.checks import UserError
 from swmjax.planning.spaces import action_size, block_space, category_counts
 from swmjax.planning.types import Plan, Status
 
@@ -34,7 +35,7 @@ class PlanConfig:
         history_max_len: Environment steps of the past that are kept; just enough if None. Fewer shorten the history.
 
     Raises:
-        ValueError: A number is not a positive integer, or `receding_horizon` is above `horizon`.
+        UserError: A number is not a positive integer, or `receding_horizon` is above `horizon`.
 
     Source: reference, `policy.py` (`PlanConfig`).
     """
@@ -52,13 +53,13 @@ class PlanConfig:
             if value is None and name == "history_max_len":
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"plan.{name} must be a positive integer, got {value!r}")
+                raise UserError(f"plan.{name} must be a positive integer, got {value!r}")
         if self.receding_horizon > self.horizon:
-            raise ValueError(
+            raise UserError(
                 f"plan.receding_horizon ({self.receding_horizon}) must not be above plan.horizon ({self.horizon})"
             )
         if not isinstance(self.warm_start, bool):
-            raise ValueError(f"plan.warm_start must be true or false, got {self.warm_start!r}")
+            raise UserError(f"plan.warm_start must be true or false, got {self.warm_start!r}")
 
     @property
     def steps_per_plan(self) -> int:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Int, Key
 
+from envs_mjx.checks import UserError, check_choice, check_integer, check_nonnegative
 from swmjax.planning.population import (
     PopulationSolver,
     action_bounds,
@@ -21,7 +22,6 @@ from swmjax.planning.population import (
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.spaces import nominal_actions
 from swmjax.planning.types import Plan, StepRecord
-from swmjax.planning.validation import check_choice, check_integer, check_nonnegative
 
 
 @chex.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class MPPISolver(PopulationSolver):
         clip: 'none' as the reference, or 'bounds' to clip candidates to the action space.
 
     Raises:
-        ValueError: A hyperparameter is out of range.
+        UserError: A hyperparameter is out of range.
 
     Source: Williams et al. 2017; reference, `solver/mppi.py`.
     """
@@ -84,7 +84,7 @@ class MPPISolver(PopulationSolver):
         check_nonnegative("MPPISolver.var_scale", self.var_scale)
         check_nonnegative("MPPISolver.temperature", self.temperature)
         if self.temperature == 0:
-            raise ValueError(
+            raise UserError(
                 "MPPISolver.temperature must be above 0; use PredictiveSamplingSolver for the best candidate"
             )
         check_choice("MPPISolver.clip", self.clip, ("none", "bounds"))

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
+from envs_mjx.checks import UserError, check_choice, check_integer
 from swmjax.planning.host import HostSolver, Search
 from swmjax.planning.optional import needed
-from swmjax.planning.validation import check_choice, check_integer
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class NevergradSolver(HostSolver):
             'none' to search everywhere, starting with a standard deviation of 1.
 
     Raises:
-        ValueError: nevergrad is not installed, it has no such optimiser, or a hyperparameter is out of range.
+        UserError: nevergrad is not installed, it has no such optimiser, or a hyperparameter is out of range.
 
     Source: Rapin and Teytaud 2018, "Nevergrad: A gradient-free optimization platform"; reference,
     `solver/nevergrad.py` of its first releases.
@@ -57,7 +57,7 @@ class NevergradSolver(HostSolver):
         if self.optimizer not in known:
             near = difflib.get_close_matches(self.optimizer, list(known), n=3)
             hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-            raise ValueError(
+            raise UserError(
                 f"NevergradSolver.optimizer must be a name in nevergrad's registry of {len(known)} "
                 f"optimisers, got {self.optimizer!r}{hint}"
             )
@@ -77,7 +77,7 @@ class _Search:
             nominal = np.clip(nominal, low, high)
             actions = nevergrad.p.Array(init=nominal, lower=low, upper=high)
         else:
-            raise ValueError(f"NevergradSolver needs finite bounds of the action space, or clip='none'; got {space}")
+            raise UserError(f"NevergradSolver needs finite bounds of the action space, or clip='none'; got {space}")
         actions.random_state = np.random.RandomState(seed)
         self.random = np.random.RandomState(seed).get_state()
         self.count = solver.num_samples

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from swmjax.planning.validation import check_choice, check_nonnegative
+from envs_mjx.checks import UserError, check_choice, check_nonnegative
 
 Objective = Callable[[Any, Any, Float[Array, "N H A"]], Float[Array, " N"]]
 """Latents [N, T, *D] of N rollouts (context, then H predictions), latents [Tg, *D] of the goal frames, and the
@@ -25,7 +25,7 @@ class _GoalDistance:
         source: Entry of a latent that is a dict; all entries are added up if None.
 
     Raises:
-        ValueError: Another word.
+        UserError: Another word.
     """
 
     reduction: Literal["sum", "mean"] = "sum"
@@ -48,15 +48,15 @@ class _GoalDistance:
             One cost a rollout.
 
         Raises:
-            ValueError: The latents have no such source, or the actions are missing.
+            UserError: The latents have no such source, or the actions are missing.
         """
         if self.source is not None:
             if not isinstance(latents, dict) or self.source not in latents:
                 found = ", ".join(latents) if isinstance(latents, dict) else "none, since they are one array"
-                raise ValueError(f"{type(self).__name__}.source is {self.source!r}; the latents have: {found}")
+                raise UserError(f"{type(self).__name__}.source is {self.source!r}; the latents have: {found}")
             latents, goal = latents[self.source], goal[self.source]
         if self.steps == "all" and actions is None:
-            raise ValueError(f"{type(self).__name__} with steps='all' needs the candidates to know the predicted steps")
+            raise UserError(f"{type(self).__name__} with steps='all' needs the candidates to know the predicted steps")
         steps = 1 if self.steps == "last" else actions.shape[1]  # type: ignore[union-attr]
 
         def one(predicted: Float[Array, "N T *D"], wanted: Float[Array, "Tg *D"]) -> Float[Array, " N"]:
@@ -124,7 +124,7 @@ class WeightedSum:
         terms: Pairs (weight, objective), at least one.
 
     Raises:
-        ValueError: There are no terms.
+        UserError: There are no terms.
 
     Source: reference, `planning/objectives` (`WeightedSum`).
     """
@@ -133,7 +133,7 @@ class WeightedSum:
 
     def __post_init__(self) -> None:
         if not self.terms:
-            raise ValueError("WeightedSum needs at least one (weight, objective), got none")
+            raise UserError("WeightedSum needs at least one (weight, objective), got none")
 
     def __call__(self, latents: Any, goal: Any, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
         """Cost of each rollout."""
@@ -169,7 +169,7 @@ class DiscountedReward:
             of the mean) is taken off the terminal value, at least 0.
 
     Raises:
-        ValueError: A number is out of range.
+        UserError: A number is out of range.
 
     Source: reference, `wm/tdmpc2` (`get_cost`).
     """
@@ -181,7 +181,7 @@ class DiscountedReward:
         check_nonnegative("DiscountedReward.discount", self.discount)
         check_nonnegative("DiscountedReward.uncertainty_penalty", self.uncertainty_penalty)
         if self.discount > 1:
-            raise ValueError(f"DiscountedReward.discount must be at most 1, got {self.discount}")
+            raise UserError(f"DiscountedReward.discount must be at most 1, got {self.discount}")
 
     def __call__(self, rewards: Float[Array, "N H"], values: Float[Array, "Q N"] | None = None) -> Float[Array, " N"]:
         """Cost of each rollout.

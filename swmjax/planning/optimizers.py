@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from swmjax.planning.validation import check_nonnegative
+from envs_mjx.checks import UserError, check_nonnegative
 
 Options = Mapping[str, float] | tuple[tuple[str, float], ...]
 
@@ -105,30 +105,30 @@ def checked_options(place: str, optimizer: Any, learning_rate: Any, options: Any
         The options sorted by name.
 
     Raises:
-        ValueError: An unknown optimiser or option, a value that is no finite number, or one beside a transformation.
+        UserError: An unknown optimiser or option, a value that is no finite number, or one beside a transformation.
     """
     check_nonnegative(f"{place}.learning_rate", learning_rate)
     if not isinstance(options, Mapping | tuple):
-        raise ValueError(f"{place}.optimizer_kwargs must be a mapping of names to numbers, got {options!r}")
+        raise UserError(f"{place}.optimizer_kwargs must be a mapping of names to numbers, got {options!r}")
     options = dict(options)
     if not isinstance(optimizer, str):
         if not isinstance(optimizer, optax.GradientTransformation):
-            raise ValueError(
+            raise UserError(
                 f"{place}.optimizer must be one of {', '.join(OPTIMIZERS)} or an optax.GradientTransformation, "
                 f"got {optimizer!r}"
             )
         if options or learning_rate != 1.0:
-            raise ValueError(
+            raise UserError(
                 f"{place}.learning_rate and optimizer_kwargs belong to an optimizer given by name, got "
                 f"learning_rate={learning_rate!r} and optimizer_kwargs={options!r} beside an optax transformation"
             )
         return ()
     if optimizer not in OPTIMIZERS:
-        raise ValueError(f"{place}.optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
+        raise UserError(f"{place}.optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
     known = set(inspect.signature(OPTIMIZERS[optimizer][0]).parameters) - {"learning_rate"}
     for name, value in options.items():
         if name not in known:
-            raise ValueError(f"{place}.optimizer_kwargs: {optimizer} has no option {name!r}; known: {sorted(known)}")
+            raise UserError(f"{place}.optimizer_kwargs: {optimizer} has no option {name!r}; known: {sorted(known)}")
         if not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"{place}.optimizer_kwargs: {name} must be a finite number, got {value!r}")
+            raise UserError(f"{place}.optimizer_kwargs: {name} must be a finite number, got {value!r}")
     return tuple(sorted(options.items()))

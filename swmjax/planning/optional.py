@@ -3,6 +3,8 @@
 import importlib
 from typing import Any
 
+from envs_mjx.checks import UserError
+
 
 def needed(module: str, solver: str) -> Any:
     """Import a module of an optional package.
@@ -15,7 +17,7 @@ def needed(module: str, solver: str) -> Any:
         The module.
 
     Raises:
-        ValueError: The package is not installed.
+        UserError: The package is not installed.
     """
     try:
         return importlib.import_module(module)
@@ -23,4 +25,4 @@ def needed(module: str, solver: str) -> Any:
         package = module.partition(".")[0]
         if (error.name or "").partition(".")[0] != package:
             raise
-        raise ValueError(f"{solver} needs {package}; install it with pip install 'swmjax[search]'") from error
+        raise UserError(f"{solver} needs {package}; install it with pip install 'swmjax[search]'") from error

@@ -6,13 +6,13 @@ from typing import ClassVar, Literal
 import gymnasium
 from jaxtyping import Array, Float, Int, Key
 
+from envs_mjx.checks import check_integer
 from swmjax.planning.descent import DescentSolver, DescentState, costs_and_gradient, remember
 from swmjax.planning.gradient import best_sequence, cost_of_one
 from swmjax.planning.population import finite_or_last, status_of
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.simplex import Slots, nominal_probabilities, slots_of
 from swmjax.planning.types import Plan, StepRecord
-from swmjax.planning.validation import check_integer
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PGDSolver(DescentSolver):
             are of the relaxed vectors. Noise comes before the projection.
 
     Raises:
-        ValueError: A hyperparameter is out of range; at the first trace, if the costs have no gradient.
+        UserError: A hyperparameter is out of range; at the first trace, if the costs have no gradient.
 
     Source: Duchi et al. 2008 for the projection; reference, `solver/pgd.py`.
     """

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from envs_mjx.checks import UserError
 from swmjax.planning.types import Plan
 
 
@@ -20,18 +21,18 @@ def plot_plan(plan: Plan, file: str | Path | None = None) -> Any:
         The Matplotlib figure.
 
     Raises:
-        ValueError: Matplotlib is not installed, the trace is empty, or it is that of a batch of plans.
+        UserError: Matplotlib is not installed, the trace is empty, or it is that of a batch of plans.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ValueError("plots need Matplotlib; install it with pip install 'swmjax[plot]'") from None
+        raise UserError("plots need Matplotlib; install it with pip install 'swmjax[plot]'") from None
     trace = {name: np.asarray(value) for name, value in jax.device_get(plan.trace).items()}
     curves = {name: value for name, value in trace.items() if name != "cloud"}
     if not curves:
-        raise ValueError("the plan has no trace to draw; solve with metrics=(BestCost(),) or more")
+        raise UserError("the plan has no trace to draw; solve with metrics=(BestCost(),) or more")
     if np.ndim(plan.cost) != 0:
-        raise ValueError(
+        raise UserError(
             f"plot draws one plan, got a batch of shape {list(np.shape(plan.cost))}; take one with "
             "jax.tree.map(lambda leaf: leaf[0], plan)"
         )

@@ -11,11 +11,11 @@ import numpy as np
 from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Int, Key
 
+from envs_mjx.checks import UserError, check_integer
 from swmjax.planning.population import PopulationSolver, action_bounds, cost_dtype, finite_or_last, status_of
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.spaces import nominal_actions
 from swmjax.planning.types import Plan, StepRecord
-from swmjax.planning.validation import check_integer
 
 
 @chex.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class RandomSolver(PopulationSolver):
         n_steps: Steps per solve; more of them need less memory than more samples.
 
     Raises:
-        ValueError: A hyperparameter is out of range.
+        UserError: A hyperparameter is out of range.
 
     Source: reference, `solver/random.py` of its first releases.
     """
@@ -85,11 +85,11 @@ class RandomSolver(PopulationSolver):
             The initial state; its dtype is that of the warm start, or of the space.
 
         Raises:
-            ValueError: The space has no bounds.
+            UserError: The space has no bounds.
         """
         start = nominal_actions(space, horizon, warm_start)
         if not np.isfinite([space.low, space.high]).all():
-            raise ValueError(f"RandomSolver draws evenly from the action space, which needs finite bounds, got {space}")
+            raise UserError(f"RandomSolver draws evenly from the action space, which needs finite bounds, got {space}")
         return RandomState(
             key=key,
             step=jnp.zeros((), jnp.int32),

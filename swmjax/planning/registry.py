@@ -6,6 +6,7 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from envs_mjx.checks import UserError
 from swmjax.planning.ask_tell import AskTellSolver, EvosaxSolver
 from swmjax.planning.categorical_cem import CategoricalCEMSolver
 from swmjax.planning.cem import CEMSolver
@@ -107,17 +108,17 @@ def make_solver(name: str, overrides: Mapping[str, Any] | None = None) -> Any:
         The solver.
 
     Raises:
-        ValueError: Unknown solver or field (with the nearest names), or a value that the field does not take.
+        UserError: Unknown solver or field (with the nearest names), or a value that the field does not take.
     """
     if name not in SOLVERS:
-        raise ValueError(f"unknown solver {name!r}{_nearest(name, SOLVERS)}")
+        raise UserError(f"unknown solver {name!r}{_nearest(name, SOLVERS)}")
     solver = SOLVERS[name].solver
     types = get_type_hints(solver)
     fields = {field.name: types[field.name] for field in dataclasses.fields(solver)}
     values = {}
     for field, value in (overrides or {}).items():
         if field not in fields:
-            raise ValueError(f"solver {name!r} has no option {field!r}{_nearest(field, fields)}")
+            raise UserError(f"solver {name!r} has no option {field!r}{_nearest(field, fields)}")
         values[field] = _convert(f"solver.{field}", value, fields[field])
     return solver(**values)
 
@@ -130,7 +131,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 def _convert(place: str, value: Any, kind: Any) -> Any:
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
-            raise ValueError(f"{place} must be one of {', '.join(map(repr, get_args(kind)))}, got {value!r}")
+            raise UserError(f"{place} must be one of {', '.join(map(repr, get_args(kind)))}, got {value!r}")
         return value
     if get_origin(kind) is types.UnionType and types.NoneType in get_args(kind):
         if value is None or (isinstance(value, str) and value.lower() == "none"):
@@ -143,7 +144,7 @@ def _convert(place: str, value: Any, kind: Any) -> Any:
             return value
         if isinstance(value, str) and value.lower() in words:
             return words[value.lower()]
-        raise ValueError(f"{place} must be true or false, got {value!r}")
+        raise UserError(f"{place} must be true or false, got {value!r}")
     if kind in (int, float):
         try:
             number = kind(value) if isinstance(value, str) else value
@@ -152,6 +153,6 @@ def _convert(place: str, value: Any, kind: Any) -> Any:
         if kind is float and isinstance(number, int) and not isinstance(number, bool):
             number = float(number)
         if isinstance(number, bool) or not isinstance(number, kind):
-            raise ValueError(f"{place} must be {'an integer' if kind is int else 'a number'}, got {value!r}")
+            raise UserError(f"{place} must be {'an integer' if kind is int else 'a number'}, got {value!r}")
         return number
     return value

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
+from envs_mjx.checks import UserError
+
 CANDIDATES, PROBLEMS = "candidates", "problems"
 """Names of the mesh axes that candidates and problems are shared among."""
 
@@ -33,14 +35,14 @@ class Scorer:
         """Costs of candidates; see `CostFn`.
 
         Raises:
-            ValueError: The cost function returns something else than N floating point numbers.
+            UserError: The cost function returns something else than N floating point numbers.
         """
 
         def checked(part: Any) -> Array:
             costs, count = self.cost_fn(part), _count(part)
             shape, dtype = jnp.shape(costs), jnp.result_type(costs)
             if shape != (count,) or not jnp.issubdtype(dtype, jnp.floating):
-                raise ValueError(
+                raise UserError(
                     f"the cost function must return {count} floating point costs for {count} candidates, "
                     f"got {dtype} of shape {list(shape)}"
                 )
@@ -52,7 +54,7 @@ class Scorer:
         """Constraint values of candidates, satisfied when at most 0.
 
         Raises:
-            ValueError: The constraint function returns something else than N rows of floating point numbers.
+            UserError: The constraint function returns something else than N rows of floating point numbers.
         """
 
         def checked(part: Any) -> Array:
@@ -60,7 +62,7 @@ class Scorer:
             values, count = self.constraint_fn(part), _count(part)
             shape, dtype = jnp.shape(values), jnp.result_type(values)
             if len(shape) != 2 or shape[0] != count or not jnp.issubdtype(dtype, jnp.floating):
-                raise ValueError(
+                raise UserError(
                     f"the constraint function must return floating point values of shape [{count}, C] for {count} "
                     f"candidates, got {dtype} of shape {list(shape)}"
                 )
@@ -103,13 +105,13 @@ def planning_mesh(mesh: Mesh | None) -> Mesh | None:
         mesh: Devices, with axes called `candidates`, `problems` or both.
 
     Raises:
-        ValueError: Another name.
+        UserError: Another name.
     """
     if mesh is None:
         return None
     if not set(mesh.axis_names) <= {CANDIDATES, PROBLEMS}:
         names = ", ".join(map(repr, mesh.axis_names))
-        raise ValueError(f"the axes of the mesh must be called {CANDIDATES} or {PROBLEMS}, got {names}")
+        raise UserError(f"the axes of the mesh must be called {CANDIDATES} or {PROBLEMS}, got {names}")
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.spaces import MultiDiscrete
 from jaxtyping import Array, Bool, Float, Int
 
+from envs_mjx.checks import UserError
 from swmjax.planning.spaces import category_counts, check_horizon, from_one_hot, one_hot
 
 
@@ -52,7 +53,7 @@ def slots_of(space: gymnasium.Space) -> Slots:
     """The slots of a discrete space.
 
     Raises:
-        ValueError: Another space.
+        UserError: Another space.
     """
     counts = category_counts(space)
     starts = np.atleast_1d(np.asarray(getattr(space, "start", 0)))
@@ -73,7 +74,7 @@ def nominal_probabilities(
         H rows; of the warm start's dtype if it is floating point, else of the default one.
 
     Raises:
-        ValueError: The horizon is not positive, or the warm start does not fit into it.
+        UserError: The horizon is not positive, or the warm start does not fit into it.
     """
     check_horizon(horizon)
     if warm_start is None:
@@ -82,7 +83,7 @@ def nominal_probabilities(
     whole = jnp.issubdtype(warm_start.dtype, jnp.integer)
     width = len(slots.counts) if whole else slots.size
     if warm_start.ndim != 2 or warm_start.shape[1] != width or warm_start.shape[0] > horizon:
-        raise ValueError(
+        raise UserError(
             f"warm_start must have the shape [at most {horizon}, {len(slots.counts)}] if it holds whole numbers, or "
             f"[at most {horizon}, {slots.size}] if it holds one-hot vectors, for this horizon and action space, "
             f"got {warm_start.dtype} of shape {list(warm_start.shape)}"

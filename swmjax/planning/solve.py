@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
+from envs_mjx.checks import UserError, check_integer
 from swmjax.planning.host import HostSolver
 from swmjax.planning.metrics import DEFAULT_METRICS, Metric, trace_row
 from swmjax.planning.scoring import PROBLEMS, Scorer, planning_mesh
 from swmjax.planning.types import ConstraintFn, CostFn, Plan, Problem, Solver
-from swmjax.planning.validation import check_integer
 
 Listener = Callable[[Any, dict[str, Any]], None]
 """Called on the host with the number of the step and the metrics of that step, as NumPy arrays."""
@@ -61,19 +61,19 @@ def solve(
         The plan with its trace.
 
     Raises:
-        ValueError: The space, the horizon, the warm start or the shape of the costs does not fit, or constraints or a
+        UserError: The space, the horizon, the warm start or the shape of the costs does not fit, or constraints or a
             carry are given to a solver that takes none.
     """
     if candidate_chunk is not None:
         check_integer("candidate_chunk", candidate_chunk, 1)
     if constraint_fn is not None and solver.kind != "constrained":
-        raise ValueError(
+        raise UserError(
             f"{type(solver).__name__} takes no constraints; use LagrangianSolver, or add a penalty to the cost"
         )
     scorer = Scorer(cost_fn, constraint_fn, candidate_chunk, planning_mesh(mesh))
     if isinstance(solver, HostSolver):
         if carry is not None:
-            raise ValueError(_keeps_nothing(solver))
+            raise UserError(_keeps_nothing(solver))
         return solver.solve_host(scorer, space, key, horizon, warm_start, metrics, on_step)
 
     def advance(state: Any, number: Array) -> tuple[Any, dict[str, Array]]:
@@ -103,7 +103,7 @@ def started(
     method `prepare(state, cost_fn) -> state` that completes what `init` gave.
     """
     if carry is not None and "carry" not in inspect.signature(solver.init).parameters:
-        raise ValueError(_keeps_nothing(solver))
+        raise UserError(_keeps_nothing(solver))
     kept = {} if carry is None else {"carry": carry}
     state = solver.init(key, space, horizon, warm_start, **kept)
     return solver.prepare(state, scorer) if hasattr(solver, "prepare") else state
@@ -148,7 +148,7 @@ def solve_batch(
         Plans, every field with a leading axis of B problems.
 
     Raises:
-        ValueError: There are no problems, or a shape does not fit.
+        UserError: There are no problems, or a shape does not fit.
     """
     keys = _keys(key, problems, problem_ids, warm_start, carry)
     mesh = planning_mesh(mesh)
@@ -156,7 +156,7 @@ def solve_batch(
         given = {"carry": carry, "constraint_fn": constraint_fn, "mesh": mesh, "batch_size": batch_size}
         given["on_step"] = options.pop("on_step", None)
         if refused := [name for name, value in given.items() if value is not None]:
-            raise ValueError(f"{type(solver).__name__} plans for batches without {', '.join(refused)}")
+            raise UserError(f"{type(solver).__name__} plans for batches without {', '.join(refused)}")
         options = {"metrics": DEFAULT_METRICS} | options
         return solver.solve_host_batch(cost_fn, problems, space, keys, horizon, warm_start, **options)
 
@@ -197,15 +197,15 @@ def _keys(
     """A key for every problem, after a check that everything given has a row for it."""
     leaves = jax.tree.leaves(problems)
     if not leaves or min(jnp.ndim(leaf) for leaf in leaves) == 0:
-        raise ValueError("problems must be a pytree of arrays with a leading axis of problems")
+        raise UserError("problems must be a pytree of arrays with a leading axis of problems")
     rows = (*leaves, *jax.tree.leaves((warm_start, carry, problem_ids)))
     sizes = {leaf.shape[0] for leaf in rows} | set(key.shape)
     if len(sizes) != 1:
-        raise ValueError(
+        raise UserError(
             f"problems, warm_start, carry, keys and problem_ids must agree in their leading axis, got {sorted(sizes)}"
         )
     if key.ndim and problem_ids is not None:
-        raise ValueError("problem_ids cannot be combined with one key a problem")
+        raise UserError("problem_ids cannot be combined with one key a problem")
     if key.ndim:
         return key
     ids = jnp.arange(sizes.pop()) if problem_ids is None else problem_ids
@@ -215,9 +215,9 @@ def _keys(
 def _check_shares(count: int, mesh: Mesh, batch_size: int | None) -> None:
     """Refuse problems that a mesh cannot share among its devices."""
     if batch_size is not None:
-        raise ValueError("batch_size cannot be combined with a mesh that shares the problems among devices")
+        raise UserError("batch_size cannot be combined with a mesh that shares the problems among devices")
     if count % mesh.shape[PROBLEMS]:
-        raise ValueError(
+        raise UserError(
             f"the number of problems must be a multiple of the {mesh.shape[PROBLEMS]} devices that share them, "
             f"got {count}"
         )

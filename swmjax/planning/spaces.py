@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from jaxtyping import Array, Float, Int
 
-from swmjax.planning.validation import check_integer
+from envs_mjx.checks import UserError, check_integer
 
 
 def block_space(space: gymnasium.Space, action_block: int) -> gymnasium.Space:
@@ -23,7 +23,7 @@ def block_space(space: gymnasium.Space, action_block: int) -> gymnasium.Space:
         A Box of size A = action_block * action_dim, time-major; a `MultiDiscrete` of as many slots; a `Dict` of these.
 
     Raises:
-        ValueError: Another space, or the block is not a positive integer.
+        UserError: Another space, or the block is not a positive integer.
     """
     check_integer("action_block", action_block, 1)
     if isinstance(space, gymnasium.spaces.Dict):
@@ -47,10 +47,10 @@ def action_size(space: gymnasium.Space) -> int:
         A.
 
     Raises:
-        ValueError: The space is not a Box of floats with one axis.
+        UserError: The space is not a Box of floats with one axis.
     """
     if not isinstance(space, Box) or len(space.shape) != 1 or not np.issubdtype(space.dtype, np.floating):
-        raise ValueError(f"the planner needs a one-axis Box of floats as action space, got {space}")
+        raise UserError(f"the planner needs a one-axis Box of floats as action space, got {space}")
     return space.shape[0]
 
 
@@ -64,13 +64,13 @@ def category_counts(space: gymnasium.Space) -> tuple[int, ...]:
         One number a slot.
 
     Raises:
-        ValueError: Another space.
+        UserError: Another space.
     """
     if isinstance(space, Discrete):
         return (int(space.n),)
     if isinstance(space, MultiDiscrete) and space.nvec.ndim == 1:
         return tuple(int(count) for count in space.nvec)
-    raise ValueError(f"a discrete solver needs a Discrete or one-axis MultiDiscrete action space, got {space}")
+    raise UserError(f"a discrete solver needs a Discrete or one-axis MultiDiscrete action space, got {space}")
 
 
 def one_hot(actions: Int[Array, "*batch slots"], space: gymnasium.Space, dtype: Any = jnp.float32) -> Array:
@@ -116,7 +116,7 @@ def check_horizon(horizon: int) -> None:
     """Raise unless the horizon is a positive integer.
 
     Raises:
-        ValueError: It is not.
+        UserError: It is not.
     """
     check_integer("horizon", horizon, 1)
 
@@ -135,7 +135,7 @@ def nominal_actions(
         H actions, of the warm start's dtype if there is one.
 
     Raises:
-        ValueError: The horizon is not positive, or the warm start does not fit into it.
+        UserError: The horizon is not positive, or the warm start does not fit into it.
     """
     size = action_size(space)
     check_horizon(horizon)
@@ -143,10 +143,10 @@ def nominal_actions(
         return jnp.zeros((horizon, size), jax.dtypes.canonicalize_dtype(space.dtype))
     warm_start = jnp.asarray(warm_start)
     if warm_start.ndim != 2 or warm_start.shape[1] != size or warm_start.shape[0] > horizon:
-        raise ValueError(
+        raise UserError(
             f"warm_start must have the shape [at most {horizon}, {size}] for this horizon and action space, "
             f"got {list(warm_start.shape)}"
         )
     if not jnp.issubdtype(warm_start.dtype, jnp.floating):
-        raise ValueError(f"warm_start must be floating point, got {warm_start.dtype}")
+        raise UserError(f"warm_start must be floating point, got {warm_start.dtype}")
     return jnp.pad(warm_start, ((0, horizon - warm_start.shape[0]), (0, 0)))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from envs_mjx.checks import UserError
 from swmjax.planning.latent_cost import LatentModel, LatentProblem, latent_cost
 from swmjax.planning.objectives import Objective
 from swmjax.planning.scoring import Scorer
@@ -78,9 +79,7 @@ def model_transitions(model: StepModel, objective: Objective) -> ProblemTransiti
 
     def of(problem: LatentProblem) -> TransitionCost:
         if not isinstance(problem.latents, jax.Array):
-            raise ValueError(
-                f"model_transitions needs latents that are one array, got {type(problem.latents).__name__}"
-            )
+            raise UserError(f"model_transitions needs latents that are one array, got {type(problem.latents).__name__}")
         context = problem.latents.shape[0]
 
         def rollout(actions: Float[Array, "N H A"]) -> Float[Array, "N H *D"]:
@@ -129,14 +128,14 @@ def transitions_of(cost_fn: Scorer, solver: str) -> TransitionCost:
     """The `TransitionCost` behind a scorer.
 
     Raises:
-        ValueError: The cost function is none.
+        UserError: The cost function is none.
     """
     found = cost_fn.cost_fn
     if isinstance(found, partial) and isinstance(found.func, ProblemTransitions):
         return found.func.of(*found.args)
     if isinstance(found, TransitionCost):
         return found
-    raise ValueError(
+    raise UserError(
         f"{solver} plans in states as well as in actions and needs a cost function that knows the model's single "
         f"steps: TransitionCost, or ProblemTransitions in solve_batch (see function_transitions and "
         f"model_transitions); got {found!r}"

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from envs_mjx.checks import UserError
 from swmjax.checkpoints.actors import ACTOR_FILE, read_actor
 from swmjax.models.actor import Actor
 
@@ -54,7 +55,7 @@ class ExpertPolicy:
         noise: Standard deviation of Gaussian noise on top, for actions of -1 to 1, where the sum is clipped.
 
     Raises:
-        ValueError: The noise is negative or not finite.
+        UserError: The noise is negative or not finite.
     """
 
     actor: Actor
@@ -63,7 +64,7 @@ class ExpertPolicy:
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.noise) or self.noise < 0.0:
-            raise ValueError(f"noise must be finite and at least 0, got {self.noise}")
+            raise UserError(f"noise must be finite and at least 0, got {self.noise}")
 
     def init(self, seeds: Int[Array, " B"], goal_states: Any = None) -> DrawCarry:
         """Memory before the first step.
@@ -103,7 +104,7 @@ class RandomPolicy:
         space: The environment's action space, bounded.
 
     Raises:
-        ValueError: The space is no bounded Box.
+        UserError: The space is no bounded Box.
     """
 
     space: gymnasium.Space
@@ -111,7 +112,7 @@ class RandomPolicy:
     def __post_init__(self) -> None:
         space = self.space
         if not isinstance(space, gymnasium.spaces.Box) or not np.isfinite([space.low, space.high]).all():
-            raise ValueError(f"random actions need a Box with bounds, got {self.space}")
+            raise UserError(f"random actions need a Box with bounds, got {self.space}")
 
     def init(self, seeds: Int[Array, " B"], goal_states: Any = None) -> DrawCarry:
         """Memory before the first step; see `ExpertPolicy.init`."""

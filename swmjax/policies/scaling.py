@@ -7,6 +7,8 @@ import numpy as np
 from gymnasium.spaces import Box
 from jaxtyping import Array, Float
 
+from envs_mjx.checks import UserError
+
 
 @dataclass(frozen=True)
 class Scaler:
@@ -17,7 +19,7 @@ class Scaler:
         std: Standard deviation of every entry, above 0.
 
     Raises:
-        ValueError: The two differ in length, or a deviation is not positive.
+        UserError: The two differ in length, or a deviation is not positive.
     """
 
     mean: tuple[float, ...]
@@ -25,9 +27,9 @@ class Scaler:
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std):
-            raise ValueError(f"mean and std must have the same length, got {len(self.mean)} and {len(self.std)}")
+            raise UserError(f"mean and std must have the same length, got {len(self.mean)} and {len(self.std)}")
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or min(self.std, default=1.0) <= 0.0:
-            raise ValueError(
+            raise UserError(
                 f"mean must be finite and std finite and above 0, got {list(self.mean)} and {list(self.std)}"
             )
 
@@ -50,7 +52,7 @@ class Scaler:
         """The environment's action space in standardised units."""
         mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
         if space.shape != mean.shape:
-            raise ValueError(f"action statistics have {mean.size} entries, the environment's actions {space.shape}")
+            raise UserError(f"action statistics have {mean.size} entries, the environment's actions {space.shape}")
         return Box((space.low - mean) / std, (space.high - mean) / std, dtype=np.float32)
 
     def _arrays(self, values: Array) -> tuple[Array, Array]:

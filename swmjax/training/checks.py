@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from envs_mjx.checks import UserError
+
 
 def check_numbers(
     owner: Any,
@@ -31,7 +33,7 @@ def check_numbers(
         prefix: Put before the names in messages.
 
     Raises:
-        ValueError: names the setting, the value and what is allowed.
+        UserError: names the setting, the value and what is allowed.
     """
     for name, least in whole.items():
         if not _is_whole(getattr(owner, name), least):
@@ -66,7 +68,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _refuse(owner: Any, prefix: str, name: str, allowed: str) -> None:
-    raise ValueError(f"{prefix}{name} must be {allowed}, got {getattr(owner, name)!r}")
+    raise UserError(f"{prefix}{name} must be {allowed}, got {getattr(owner, name)!r}")
 
 
 def as_tuple(owner: Any, name: str) -> None:

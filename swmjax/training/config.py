@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import envs_mjx
+from envs_mjx.checks import UserError
 from envs_mjx.names import unknown_name
 from swmjax.paths import config_path, configs_dir
 from swmjax.settings import assign, read_assignments, read_settings
@@ -37,7 +38,7 @@ class ExpertConfig:
         seed: Of everything.
 
     Raises:
-        ValueError: A value is out of its range; the message names the setting and what is allowed.
+        UserError: A value is out of its range; the message names the setting and what is allowed.
     """
 
     env: str
@@ -53,34 +54,34 @@ class ExpertConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.env, str):
-            raise ValueError(f"env must be the id of an environment, got {self.env!r}")
+            raise UserError(f"env must be the id of an environment, got {self.env!r}")
         if not isinstance(self.env_options, Mapping) or not all(isinstance(name, str) for name in self.env_options):
-            raise ValueError(f"env_options must be a mapping of names to values, got {self.env_options!r}")
+            raise UserError(f"env_options must be a mapping of names to values, got {self.env_options!r}")
         if self.variation is not None:
             names = self.variation
             if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-                raise ValueError(f"variation must be a list of names of factors, got {names!r}")
+                raise UserError(f"variation must be a list of names of factors, got {names!r}")
             object.__setattr__(self, "variation", tuple(names))
         counts = ("episode_steps", "steps", "evaluations", "epochs_per_evaluation", "eval_episodes")
         check_numbers(self, whole=dict.fromkeys(counts, 1) | {"seed": 0}, prefix="")
         for name in ("steps", "seed"):
             if getattr(self, name) >= 2**31:
-                raise ValueError(f"{name} must be below 2**31, got {getattr(self, name)}")
+                raise UserError(f"{name} must be below 2**31, got {getattr(self, name)}")
         self.make_algorithm()
         object.__setattr__(self, "env", envs_mjx.full_id(self.env))
 
     def make_algorithm(self) -> SAC | PPO:
         """The algorithm with its hyperparameters."""
         if not isinstance(self.algorithm, Mapping) or "name" not in self.algorithm:
-            raise ValueError(f"algorithm must be a mapping with a name, got {self.algorithm!r}")
+            raise UserError(f"algorithm must be a mapping with a name, got {self.algorithm!r}")
         name = str(self.algorithm["name"])
         if name not in ALGORITHMS:
-            raise ValueError(unknown_name("algorithm", name, ALGORITHMS))
+            raise UserError(unknown_name("algorithm", name, ALGORITHMS))
         options = {str(key): value for key, value in self.algorithm.items() if key != "name"}
         known = [entry.name for entry in dataclasses.fields(ALGORITHMS[name])]
         for option in options:
             if option not in known:
-                raise ValueError(unknown_name(f"option of algorithm {name!r}", option, known))
+                raise UserError(unknown_name(f"option of algorithm {name!r}", option, known))
         for option, value in options.items():
             if isinstance(value, list):
                 options[option] = tuple(value)
@@ -90,8 +91,8 @@ class ExpertConfig:
         """The environment as training sees it.
 
         Raises:
-            ValueError: Unknown environment, option or factor, or one that an expert cannot be trained for.
-            ImportError: The environment's extra is not installed.
+            UserError: Unknown environment, option or factor, or one that an expert cannot be trained for.
+            MissingExtraError: The environment's extra is not installed.
         """
         env = envs_mjx.make(self.env, **self.env_options)
         return Task(env, self.episode_steps, None if self.variation is None else tuple(self.variation))
@@ -121,14 +122,14 @@ class ExpertConfig:
         """Settings as they come out of a YAML file.
 
         Raises:
-            ValueError: An unknown setting, a missing one, or a value out of range.
+            UserError: An unknown setting, a missing one, or a value out of range.
         """
         known = [entry.name for entry in dataclasses.fields(cls)]
         for name in settings:
             if name not in known:
-                raise ValueError(unknown_name("setting", name, known))
+                raise UserError(unknown_name("setting", name, known))
         if "env" not in settings:
-            raise ValueError("setting 'env' is missing")
+            raise UserError("setting 'env' is missing")
         return cls(**settings)
 
 
@@ -151,12 +152,12 @@ def load_expert_settings(
         Checked settings.
 
     Raises:
-        ValueError: No such file, an unknown setting, or a value out of range.
+        UserError: No such file, an unknown setting, or a value out of range.
     """
     if file is not None:
         path = config_path(file)
     elif env is None:
-        raise ValueError("give the id of an environment; `swmjax envs` lists them")
+        raise UserError("give the id of an environment; `swmjax envs` lists them")
     else:
         path = _preset(envs_mjx.full_id(env))
     settings = read_settings(path)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from envs_mjx.checks import UserError
 from swmjax.checkpoints.actors import ACTOR_FILE, write_actor
 from swmjax.training import progress as written
 from swmjax.training.config import ExpertConfig
@@ -78,8 +79,8 @@ def train_expert(
 
     Raises:
         Stopped: Ctrl-C; the state is saved.
-        ValueError: The environment cannot be trained on, or a saved state cannot be gone on from.
-        ImportError: An extra is not installed.
+        UserError: The environment cannot be trained on, or a saved state cannot be gone on from.
+        MissingExtraError: An extra is not installed.
     """
     task = config.make_task()
     algorithm = config.make_algorithm()
@@ -161,7 +162,7 @@ def _evaluate(
         **{name: float(value) for name, value in losses.items()},
     }
     if not np.isfinite(row["return_mean"]):
-        raise ValueError(
+        raise UserError(
             f"{run.folder}: the training diverged after {row['steps']} steps; lower algorithm.learning_rate"
         )
     best = max((before["return_mean"] for before in run.rows), default=-np.inf)

@@ -15,6 +15,7 @@ from flax import linen
 from jaxtyping import Array, Float, Int, Key
 
 from envs_mjx import State
+from envs_mjx.checks import UserError
 from swmjax.models.actor import OBSERVATION_LIMIT, Actor
 from swmjax.training.brax_parts import brax_parts
 from swmjax.training.checks import as_tuple, check_numbers
@@ -67,7 +68,7 @@ class PPO:
         value_hidden: Widths of the value's.
 
     Raises:
-        ValueError: A value is out of range.
+        UserError: A value is out of range.
     """
 
     name: ClassVar[str] = "ppo"
@@ -99,7 +100,7 @@ class PPO:
             widths=("hidden", "value_hidden"),
         )
         if self.num_envs % self.minibatches:
-            raise ValueError(
+            raise UserError(
                 f"algorithm.num_envs must be a multiple of minibatches ({self.minibatches}), got {self.num_envs}"
             )
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from envs_mjx.checks import UserError, needs_extra
 from swmjax.files import replacing
 
 Row = dict[str, float]
@@ -31,7 +32,7 @@ def read_table(run: Path, last_epoch: int) -> list[Row]:
     """Rows of `progress.csv` up to an epoch; none if there is no such file.
 
     Raises:
-        ValueError: the file is damaged; names it.
+        UserError: the file is damaged; names it.
     """
     path = run / TABLE
     if not path.exists():
@@ -40,9 +41,9 @@ def read_table(run: Path, last_epoch: int) -> list[Row]:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
         if any(set(COLUMNS) - set(row) for row in rows):
-            raise ValueError(f"expected the columns {', '.join(COLUMNS)}")
+            raise UserError(f"expected the columns {', '.join(COLUMNS)}")
     except (ValueError, TypeError, csv.Error) as error:
-        raise ValueError(f"{path}: is damaged, {error}") from error
+        raise UserError(f"{path}: is damaged, {error}") from error
     return [row for row in rows if row["epoch"] <= last_epoch]
 
 
@@ -56,15 +57,10 @@ def draw_curve(run: Path, rows: Sequence[Row], random_return: float, title: str)
         title: above the curve.
 
     Raises:
-        ImportError: matplotlib is not installed; the message says how to install it.
+        MissingExtraError: matplotlib is not installed; the message says how to install it.
     """
-    try:
+    with needs_extra("the learning curve needs", "plot"):
         from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        missing = (error.name or "matplotlib").partition(".")[0]
-        raise ImportError(
-            f"the learning curve needs {missing}, which is not installed: pip install 'swmjax[plot]'", name=missing
-        ) from error
     figure = Figure(figsize=(7.0, 4.2), dpi=120, layout="constrained")
     axes = figure.subplots()
     steps = [row["steps"] for row in rows]

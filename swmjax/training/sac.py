@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from envs_mjx import State
+from envs_mjx.checks import UserError
 from swmjax.models.actor import OBSERVATION_LIMIT, Actor
 from swmjax.training.brax_parts import brax_parts
 from swmjax.training.checks import as_tuple, check_numbers
@@ -79,7 +80,7 @@ class SAC:
         layer_norm: Whether the critic normalises its layers.
 
     Raises:
-        ValueError: A value is out of range.
+        UserError: A value is out of range.
     """
 
     name: ClassVar[str] = "sac"
@@ -112,7 +113,7 @@ class SAC:
             widths=("hidden",),
         )
         if self.buffer_size < self.num_envs:
-            raise ValueError(
+            raise UserError(
                 f"algorithm.buffer_size must be at least num_envs ({self.num_envs}), got {self.buffer_size}"
             )
 

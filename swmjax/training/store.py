@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs_mjx.checks import UserError
+
 KEPT = 2
 """Saved states that stay."""
 _FOLDER = "checkpoints"
@@ -61,7 +63,7 @@ def load_state(run: Path, epoch: int, like: Any) -> Any:
         The state, equal to the saved one to the bit.
 
     Raises:
-        ValueError: it is damaged, or of other settings; names the folder.
+        UserError: it is damaged, or of other settings; names the folder.
     """
     import orbax.checkpoint as ocp
 
@@ -71,14 +73,14 @@ def load_state(run: Path, epoch: int, like: Any) -> Any:
         with ocp.PyTreeCheckpointer() as checkpointer:
             found = checkpointer.restore(folder.absolute())
     except Exception as error:  # tensorstore and Orbax raise whatever a damaged file leads them to
-        raise ValueError(f"{folder}: is damaged, {' '.join(str(error).split())[:200]}{hint}") from error
+        raise UserError(f"{folder}: is damaged, {' '.join(str(error).split())[:200]}{hint}") from error
     wanted = {name: leaf for name, leaf in _named(like).items() if leaf.size}
     if set(found) != set(wanted):
         names = ", ".join(sorted(set(found) ^ set(wanted))[:3])
-        raise ValueError(f"{folder}: is a state of other settings (it differs in {names}){hint}")
+        raise UserError(f"{folder}: is a state of other settings (it differs in {names}){hint}")
     for name, leaf in wanted.items():
         if found[name].shape != leaf.shape or found[name].dtype != leaf.dtype:
-            raise ValueError(
+            raise UserError(
                 f"{folder}: is a state of other settings ({name} is {found[name].dtype}{list(found[name].shape)}, "
                 f"expected {leaf.dtype}{list(leaf.shape)}){hint}"
             )

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from envs_mjx import Env, State
+from envs_mjx.checks import UserError
 from envs_mjx.restart import restart_ended
 from swmjax.models.actor import Actor, flat_observation, scaled
 
@@ -49,7 +50,7 @@ class Task:
         variation: Factors of variation that each episode samples; the environment's own choice if None.
 
     Raises:
-        ValueError: Actions that are not a bounded one-axis Box, an observation that is not made of vectors, or an
+        UserError: Actions that are not a bounded one-axis Box, an observation that is not made of vectors, or an
             unknown factor.
     """
 
@@ -60,12 +61,12 @@ class Task:
     def __post_init__(self) -> None:
         name, space = type(self.env).__name__, self.env.action_space
         if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
-            raise ValueError(f"{name} has the actions {space}; an expert needs a Box with one axis")
+            raise UserError(f"{name} has the actions {space}; an expert needs a Box with one axis")
         if not np.isfinite([space.low, space.high]).all():
-            raise ValueError(f"{name} has unbounded actions {space}; an expert needs bounds to squash into")
+            raise UserError(f"{name} has unbounded actions {space}; an expert needs bounds to squash into")
         for entry, part in self.env.observation_space.spaces.items():
             if not isinstance(part, gymnasium.spaces.Box) or len(part.shape) != 1:
-                raise ValueError(f"{name} observes {entry} as {part}; an expert needs vectors")
+                raise UserError(f"{name} observes {entry} as {part}; an expert needs vectors")
         self.env.check_reset(self.variation)
 
     @property

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from envs_mjx import Env, State
+from envs_mjx.checks import UserError
 from envs_mjx.raster.antialias import resize_antialiased
 from swmjax.data import LanceWriter, Mode
 from swmjax.policies.expert import ExpertPolicy, RandomPolicy
@@ -113,10 +114,10 @@ def collect(
         Number of episodes that were written.
 
     Raises:
-        ValueError: A number is out of range, the environment lacks a factor or has other actions than a Box, or the
+        UserError: A number is out of range, the environment lacks a factor or has other actions than a Box, or the
             dataset to append to has other columns.
         FileExistsError: There is a dataset, and the mode is `error`.
-        ImportError: pylance is not installed.
+        MissingExtraError: pylance is not installed.
     """
     check_collection(env, episodes, max_steps, seed, variation, batch_size, image_size)
     names = None if variation is None else tuple(variation)
@@ -158,11 +159,11 @@ def check_collection(
     sizes = {} if image_size is None else {"image_size": image_size}
     for name, value in ({"episodes": episodes, "max_steps": max_steps, "batch_size": batch_size} | sizes).items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+            raise UserError(f"{name} must be an integer of at least 1, got {value!r}")
     if isinstance(seed, bool) or not isinstance(seed, int) or not seed >= 0 or seed + episodes > 2**31:
-        raise ValueError(f"seed must be an integer of at least 0, and seed + episodes at most 2**31, got {seed!r}")
+        raise UserError(f"seed must be an integer of at least 0, and seed + episodes at most 2**31, got {seed!r}")
     if not isinstance(env.action_space, gymnasium.spaces.Box):
-        raise ValueError(f"{type(env).__name__} has the actions {env.action_space}; datasets hold those of a Box")
+        raise UserError(f"{type(env).__name__} has the actions {env.action_space}; datasets hold those of a Box")
     env.check_reset(None if variation is None else tuple(variation))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import envs_mjx
+from envs_mjx.checks import UserError
 from envs_mjx.names import unknown_name
 from swmjax.paths import config_path, configs_dir
 from swmjax.planning import SOLVERS, make_solver
@@ -40,7 +41,7 @@ class EvalConfig:
         video_episodes: Episodes in the video, 0 for none.
 
     Raises:
-        ValueError: A value is out of its range; the message names the setting and what is allowed.
+        UserError: A value is out of its range; the message names the setting and what is allowed.
     """
 
     env: str
@@ -60,27 +61,27 @@ class EvalConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.env, str):
-            raise ValueError(f"env must be the id of an environment, got {self.env!r}")
+            raise UserError(f"env must be the id of an environment, got {self.env!r}")
         if not isinstance(self.model, str) or not self.model:
-            raise ValueError(f"model: give 'oracle' or a checkpoint (--model), got {self.model!r}")
+            raise UserError(f"model: give 'oracle' or a checkpoint (--model), got {self.model!r}")
         if not isinstance(self.env_options, Mapping) or not all(isinstance(name, str) for name in self.env_options):
-            raise ValueError(f"env_options must be a mapping of names to values, got {self.env_options!r}")
+            raise UserError(f"env_options must be a mapping of names to values, got {self.env_options!r}")
         if self.action_stats is not None and not isinstance(self.action_stats, str):
-            raise ValueError(f"action_stats must be the path of a JSON file, got {self.action_stats!r}")
+            raise UserError(f"action_stats must be the path of a JSON file, got {self.action_stats!r}")
         if self.problems is not None and not isinstance(self.problems, str):
-            raise ValueError(f"problems must be the path of an NPZ file, got {self.problems!r}")
+            raise UserError(f"problems must be the path of an NPZ file, got {self.problems!r}")
         lowest = {"episodes": 1, "seed": 0, "goal_offset": 1, "budget": 1, "batch_size": 1, "video_episodes": 0}
         if self.problems_at_once is not None:
             lowest["problems_at_once"] = 1
         for name, least in lowest.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+                raise UserError(f"{name} must be an integer of at least {least}, got {value!r}")
         if self.seed + self.episodes > 2**31:
-            raise ValueError(f"seed + episodes must be at most 2**31, got {self.seed} + {self.episodes}")
+            raise UserError(f"seed + episodes must be at most 2**31, got {self.seed} + {self.episodes}")
         planned = self.plan.horizon * self.plan.action_block
         if planned > self.budget:
-            raise ValueError(
+            raise UserError(
                 f"plan.horizon x plan.action_block ({self.plan.horizon} x {self.plan.action_block}) "
                 f"must not be above the budget of {self.budget} steps"
             )
@@ -90,12 +91,12 @@ class EvalConfig:
     def make_solver(self) -> Any:
         """The solver with its hyperparameters."""
         if not isinstance(self.solver, Mapping) or "name" not in self.solver:
-            raise ValueError(f"solver must be a mapping with a name, got {self.solver!r}")
+            raise UserError(f"solver must be a mapping with a name, got {self.solver!r}")
         name = str(self.solver["name"])
         options = {str(key): value for key, value in self.solver.items() if key != "name"}
         if name in SOLVERS and not SOLVERS[name].from_settings:
             cls = SOLVERS[name].solver.__name__
-            raise ValueError(f"solver {name!r} is made of other objects; build it in Python with swmjax.planning.{cls}")
+            raise UserError(f"solver {name!r} is made of other objects; build it in Python with swmjax.planning.{cls}")
         return make_solver(name, options)
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,23 +108,23 @@ class EvalConfig:
         """Settings as they come out of a YAML file.
 
         Raises:
-            ValueError: An unknown setting, a missing one, or a value out of range.
+            UserError: An unknown setting, a missing one, or a value out of range.
         """
         known = {f.name for f in dataclasses.fields(cls)}
         for name in settings:
             if name not in known:
-                raise ValueError(unknown_name("setting", name, known))
+                raise UserError(unknown_name("setting", name, known))
         for name in ("env", "model"):
             if name not in settings:
-                raise ValueError(f"setting {name!r} is missing")
+                raise UserError(f"setting {name!r} is missing")
         values = dict(settings)
         plan = values.get("plan", {})
         plan_fields = {f.name for f in dataclasses.fields(PlanConfig)}
         if not isinstance(plan, Mapping):
-            raise ValueError(f"plan must be a mapping, got {plan!r}")
+            raise UserError(f"plan must be a mapping, got {plan!r}")
         for name in plan:
             if name not in plan_fields:
-                raise ValueError(unknown_name("setting", f"plan.{name}", {f"plan.{f}" for f in plan_fields}))
+                raise UserError(unknown_name("setting", f"plan.{name}", {f"plan.{f}" for f in plan_fields}))
         return cls(**values | {"plan": PlanConfig(**plan)})
 
 
@@ -148,7 +149,7 @@ def load_settings(
         Checked settings.
 
     Raises:
-        ValueError: No such file or preset, an unknown setting, or a value out of range.
+        UserError: No such file or preset, an unknown setting, or a value out of range.
     """
     path = config_path(file) if file is not None else _preset(envs_mjx.full_id(env or "swm/PushT-v1"), model)
     settings = read_settings(path)
@@ -167,7 +168,7 @@ def _preset(env: str, model: str | None) -> Path:
     path = configs_dir() / name
     if not path.is_file():
         example = configs_dir() / "eval" / "pusht.yaml"
-        raise ValueError(
+        raise UserError(
             f"there is no preset {name} for {env}; give a file with --config, such as a changed copy of {example}"
         )
     return path

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 import swmjax
+from envs_mjx.checks import UserError
 from swmjax.world.config import ORACLE, EvalConfig
 from swmjax.world.episodes import Episodes, run_episodes, start_states
 from swmjax.world.film import write_film
@@ -68,11 +69,11 @@ def evaluate(
 
     Raises:
         Interrupted: Ctrl-C; the rows so far are in the folder.
-        ValueError: A row of `done` is not one of these settings.
+        UserError: A row of `done` is not one of these settings.
     """
     for row in done:
         if not 0 <= row["episode"] < config.episodes or row["seed"] != config.seed + row["episode"]:
-            raise ValueError(
+            raise UserError(
                 f"{folder.path}: episode {row['episode']} with seed {row['seed']} is not one of these settings: "
                 f"{config.episodes} episodes from seed {config.seed}"
             )

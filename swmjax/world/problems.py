@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from envs_mjx import Env, State
+from envs_mjx.checks import UserError
 
 
 @chex.dataclass(frozen=True)
@@ -38,20 +39,20 @@ def read_problems(path: str | Path) -> Problems:
     """Problems of an NPZ file with the arrays `start` and `goal`, one row for each problem; others are ignored.
 
     Raises:
-        ValueError: The file is missing, no such archive, or its arrays are no finite numbers of one shape [n, size].
+        UserError: The file is missing, no such archive, or its arrays are no finite numbers of one shape [n, size].
     """
     expected = "NPZ with start and goal, arrays of one row for each problem"
     try:
         with np.load(path, allow_pickle=False) as archive:
             start, goal = (np.asarray(archive[name], np.float64) for name in ("start", "goal"))
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or 'not readable'}; expected {expected}") from error
+        raise UserError(f"{path}: {error.strerror or 'not readable'}; expected {expected}") from error
     except Exception as error:  # NumPy and the ZIP reader each raise their own kind
-        raise ValueError(f"{path}: expected {expected}") from error
+        raise UserError(f"{path}: expected {expected}") from error
     if start.ndim != 2 or start.shape != goal.shape or not start.size:
-        raise ValueError(f"{path}: start and goal have the shapes {start.shape} and {goal.shape}; expected {expected}")
+        raise UserError(f"{path}: start and goal have the shapes {start.shape} and {goal.shape}; expected {expected}")
     if not (np.isfinite(start).all() and np.isfinite(goal).all()):
-        raise ValueError(f"{path}: start and goal must be finite")
+        raise UserError(f"{path}: start and goal must be finite")
     return Problems(start=jnp.asarray(start, jnp.float32), goal=jnp.asarray(goal, jnp.float32))
 
 

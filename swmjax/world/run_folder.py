@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from omegaconf import OmegaConf
 
+from envs_mjx.checks import UserError
 from swmjax.files import replacing
 
 EPISODES = pa.schema(
@@ -91,14 +92,14 @@ class RunFolder:
             config: nested settings; NumPy and JAX values, tuples and paths are written as plain ones.
 
         Raises:
-            ValueError: if YAML has no form for a value; the message names it.
+            UserError: if YAML has no form for a value; the message names it.
             OSError: if the file cannot be written.
         """
         plain = _plain(config, "config")
         try:
             text = OmegaConf.to_yaml(OmegaConf.create(plain))
         except Exception as error:  # the interpolation grammar and the container each raise their own kind
-            raise ValueError(f"config cannot be written: {_one_line(error)}") from error
+            raise UserError(f"config cannot be written: {_one_line(error)}") from error
         self._write_text("config.yaml", text)
 
     def read_config(self) -> dict[str, Any]:
@@ -110,9 +111,9 @@ class RunFolder:
             if b":" in text:  # OmegaConf reads a lone word as a mapping of it to nothing
                 config = OmegaConf.to_container(OmegaConf.create(text.decode("utf-8")))
         except Exception as error:  # YAML, the interpolation grammar and the container each raise their own kind
-            raise ValueError(f"{path}: {_one_line(error)}; expected {expected}") from error
+            raise UserError(f"{path}: {_one_line(error)}; expected {expected}") from error
         if not config or not isinstance(config, dict):
-            raise ValueError(f"{path}: no settings in it; expected {expected}")
+            raise UserError(f"{path}: no settings in it; expected {expected}")
         return config
 
     def write_results(self, results: Mapping[str, Any]) -> None:
@@ -122,7 +123,7 @@ class RunFolder:
             results: nested figures; numbers that are not finite become null, which every JSON reader accepts.
 
         Raises:
-            ValueError: if JSON has no form for a value; the message names it.
+            UserError: if JSON has no form for a value; the message names it.
             OSError: if the file cannot be written.
         """
         plain = _plain(results, "results", finite=True)
@@ -144,21 +145,21 @@ class RunFolder:
             rows: one mapping an episode with exactly the columns of `EPISODES`.
 
         Raises:
-            ValueError: if a row lacks a column, has one more, or holds a value of another type.
+            UserError: if a row lacks a column, has one more, or holds a value of another type.
             OSError: if the file cannot be written.
         """
         for i, row in enumerate(rows):
             if set(row) != set(EPISODES.names):
-                raise ValueError(f"row {i} of the episodes has {sorted(row)}, it must have {sorted(EPISODES.names)}")
+                raise UserError(f"row {i} of the episodes has {sorted(row)}, it must have {sorted(EPISODES.names)}")
             for field in EPISODES:
                 value = row[field.name]
                 if value is None or (pa.types.is_integer(field.type) and not hasattr(value, "__index__")):
-                    raise ValueError(f"row {i} of the episodes: {field.name} is {value}, it must be {field.type}")
+                    raise UserError(f"row {i} of the episodes: {field.name} is {value}, it must be {field.type}")
         try:
             plain = [_plain(row, f"row {i} of the episodes") for i, row in enumerate(rows)]
             table = pa.Table.from_pylist(plain, schema=EPISODES)
         except (pa.ArrowException, OverflowError) as error:
-            raise ValueError(f"episodes: {_one_line(error)}") from error
+            raise UserError(f"episodes: {_one_line(error)}") from error
         with replacing(self.path / "episodes.parquet") as temporary:
             pq.write_table(table, temporary)
 
@@ -169,9 +170,9 @@ class RunFolder:
         try:
             table = pq.ParquetFile(pa.BufferReader(data)).read()
         except (pa.ArrowException, OSError) as error:  # damage within the file is an OSError to pyarrow
-            raise ValueError(f"{path}: {_one_line(error)}; expected {expected}") from error
+            raise UserError(f"{path}: {_one_line(error)}; expected {expected}") from error
         if not table.schema.equals(EPISODES):
-            raise ValueError(f"{path}: has {_one_line(table.schema)}; expected {_one_line(EPISODES)}")
+            raise UserError(f"{path}: has {_one_line(table.schema)}; expected {_one_line(EPISODES)}")
         return table.to_pylist()
 
     def _write_text(self, name: str, text: str) -> None:
@@ -181,7 +182,7 @@ class RunFolder:
 
 def _read(path: Path, expected: str) -> bytes:
     if not path.exists():
-        raise ValueError(f"{path} is missing; expected {expected}")
+        raise UserError(f"{path} is missing; expected {expected}")
     return path.read_bytes()
 
 
@@ -199,7 +200,7 @@ def _plain(value: Any, place: str, finite: bool = False) -> Any:
         return None
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise ValueError(f"{place} is a {type(value).__name__}, it must be a number, text, a list or a mapping")
+    raise UserError(f"{place} is a {type(value).__name__}, it must be a number, text, a list or a mapping")
 
 
 def _one_line(value: object) -> str:

@@ -12,6 +12,7 @@ from flax import nnx
 from gymnasium.spaces import Box
 
 import envs_mjx
+from envs_mjx.checks import UserError
 from envs_mjx.raster.antialias import resize_antialiased
 from swmjax.checkpoints import load_pretrained, planning_objective, resolve_checkpoint
 from swmjax.models import ModelInputs, OracleModel, model_inputs
@@ -44,11 +45,11 @@ def set_up(config: EvalConfig) -> Setup:
     """Build environment and policy, and load the checkpoint if there is one.
 
     Raises:
-        ValueError: The environment, the problems, the checkpoint or its action statistics cannot be used.
+        UserError: The environment, the problems, the checkpoint or its action statistics cannot be used.
     """
     env = envs_mjx.make(config.env, **config.env_options)
     if not env.ends_in_success:
-        raise ValueError(
+        raise UserError(
             f"env: {config.env} has no success to count, since its episodes end in failure or by time; plan in it with "
             "swmjax.planning, or collect its episodes with `swmjax collect`"
         )
@@ -62,21 +63,21 @@ def set_up(config: EvalConfig) -> Setup:
             env=env, weights=None, policy=lambda _: PlanningPolicy(solver, task, config.plan), problems=problems
         )
     if not isinstance(space, Box):
-        raise ValueError(f"model: {config.env} has discrete actions; plan for it through its own physics (oracle)")
+        raise UserError(f"model: {config.env} has discrete actions; plan for it through its own physics (oracle)")
     model = load_pretrained(config.model)
     try:
         inputs = model_inputs(model)
     except ValueError as error:
-        raise ValueError(f"{config.model}: {error}") from None
+        raise UserError(f"{config.model}: {error}") from None
     (action_dim,) = space.shape
     given = config.plan.action_block * action_dim
     if inputs.action_size != given:
-        raise ValueError(
+        raise UserError(
             f"plan.action_block: {config.model} takes planner actions of size {inputs.action_size}, but blocks of "
             f"{config.plan.action_block} actions of {config.env} have size {given}"
         )
     if inputs.channels != 3:
-        raise ValueError(f"{config.model} takes frames of {inputs.channels} channels, but environments render 3 (RGB)")
+        raise UserError(f"{config.model} takes frames of {inputs.channels} channels, but environments render 3 (RGB)")
     observations = _observations(config, env, inputs)
     scalers, note = _scalers(config, action_dim, inputs)
     graph, weights = nnx.split(model)
@@ -101,7 +102,7 @@ def _check_solver(config: EvalConfig, space: gymnasium.Space) -> None:
     name, oracle = config.solver["name"], config.model == ORACLE
     discrete = isinstance(space, gymnasium.spaces.Discrete | gymnasium.spaces.MultiDiscrete)
     if not discrete and not (isinstance(space, Box) and len(space.shape) == 1):
-        raise ValueError(f"{config.env} cannot be planned for: its actions are {space}, not a one-axis Box or discrete")
+        raise UserError(f"{config.env} cannot be planned for: its actions are {space}, not a one-axis Box or discrete")
     usable = {
         name: entry
         for name, entry in SOLVERS.items()
@@ -116,14 +117,14 @@ def _check_solver(config: EvalConfig, space: gymnasium.Space) -> None:
         reason = "plans in latents, which the physics does not have (oracle)"
     else:
         reason = "searches on the host, but evaluations are compiled"
-    raise ValueError(f"solver.name: {name} {reason}; allowed are {', '.join(fitting)}")
+    raise UserError(f"solver.name: {name} {reason}; allowed are {', '.join(fitting)}")
 
 
 def _observations(config: EvalConfig, env: envs_mjx.Env, inputs: ModelInputs) -> Callable[[Any], Any]:
     """From a batch of states to what the model looks at.
 
     Raises:
-        ValueError: The environment does not observe a vector of the model.
+        UserError: The environment does not observe a vector of the model.
     """
     size = inputs.image_size
     state = jax.eval_shape(env.reset, jax.random.key(0))
@@ -131,7 +132,7 @@ def _observations(config: EvalConfig, env: envs_mjx.Env, inputs: ModelInputs) ->
     for name, length in inputs.vectors:
         if vectors.get(name) != length:
             known = ", ".join(f"{known} ({size})" for known, size in vectors.items()) or "none"
-            raise ValueError(
+            raise UserError(
                 f"{config.model} observes {name!r} with {length} entries; the vectors of {config.env} are {known}"
             )
 
@@ -149,11 +150,11 @@ def _problems(config: EvalConfig, env: envs_mjx.Env) -> Problems:
     problems = read_problems(Path(str(config.problems)).expanduser())
     (size,) = jax.eval_shape(lambda: env.goal_from(env.reset(jax.random.key(0)))).shape
     if problems.start.shape[1] != size:
-        raise ValueError(
+        raise UserError(
             f"{config.problems}: its states have {problems.start.shape[1]} entries, those of {config.env} have {size}"
         )
     if config.episodes > problems.count:
-        raise ValueError(f"episodes: {config.problems} holds {problems.count} problems, got {config.episodes}")
+        raise UserError(f"episodes: {config.problems} holds {problems.count} problems, got {config.episodes}")
     return problems
 
 
@@ -165,7 +166,7 @@ def read_stats(path: Path, sizes: Mapping[str, int]) -> dict[str, Scaler]:
         sizes: Entries of each vector, `action` among them.
 
     Raises:
-        ValueError: The file is missing, no such JSON, or of another size.
+        UserError: The file is missing, no such JSON, or of another size.
     """
     scalers = {}
     for name, size in sizes.items():
@@ -174,15 +175,15 @@ def read_stats(path: Path, sizes: Mapping[str, int]) -> dict[str, Scaler]:
             content = json.loads(path.read_text(encoding="utf-8"))
             mean, std = (tuple(map(_number, content[f"{name}_{part}"])) for part in ("mean", "std"))
         except OSError as error:
-            raise ValueError(f"{path}: {error.strerror}; expected {expected}") from error
+            raise UserError(f"{path}: {error.strerror}; expected {expected}") from error
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise ValueError(f"{path}: expected {expected}") from error
+            raise UserError(f"{path}: expected {expected}") from error
         if len(mean) != size:
-            raise ValueError(f"{path}: {name}_mean has {len(mean)} entries; expected {expected}")
+            raise UserError(f"{path}: {name}_mean has {len(mean)} entries; expected {expected}")
         try:
             scalers[name] = Scaler(mean, std)
         except ValueError as error:
-            raise ValueError(f"{path}: {name}: {error}") from error
+            raise UserError(f"{path}: {name}: {error}") from error
     return scalers
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from envs_mjx.checks import UserError
+
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """Bounds of a success rate, sensible for few trials and for rates near 0 and 1.
@@ -20,16 +22,16 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
         Lower and upper bound, 0 to 1; exactly 0 without a success and exactly 1 without a failure.
 
     Raises:
-        ValueError: if a number is out of its range.
+        UserError: if a number is out of its range.
 
     Source: E. B. Wilson 1927; R. G. Newcombe 1998, method 3.
     """
     if trials < 1:
-        raise ValueError(f"trials is {trials}, an interval needs at least 1")
+        raise UserError(f"trials is {trials}, an interval needs at least 1")
     if not 0 <= successes <= trials:
-        raise ValueError(f"successes is {successes}, it must be between 0 and trials ({trials})")
+        raise UserError(f"successes is {successes}, it must be between 0 and trials ({trials})")
     if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence is {confidence}, it must be between 0 and 1 exclusive")
+        raise UserError(f"confidence is {confidence}, it must be between 0 and 1 exclusive")
     # From the lower tail: 0.5 + confidence / 2 rounds to 1 for a confidence close to 1.
     z = -statistics.NormalDist().inv_cdf((1.0 - confidence) / 2.0)
     centre = successes + z * z / 2.0
@@ -61,13 +63,13 @@ class Latency:
             seconds: at least one duration, s, finite and not negative.
 
         Raises:
-            ValueError: if there is no measurement or one is no duration.
+            UserError: if there is no measurement or one is no duration.
         """
         if len(seconds) == 0:
-            raise ValueError("no latency was measured, a summary needs at least 1")
+            raise UserError("no latency was measured, a summary needs at least 1")
         for i, value in enumerate(seconds):
             if not 0.0 <= value < math.inf:
-                raise ValueError(f"latency {i} is {value} s, it must be finite and not negative")
+                raise UserError(f"latency {i} is {value} s, it must be finite and not negative")
         median, p95 = np.percentile(np.asarray(seconds, float), [50, 95]).tolist()
         return cls(median=median, p95=p95, n=len(seconds))
 
@@ -88,17 +90,17 @@ def paired_interval(
         Mean difference, lower and upper bound, each from -1 to 1; by Student's t over the problems' mean differences.
 
     Raises:
-        ValueError: The numbers of problems differ, there are fewer than 2, or the confidence is out of range.
+        UserError: The numbers of problems differ, there are fewer than 2, or the confidence is out of range.
     """
     rows = np.asarray(successes, float)
     other = np.asarray(reference, float)
     if rows.ndim != 2 or rows.shape[0] < 1 or other.shape != (rows.shape[1],) or other.size < 2:
-        raise ValueError(
+        raise UserError(
             f"successes must be [seeds, problems] and reference [problems] with at least 2 problems, "
             f"got {list(rows.shape)} and {list(other.shape)}"
         )
     if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence is {confidence}, it must be between 0 and 1 exclusive")
+        raise UserError(f"confidence is {confidence}, it must be between 0 and 1 exclusive")
     differences = rows.mean(0) - other
     mean = float(differences.mean())
     error = float(differences.std(ddof=1)) / math.sqrt(other.size)

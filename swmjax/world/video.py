@@ -7,6 +7,7 @@ from pathlib import Path
 import imageio_ffmpeg  # type: ignore[import-untyped]
 import numpy as np
 
+from envs_mjx.checks import UserError
 from swmjax.files import replacing
 from swmjax.world import font
 
@@ -24,14 +25,14 @@ def write_mp4(path: Path, frames: np.ndarray, fps: float = 10) -> None:
         fps: frames per second, above 0.
 
     Raises:
-        ValueError: if the frames have another type or shape, or a number is out of its range.
+        UserError: if the frames have another type or shape, or a number is out of its range.
         OSError: if the file cannot be written, or ffmpeg is missing or fails.
     """
     _check(frames, "frames", dimensions=(4,))
     if not 0 < fps < float("inf"):
-        raise ValueError(f"fps is {fps}, it must be above 0")
+        raise UserError(f"fps is {fps}, it must be above 0")
     if path.suffix != ".mp4":
-        raise ValueError(f"path is {path}, it must end in .mp4")
+        raise UserError(f"path is {path}, it must end in .mp4")
     try:
         ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError as error:
@@ -66,12 +67,12 @@ def side_by_side(panels: Mapping[str, np.ndarray]) -> np.ndarray:
         Frames, uint8 [longest T, height, width, 3].
 
     Raises:
-        ValueError: if there is no panel or one has another type or shape.
+        UserError: if there is no panel or one has another type or shape.
 
     Source: reference, plot/video_utils.py (`save_panel_videos`).
     """
     if not panels:
-        raise ValueError("panels is empty, at least 1 is needed")
+        raise UserError("panels is empty, at least 1 is needed")
     for label, panel in panels.items():
         _check(panel, f"panel {label!r}", dimensions=(3, 4))
     videos = {label: panel if panel.ndim == 4 else panel[None] for label, panel in panels.items()}
@@ -105,11 +106,11 @@ def mark_success(frames: np.ndarray, step: int) -> np.ndarray:
         A marked copy.
 
     Raises:
-        ValueError: if the frames have another type or shape, or the step is negative.
+        UserError: if the frames have another type or shape, or the step is negative.
     """
     _check(frames, "frames", dimensions=(4,))
     if step < 0:
-        raise ValueError(f"step is {step}, it must be at least 0")
+        raise UserError(f"step is {step}, it must be at least 0")
     marked = frames.copy()
     thickness = max(1, min(frames.shape[1:3]) // 64)
     inside = np.zeros(frames.shape[1:3], bool)
@@ -130,4 +131,4 @@ def _label(text: str, width: int, largest: int) -> np.ndarray:
 def _check(frames: np.ndarray, name: str, dimensions: tuple[int, ...]) -> None:
     wanted = " or ".join("[height, width, 3]" if n == 3 else "[steps, height, width, 3]" for n in dimensions)
     if frames.dtype != np.uint8 or frames.ndim not in dimensions or frames.shape[-1] != 3 or 0 in frames.shape:
-        raise ValueError(f"{name} is {frames.dtype} {list(frames.shape)}, it must be uint8 {wanted}, none of them 0")
+        raise UserError(f"{name} is {frames.dtype} {list(frames.shape)}, it must be uint8 {wanted}, none of them 0")

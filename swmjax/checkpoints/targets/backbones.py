@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from envs_mjx.checks import UserError
 from swmjax.checkpoints.targets.node import MAX_DEPTH, Node, Targets
 from swmjax.models.dinov2 import DINOv2Config
 from swmjax.models.vit import ViTConfig
@@ -70,10 +71,10 @@ def describe_backbone(config: Any, names: Mapping[str, Any], module: str) -> dic
         module: import path of the module that has it.
 
     Raises:
-        ValueError: no name means such a backbone.
+        UserError: no name means such a backbone.
     """
     if config not in names.values():
-        raise ValueError(f"the reference has no name for {config}; allowed are {', '.join(names)}")
+        raise UserError(f"the reference has no name for {config}; allowed are {', '.join(names)}")
     # The longer names are those of the hub, which every release of the reference takes.
     name = max((name for name in names if names[name] == config), key=len)
     return {"_target_": f"{module}.create_backbone", "name": name}

@@ -1,0 +1,125 @@
+"""Checks of what users give, each with a message that names the place, the value and what is allowed.
+
+Everything is checked once, where it is given, before anything is computed.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+
+
+class UserError(ValueError):
+    """A mistake of the user: the message says what was given, where, and what is allowed.
+
+    The command line prints it as one line and exits with code 2; anything else is a defect and keeps its traceback.
+    """
+
+
+class MissingExtraError(ImportError, UserError):
+    """An optional package is not installed; the message says how to install it."""
+
+
+@contextlib.contextmanager
+def needs_extra(what: str, extra: str) -> Iterator[None]:
+    """Around the import of an optional package.
+
+    Args:
+        what: Who needs it, with the verb, for the message: "datasets need".
+        extra: The extra of this project that brings it.
+
+    Raises:
+        MissingExtraError: A module of the package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or extra).partition(".")[0]
+        if missing == __package__:
+            raise
+        raise MissingExtraError(
+            f"{what} {missing}, which is not installed: pip install 'swmjax[{extra}]'", name=missing
+        ) from error
+
+
+def check_integer(name: str, value: object, lowest: int, highest: int | None = None, limit: str = "") -> None:
+    """Raise unless the value is an integer in range.
+
+    Args:
+        name: "Class.field", for the message.
+        value: What was given.
+        lowest: Smallest allowed value.
+        highest: Largest allowed value, if there is one.
+        limit: Name of the field that sets `highest`.
+
+    Raises:
+        UserError: The value is not an integer, or out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UserError(f"{name} must be an integer, got {value!r}")
+    if value < lowest:
+        raise UserError(f"{name} must be at least {lowest}, got {value}")
+    if highest is not None and value > highest:
+        raise UserError(f"{name} must be at most {limit} ({highest}), got {value}")
+
+
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Raise unless the value of a setting is an integer of at least `least`.
+
+    Args:
+        name: Dotted name of the setting, for the message.
+        value: What was given.
+        least: Smallest allowed value.
+
+    Raises:
+        UserError: The value is not such an integer.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def check_nonnegative(name: str, value: object) -> None:
+    """Raise unless the value is a finite number of at least 0.
+
+    Args:
+        name: "Class.field", for the message.
+        value: What was given.
+
+    Raises:
+        UserError: The value is not such a number.
+    """
+    if not is_finite_number(value) or value < 0:  # type: ignore[operator]
+        raise UserError(f"{name} must be a finite number of at least 0, got {value!r}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise unless the value is true or false.
+
+    Args:
+        name: Name of the setting, for the message.
+        value: What was given.
+
+    Raises:
+        UserError: The value is something else.
+    """
+    if not isinstance(value, bool):
+        raise UserError(f"{name} must be true or false, got {value!r}")
+
+
+def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Raise unless the value is one of a few words.
+
+    Args:
+        name: "Class.field", for the message.
+        value: What was given.
+        allowed: The words.
+
+    Raises:
+        UserError: The value is none of them.
+    """
+    if value not in allowed:
+        raise UserError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def is_finite_number(value: object) -> bool:
+    """Whether the value is an integer or a finite float, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
