@@ -95,11 +95,10 @@ def test_ctrl_c_stops_the_program(toy):
     process = subprocess.Popen(
         [sys.executable, "-c", code, "train-expert", *arguments], env=environment, stderr=subprocess.PIPE, text=True
     )
-    patience = time.monotonic() + 240
-    while not Path("run/progress.csv").exists() and process.poll() is None and time.monotonic() < patience:
+    while not Path("run/progress.csv").exists() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate()
     assert process.returncode == 130, said
     kept = re.fullmatch(KEPT, said.strip())
     assert kept, said

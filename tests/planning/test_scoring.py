@@ -135,7 +135,7 @@ def environment(devices):
 
 def test_eight_devices_plan_as_one():
     done = subprocess.run(
-        [sys.executable, "-c", MESHES], env=environment(8), capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", MESHES], env=environment(8), capture_output=True, text=True, check=False
     )
     assert done.stdout.strip().endswith("fine"), done.stderr[-2000:]
 
@@ -160,7 +160,7 @@ def test_two_processes_plan_as_one(tmp_path):
         for index in range(2)
     ]
     for process in both:
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate()
         assert out.strip().endswith("fine"), err[-2000:]
 
 

@@ -44,7 +44,11 @@ def reference_tasks(env, site_packages):
     from golden import make_mujoco_goldens as script
 
     wrapper = getattr(script.load(str(site_packages), env.domain), f"{script.CLASSES[env.domain]}DMControlWrapper")
-    envs = {task: wrapper(task=task, seed=0).env for task in env.tasks}
+    wrappers = {task: wrapper(task=task, seed=0) for task in env.tasks}
+    for made in wrappers.values():
+        # The folder with its MJCF, which the reference leaves to the garbage collector, and that warns.
+        made._mjcf_tempdir.cleanup()
+    envs = {task: made.env for task, made in wrappers.items()}
     return {task: found.task for task, found in envs.items()}, type(next(iter(envs.values())).physics)
 
 
