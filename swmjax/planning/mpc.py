@@ -231,26 +231,25 @@ def context(config: PlanConfig, history: History, length: int) -> tuple[Any, Arr
 def act(
     config: PlanConfig,
     carry: PlanCarry,
-    plan: Callable[[int], Plan],
-    alive: Bool[Array, " B"] | None = None,
+    plan: Callable[[Bool[Array, " B"], int], Plan],
+    alive: Bool[Array, " B"],
 ) -> tuple[Shaped[Array, "B a"], PlanCarry]:
     """The next environment action of every row; rows whose queue is used up get a new plan first.
 
     Args:
         config: Horizons and blocks.
         carry: Memory, after `remember`.
-        plan: Plans for all rows from so many observations (1 to `history_len`); traced once for each number, run only
-            when a row needs it. Rows that need none keep what they have.
-        alive: Rows whose episode goes on; the others never plan, and their action is zero. All if not given.
+        plan: From the rows that need a plan and a number of observations (1 to `history_len`) to plans for all rows;
+            traced once for each number, run only when a row needs it. Rows that need none keep what they have.
+        alive: Rows whose episode goes on; the others never plan, and their action is zero.
 
     Returns:
         Actions in the planner's units, and the memory after.
     """
-    living = jnp.ones(carry.position.shape, bool) if alive is None else alive
-    needed = living & (carry.position >= config.steps_per_plan)
+    needed = needs_plan(config, carry, alive)
 
     def replanned(length: int) -> PlanCarry:
-        made = plan(length)
+        made = plan(needed, length)
         fallback = jnp.pad(carry.rest, ((0, 0), (0, config.receding_horizon), (0, 0)))
         bad = (made.status != Status.OK) | ~jnp.isfinite(made.actions).all((1, 2))
         actions = jnp.where(bad[:, None, None], fallback, made.actions.astype(fallback.dtype))
@@ -268,8 +267,13 @@ def act(
     after = jax.lax.switch(jnp.where(needed.any(), _context_length(config, carry, needed), 0), branches)
     rows = jnp.arange(after.position.shape[0])
     actions = after.queue[rows, jnp.minimum(after.position, config.steps_per_plan - 1)]
-    actions = jnp.where(living[:, None], actions, jnp.zeros_like(actions))
-    return actions, after.replace(position=after.position + living)
+    actions = jnp.where(alive[:, None], actions, jnp.zeros_like(actions))
+    return actions, after.replace(position=after.position + alive)
+
+
+def needs_plan(config: PlanConfig, carry: PlanCarry, alive: Bool[Array, " B"]) -> Bool[Array, " B"]:
+    """Rows that go on and have used up their queue."""
+    return alive & (carry.position >= config.steps_per_plan)
 
 
 def _context_length(config: PlanConfig, carry: PlanCarry, needed: Bool[Array, " B"]) -> Int[Array, ""]:

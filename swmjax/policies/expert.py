@@ -1,56 +1,28 @@
-"""Policies to collect datasets with: a trained actor, and uniformly random actions."""
+"""A trained actor as a policy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import chex
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int
 
 from envs_mjx.checks import UserError
 from swmjax.checkpoints.actors import ACTOR_FILE, read_actor
 from swmjax.models.actor import Actor
+from swmjax.policies.base import DrawCarry, Observations, Policy
 
 
-@chex.dataclass(frozen=True)
-class DrawCarry:
-    """What a policy that draws remembers of B episodes.
-
-    Attributes:
-        keys: Of everything that is random.
-        step: Actions so far.
-    """
-
-    keys: Key[Array, " B"]
-    step: Int[Array, ""]
-
-    @classmethod
-    def start(cls, seeds: Int[Array, " B"]) -> "DrawCarry":
-        """Before the first action.
-
-        Args:
-            seeds: Non-negative number of each episode; its actions depend on no other.
-        """
-        return cls(keys=jax.vmap(jax.random.key)(seeds), step=jnp.zeros((), jnp.int32))
-
-    def next(self) -> tuple[Key[Array, " B"], "DrawCarry"]:
-        """Keys of this step, and what to remember."""
-        keys = jax.vmap(lambda key: jax.random.fold_in(key, self.step))(self.keys)
-        return keys, DrawCarry(keys=self.keys, step=self.step + 1)
-
-
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class ExpertPolicy:
+class ExpertPolicy(Policy):
     """A trained actor.
 
     Source: reference, `collect_dmc`: stochastic actions, noise of 0.2, clipped.
 
     Args:
-        actor: The actor; inside `jit` one that is an argument of the program.
+        actor: The actor.
         deterministic: Take the most likely action instead of drawing one.
         noise: Standard deviation of Gaussian noise on top, for actions of -1 to 1, where the sum is clipped.
 
@@ -59,73 +31,39 @@ class ExpertPolicy:
     """
 
     actor: Actor
-    deterministic: bool = False
-    noise: float = 0.0
+    deterministic: bool = field(default=False, metadata={"static": True})
+    noise: float = field(default=0.0, metadata={"static": True})
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.noise) or self.noise < 0.0:
             raise UserError(f"noise must be finite and at least 0, got {self.noise}")
 
-    def init(self, seeds: Int[Array, " B"], goal_states: Any = None) -> DrawCarry:
-        """Memory before the first step.
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The vectors that the actor was trained on."""
+        return self.actor.observations
 
-        Args:
-            seeds: Non-negative number of each episode.
-            goal_states: Not looked at.
-        """
+    def init(self, seeds: Int[Array, " B"], obs: Observations) -> DrawCarry:
+        """Memory before the first step."""
         return DrawCarry.start(seeds)
 
     def act(
-        self, carry: DrawCarry, states: Any, alive: Bool[Array, " B"] | None = None
+        self, carry: DrawCarry, obs: Observations, alive: Bool[Array, " B"]
     ) -> tuple[Float[Array, "B A"], DrawCarry]:
-        """The next action of every episode, in the environment's bounds.
-
-        Args:
-            carry: Memory.
-            states: Current environment states, batched.
-            alive: Not looked at: an action depends on nothing but its own row.
-        """
+        """The next action of every episode, in the environment's bounds."""
         keys, carry = carry.next()
 
-        def one(key: Array, obs: Any) -> Array:
+        def one(key: Array, obs: Observations) -> Array:
             draw_key, noise_key = jax.random.split(key)
             action = self.actor.mode(obs) if self.deterministic else self.actor.sample(draw_key, obs)
             noise = self.noise * jax.random.normal(noise_key, action.shape, action.dtype)
             return self.actor.to_env(jnp.clip(action + noise, -1.0, 1.0))
 
-        return jax.vmap(one)(keys, states.obs), carry
+        return jax.vmap(one)(keys, obs), carry
 
-
-@dataclass(frozen=True)
-class RandomPolicy:
-    """Uniformly random actions.
-
-    Args:
-        space: The environment's action space, bounded.
-
-    Raises:
-        UserError: The space is no bounded Box.
-    """
-
-    space: gymnasium.Space
-
-    def __post_init__(self) -> None:
-        space = self.space
-        if not isinstance(space, gymnasium.spaces.Box) or not np.isfinite([space.low, space.high]).all():
-            raise UserError(f"random actions need a Box with bounds, got {self.space}")
-
-    def init(self, seeds: Int[Array, " B"], goal_states: Any = None) -> DrawCarry:
-        """Memory before the first step; see `ExpertPolicy.init`."""
-        return DrawCarry.start(seeds)
-
-    def act(
-        self, carry: DrawCarry, states: Any, alive: Bool[Array, " B"] | None = None
-    ) -> tuple[Float[Array, "B ..."], DrawCarry]:
-        """The next action of every episode; see `ExpertPolicy.act`."""
-        keys, carry = carry.next()
-        assert isinstance(self.space, gymnasium.spaces.Box)
-        low, high = (jnp.asarray(bound, jnp.float32) for bound in (self.space.low, self.space.high))
-        return jax.vmap(lambda key: jax.random.uniform(key, low.shape, jnp.float32, low, high))(keys), carry
+    def reset(self, carry: DrawCarry, rows: Bool[Array, " B"]) -> DrawCarry:
+        """The same memory: nothing is kept of what has been seen."""
+        return carry
 
 
 def load_expert(path: str | Path, deterministic: bool = False, noise: float = 0.0) -> ExpertPolicy:
@@ -137,7 +75,7 @@ def load_expert(path: str | Path, deterministic: bool = False, noise: float = 0.
         noise: See `ExpertPolicy`.
 
     Raises:
-        CheckpointError: There is no expert, or it is damaged; a ValueError that names the file.
+        CheckpointError: There is no expert, or it is damaged; the message names the file.
     """
     path = Path(path)
     return ExpertPolicy(read_actor(path / ACTOR_FILE if path.is_dir() else path)[0], deterministic, noise)

@@ -4,24 +4,23 @@ Columns, alignment and numbering are those of the reference's `World.collect`: r
 done at a row (NaN in the last one), `reward` and the flags tell how a row was reached.
 """
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import chex
 import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array
 
 from envs_mjx import Env, State
 from envs_mjx.checks import UserError
-from envs_mjx.raster.antialias import resize_antialiased
 from swmjax.data import LanceWriter, Mode
-from swmjax.policies.expert import ExpertPolicy, RandomPolicy
+from swmjax.policies.base import Policy
+from swmjax.policies.rollout import Rollout, Start, frame, rollout
 
 Episode = dict[str, np.ndarray]
 Progress = Callable[[str, int], None]
@@ -30,56 +29,9 @@ _BOOKKEEPING = ("invalid_action",)
 """Entries of `info` that tell of this library and not of the environment."""
 
 
-@chex.dataclass(frozen=True)
-class Rollouts:
-    """B episodes of up to T steps.
-
-    Attributes:
-        states: States, leaves [T + 1, B, ...].
-        actions: Actions [T, B, ...].
-        ends: Step at which each episode ended.
-    """
-
-    states: Any
-    actions: Array
-    ends: Int[Array, " B"]
-
-
-def roll_out(
-    env: Env,
-    policy: ExpertPolicy | RandomPolicy,
-    seeds: Int[Array, " B"],
-    max_steps: int,
-    variation: tuple[str, ...] | None = None,
-) -> Rollouts:
-    """Run B episodes; pure, meant to be compiled as a whole.
-
-    Args:
-        env: The environment.
-        policy: The policy.
-        seeds: Number of each episode; it depends on no other.
-        max_steps: Steps after which an episode is cut.
-        variation: Factors that are sampled; the environment's own choice if None.
-    """
-    start = jax.vmap(lambda seed: env.reset(jax.random.key(seed), variation=variation))(seeds)
-
-    def step(carry: Any, _: None) -> tuple[Any, Any]:
-        states, memory, ends, over, count = carry
-        actions, memory = policy.act(memory, states)
-        states = jax.vmap(env.step)(states, actions)
-        ends = jnp.where(over, ends, count + 1)
-        return (states, memory, ends, over | states.terminated | states.truncated, count + 1), (states, actions)
-
-    zeros = jnp.zeros(seeds.shape, jnp.int32)
-    carry = (start, policy.init(seeds), zeros, zeros.astype(bool), jnp.zeros((), jnp.int32))
-    (_, _, ends, _, _), (states, actions) = jax.lax.scan(step, carry, length=max_steps)
-    states = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, states)
-    return Rollouts(states=states, actions=actions, ends=ends)
-
-
 def collect(
     env: Env,
-    policy: ExpertPolicy | RandomPolicy,
+    policy: Policy,
     path: str | Path,
     episodes: int,
     *,
@@ -96,7 +48,7 @@ def collect(
 
     Args:
         env: The environment.
-        policy: An expert, or random actions.
+        policy: The policy.
         path: The dataset, ending in `.lance`.
         episodes: Number of episodes to add.
         max_steps: Steps after which an episode is cut; the environment may end it earlier.
@@ -125,19 +77,17 @@ def collect(
     size = min(batch_size, episodes)
 
     @jax.jit
-    def run(actor: Any, seeds: Array) -> Rollouts:
-        # Weights as an argument, so that every expert of a task runs the same program.
-        playing = policy if isinstance(policy, RandomPolicy) else dataclasses.replace(policy, actor=actor)
-        return roll_out(env, playing, seeds, max_steps, names)
+    def run(policy: Policy, seeds: Array) -> Rollout:
+        states = jax.vmap(lambda seed: env.reset(jax.random.key(seed), variation=names))(seeds)
+        return rollout(env, policy, Start(states=states, seeds=seeds), max_steps, keep=lambda states, _: states)
 
-    actor = None if isinstance(policy, RandomPolicy) else policy.actor
     written = 0
     with LanceWriter(path, mode) as writer:
         for first in range(0, episodes, size):
             progress("compiling" if first == 0 else "episodes", written)
             numbers = np.minimum(np.arange(first, first + size), episodes - 1)
-            rollouts = jax.block_until_ready(run(actor, jnp.asarray(seed + numbers, jnp.int32)))
-            for episode in columns.episodes(rollouts, min(size, episodes - first), seed + first):
+            played = jax.block_until_ready(run(policy, jnp.asarray(seed + numbers, jnp.int32)))
+            for episode in columns.episodes(played, min(size, episodes - first), seed + first):
                 writer.write_episode(episode)
                 written += 1
                 progress("episodes", written)
@@ -173,23 +123,18 @@ class _Columns:
     def __init__(self, env: Env, image_size: int | None, factors: Sequence[str]):
         self._factors = factors
         self._pixels = image_size is not None
-        size = image_size or 1
-
-        def frame(state: State) -> Array:
-            return resize_antialiased(env.render(state), size, size)
-
-        self._render = jax.jit(lambda states: jax.lax.map(frame, states))
+        self._render = jax.jit(lambda states: jax.lax.map(partial(frame, env, image_size), states))
         self._rendering: Any = None
-        self._goal = jax.jit(lambda state: frame(env.set_state(state, state.info["goal_state"])))
+        self._goal = jax.jit(lambda state: frame(env, image_size, env.set_state(state, state.info["goal_state"])))
 
-    def episodes(self, rollouts: Rollouts, count: int, seed: int) -> Iterator[Episode]:
+    def episodes(self, played: Rollout, count: int, seed: int) -> Iterator[Episode]:
         """The first episodes of a batch, each cut at its end."""
         names = ("info", "obs", "reward", "terminated", "truncated", "factors")
-        shown = jax.device_get({name: getattr(rollouts.states, name) for name in names})
-        actions, ends = np.asarray(rollouts.actions), np.asarray(rollouts.ends)
+        shown = jax.device_get({name: getattr(played.kept, name) for name in names})
+        actions, ends = np.asarray(played.actions), np.asarray(played.length)
         for i, end in enumerate(ends[:count].tolist()):
             seen = jax.tree.map(lambda leaf, i=i, end=end: np.array(leaf[: end + 1, i]), shown)
-            frames = self._frames(rollouts, i, end + 1, "goal_state" in seen["info"]) if self._pixels else {}
+            frames = self._frames(played.kept, i, end + 1, "goal_state" in seen["info"]) if self._pixels else {}
             yield self._episode(seen, actions[:end, i], frames, seed + i)
 
     def _episode(self, seen: Any, actions: np.ndarray, frames: Episode, seed: int) -> Episode:
@@ -206,9 +151,9 @@ class _Columns:
             **{f"variation.{name}": seen["factors"][name] for name in self._factors},
         }
 
-    def _frames(self, rollouts: Rollouts, row: int, length: int, goal: bool) -> Episode:
+    def _frames(self, states: State, row: int, length: int, goal: bool) -> Episode:
         """Frames of all rows, those after the end included, so that one program serves all episodes."""
-        states = jax.tree.map(lambda leaf: leaf[:, row], rollouts.states)
+        states = jax.tree.map(lambda leaf: leaf[:, row], states)
         # Compiled apart, so that no frame's time holds the compiling.
         self._rendering = self._rendering or self._render.lower(states).compile()
         start = time.perf_counter()

@@ -1,26 +1,23 @@
-"""From settings to the objects of an evaluation: environment, policy, and weights that enter as arguments."""
+"""From settings to the objects of an evaluation: environment, policy and protocol."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import jax
-from flax import nnx
 from gymnasium.spaces import Box
 
 import envs_mjx
 from envs_mjx.checks import UserError
-from envs_mjx.raster.antialias import resize_antialiased
 from swmjax.checkpoints import load_pretrained, planning_objective, resolve_checkpoint
 from swmjax.models import ModelInputs, OracleModel, model_inputs
 from swmjax.planning import SOLVERS, GRASPSolver
-from swmjax.policies import LatentShooting, OracleShooting, PlanningPolicy, Scaler
+from swmjax.policies import ActionBox, MPCPolicy, PhysicsPolicy, Scaler, WorldModelPolicy
 from swmjax.world.config import ORACLE, EvalConfig
-from swmjax.world.problems import Problems, read_problems
-
+from swmjax.world.protocols import Protocol
 
 @dataclass(frozen=True)
 class Setup:
@@ -28,21 +25,19 @@ class Setup:
 
     Attributes:
         env: The environment.
-        weights: Arrays of the model, an argument of every program; None for the oracle.
-        policy: Makes the policy of the weights; call it inside the program.
+        policy: The policy.
+        protocol: Which episodes are played.
         notes: What the user should know about how the model was loaded.
-        problems: Recorded problems, row i for episode i; None if they are drawn.
     """
 
     env: envs_mjx.Env
-    weights: Any
-    policy: Callable[[Any], PlanningPolicy]
+    policy: MPCPolicy
+    protocol: Protocol
     notes: tuple[str, ...] = ()
-    problems: Problems | None = None
 
 
 def set_up(config: EvalConfig) -> Setup:
-    """Build environment and policy, and load the checkpoint if there is one.
+    """Build environment, policy and protocol, and load the checkpoint if there is one.
 
     Raises:
         UserError: The environment, the problems, the checkpoint or its action statistics cannot be used.
@@ -53,21 +48,31 @@ def set_up(config: EvalConfig) -> Setup:
             f"env: {config.env} has no success to count, since its episodes end in failure or by time; plan in it with "
             "swmjax.planning, or collect its episodes with `swmjax collect`"
         )
-    space = env.action_space
+    _check_solver(config, env.action_space)
+    protocol = config.make_protocol()
+    protocol.check(env)
+    if protocol.count is not None and config.episodes > protocol.count:
+        raise UserError(f"episodes: {config.problems} holds {protocol.count} problems, got {config.episodes}")
+    policy, notes = _physics(config, env) if config.model == ORACLE else _world_model(config, env)
+    return Setup(env=env, policy=policy, protocol=protocol, notes=notes)
+
+
+def _physics(config: EvalConfig, env: envs_mjx.Env) -> tuple[PhysicsPolicy, tuple[str, ...]]:
+    # One problem after the other lets a CPU leave out those that are solved; an accelerator takes all at once.
+    batch_size = 1 if jax.default_backend() == "cpu" else None
     solver = config.make_solver()
-    _check_solver(config, space)
-    problems = None if config.problems is None else _problems(config, env)
-    if config.model == ORACLE:
-        task = OracleShooting(OracleModel(env), env.planning_cost, space, config.plan.action_block)
-        return Setup(
-            env=env, weights=None, policy=lambda _: PlanningPolicy(solver, task, config.plan), problems=problems
-        )
+    policy = PhysicsPolicy(OracleModel(env), solver, config.plan, env.planning_cost, plan_batch_size=batch_size)
+    return policy, ()
+
+
+def _world_model(config: EvalConfig, env: envs_mjx.Env) -> tuple[WorldModelPolicy, tuple[str, ...]]:
+    space = env.action_space
     if not isinstance(space, Box):
         raise UserError(f"model: {config.env} has discrete actions; plan for it through its own physics (oracle)")
     model = load_pretrained(config.model)
     try:
         inputs = model_inputs(model)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{config.model}: {error}") from None
     (action_dim,) = space.shape
     given = config.plan.action_block * action_dim
@@ -78,23 +83,20 @@ def set_up(config: EvalConfig) -> Setup:
         )
     if inputs.channels != 3:
         raise UserError(f"{config.model} takes frames of {inputs.channels} channels, but environments render 3 (RGB)")
-    observations = _observations(config, env, inputs)
+    _check_vectors(config, env, inputs)
     scalers, note = _scalers(config, action_dim, inputs)
-    graph, weights = nnx.split(model)
-
-    def policy(weights: Any) -> PlanningPolicy:
-        task = LatentShooting(
-            nnx.merge(graph, weights),
-            observations,
-            space,
-            scalers["action"],
-            config.problems_at_once,
-            planning_objective(model),
-            tuple((name, scalers[name]) for name, _ in inputs.vectors),
-        )
-        return PlanningPolicy(solver, task, config.plan)
-
-    return Setup(env=env, weights=weights, policy=policy, notes=(note,) if note else (), problems=problems)
+    policy = WorldModelPolicy(
+        model=model,
+        solver=config.make_solver(),
+        config=config.plan,
+        actions=ActionBox.of(space),
+        scaler=scalers["action"],
+        objective=planning_objective(model),
+        image_size=inputs.image_size,
+        vectors=tuple((name, scalers[name]) for name, _ in inputs.vectors),
+        plan_batch_size=config.problems_at_once,
+    )
+    return policy, (note,) if note else ()
 
 
 def _check_solver(config: EvalConfig, space: gymnasium.Space) -> None:
@@ -120,13 +122,8 @@ def _check_solver(config: EvalConfig, space: gymnasium.Space) -> None:
     raise UserError(f"solver.name: {name} {reason}; allowed are {', '.join(fitting)}")
 
 
-def _observations(config: EvalConfig, env: envs_mjx.Env, inputs: ModelInputs) -> Callable[[Any], Any]:
-    """From a batch of states to what the model looks at.
-
-    Raises:
-        UserError: The environment does not observe a vector of the model.
-    """
-    size = inputs.image_size
+def _check_vectors(config: EvalConfig, env: envs_mjx.Env, inputs: ModelInputs) -> None:
+    """UserError unless the environment observes the vectors of the model."""
     state = jax.eval_shape(env.reset, jax.random.key(0))
     vectors = {name: value.shape[0] for name, value in (state.info | state.obs).items() if len(value.shape) == 1}
     for name, length in inputs.vectors:
@@ -135,27 +132,6 @@ def _observations(config: EvalConfig, env: envs_mjx.Env, inputs: ModelInputs) ->
             raise UserError(
                 f"{config.model} observes {name!r} with {length} entries; the vectors of {config.env} are {known}"
             )
-
-    def observe(state: Any) -> dict[str, jax.Array] | jax.Array:
-        observed = {name: (state.info | state.obs)[name] for name, _ in inputs.vectors}
-        if size is None:
-            return observed
-        frame = resize_antialiased(env.render(state), size, size)
-        return {"pixels": frame} | observed if observed else frame
-
-    return jax.vmap(observe)
-
-
-def _problems(config: EvalConfig, env: envs_mjx.Env) -> Problems:
-    problems = read_problems(Path(str(config.problems)).expanduser())
-    (size,) = jax.eval_shape(lambda: env.goal_from(env.reset(jax.random.key(0)))).shape
-    if problems.start.shape[1] != size:
-        raise UserError(
-            f"{config.problems}: its states have {problems.start.shape[1]} entries, those of {config.env} have {size}"
-        )
-    if config.episodes > problems.count:
-        raise UserError(f"episodes: {config.problems} holds {problems.count} problems, got {config.episodes}")
-    return problems
 
 
 def read_stats(path: Path, sizes: Mapping[str, int]) -> dict[str, Scaler]:

@@ -1,0 +1,82 @@
+"""Drawn problems: starts with reachable goals, those of the reference's dataset protocol without a dataset."""
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Key
+
+from envs_mjx import Env, State
+from envs_mjx.checks import check_count
+from swmjax.policies.base import zeros_of
+from swmjax.policies.rollout import Start
+from swmjax.world.protocols.base import Protocol
+
+MAX_ATTEMPTS = 100
+"""Draws after which a pair that starts solved is kept."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Drawn(Protocol):
+    """The goal is the state that the behaviour policy reaches some steps after the start; pairs that start solved are
+    left out.
+
+    Args:
+        seed: Seed of episode 0; episode i has seed + i.
+        goal_offset: Steps of the behaviour policy between start and goal.
+
+    Raises:
+        UserError: A number is out of range.
+    """
+
+    seed: int | Int[Array, ""]
+    goal_offset: int = field(default=25, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_count("goal_offset", self.goal_offset)
+
+    def start(self, env: Env, rows: Int[Array, " B"]) -> Start:
+        """Drawn starts, and the states in which the behaviour policy ended."""
+        seeds = self.seed + rows
+        states, goals = jax.vmap(lambda seed: draw_problem(env, seed, self.goal_offset))(seeds)
+        return Start(states=states, seeds=seeds, goals=goals)
+
+
+def draw_problem(env: Env, seed: Int[Array, ""], goal_offset: int) -> tuple[State, State]:
+    """A start with a reachable goal.
+
+    Args:
+        env: The environment.
+        seed: Number of the episode; the only source of randomness.
+        goal_offset: Steps of the behaviour policy from the start to the goal.
+
+    Returns:
+        The start, whose goal is set, and the state that shows the goal.
+    """
+
+    @jax.jit
+    def attempt(key: Key[Array, ""]) -> tuple[State, State]:
+        start_key, walk_key = jax.random.split(key)
+        start = env.reset(start_key)
+
+        def walk(state: State, key: Key[Array, ""]) -> tuple[State, None]:
+            return env.step(state, env.weak_action(key, state)), None
+
+        end, _ = jax.lax.scan(walk, start, jax.random.split(walk_key, goal_offset))
+        return env.set_goal(start, env.goal_from(end)), end
+
+    key = jax.random.key(seed)
+
+    def again(carry: tuple[Array, State, State]) -> tuple[Array, State, State]:
+        tries = carry[0] + 1
+        return (tries, *attempt(jax.random.fold_in(key, tries)))
+
+    def solved(carry: tuple[Array, State, State]) -> Array:
+        return carry[1].success & (carry[0] < MAX_ATTEMPTS - 1)
+
+    # A blank pair that counts as solved starts the loop, so that the environment is compiled into it only once.
+    start, end = zeros_of(attempt, key)
+    first = (jnp.asarray(-1, jnp.int32), start.replace(success=jnp.asarray(True)), end)
+    _, start, end = jax.lax.while_loop(solved, again, first)
+    return start, end

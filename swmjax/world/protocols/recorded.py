@@ -1,0 +1,79 @@
+"""Recorded problems: start and goal states from a file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from envs_mjx import Env, State
+from envs_mjx.checks import UserError
+from swmjax.policies.rollout import Start
+from swmjax.world.protocols.base import Protocol
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Recorded(Protocol):
+    """Recorded problems, row i for episode i; a reset with the episode's seed fixes whatever they leave open.
+
+    Attributes:
+        seed: Seed of episode 0; episode i has seed + i.
+        starts: Start states, the environment's own vectors.
+        goals: Goal states, likewise; each is shown, and is the goal.
+
+    Source: reference, `world.py` (`evaluate_from_dataset`).
+    """
+
+    seed: int | Int[Array, ""]
+    starts: Float[Array, "n S"]
+    goals: Float[Array, "n S"]
+
+    @classmethod
+    def read(cls, path: str | Path, seed: int) -> "Recorded":
+        """Problems of an NPZ file with the arrays `start` and `goal`, one row a problem; others are ignored.
+
+        Raises:
+            UserError: The file is missing, no such archive, or its arrays are no finite numbers of one shape [n, size].
+        """
+        expected = "NPZ with start and goal, arrays of one row for each problem"
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                start, goal = (np.asarray(archive[name], np.float64) for name in ("start", "goal"))
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror or 'not readable'}; expected {expected}") from error
+        except Exception as error:  # NumPy and the ZIP reader each raise their own kind
+            raise UserError(f"{path}: expected {expected}") from error
+        if start.ndim != 2 or start.shape != goal.shape or not start.size:
+            raise UserError(
+                f"{path}: start and goal have the shapes {start.shape} and {goal.shape}; expected {expected}"
+            )
+        if not (np.isfinite(start).all() and np.isfinite(goal).all()):
+            raise UserError(f"{path}: start and goal must be finite")
+        return cls(seed, jnp.asarray(start, jnp.float32), jnp.asarray(goal, jnp.float32))
+
+    def check(self, env: Env) -> None:
+        """Refuse states of another size than the environment's."""
+        (size,) = jax.eval_shape(lambda: env.goal_from(env.reset(jax.random.key(0)))).shape
+        if self.starts.shape[1] != size:
+            raise UserError(
+                f"{self.source}: its states have {self.starts.shape[1]} entries, those of {type(env).__name__} have {size}"
+            )
+
+    @property
+    def count(self) -> int:
+        """Number of problems."""
+        return self.starts.shape[0]
+
+    def start(self, env: Env, rows: Int[Array, " B"]) -> Start:
+        """Fresh episodes moved to the recorded starts."""
+        seeds = self.seed + rows
+
+        def one(seed: Array, start: Array, goal: Array) -> tuple[State, State]:
+            fresh = env.reset(jax.random.key(seed))
+            return env.set_goal(env.set_state(fresh, start), goal), env.set_goal(env.set_state(fresh, goal), goal)
+
+        states, goals = jax.vmap(one)(seeds, self.starts[rows], self.goals[rows])
+        return Start(states=states, seeds=seeds, goals=goals)
