@@ -1,20 +1,29 @@
-"""Policies: pure functions from states to actions, with a carry for what they remember."""
+"""Policies: pure functions from observations to actions, with a carry for what they remember; and the loop they play in."""
 
 from swmjax.planning import PlanCarry, PlanConfig
-from swmjax.policies.expert import ExpertPolicy, RandomPolicy, load_expert
-from swmjax.policies.planning import PlanningPolicy, PlanningTask
+from swmjax.policies.base import ActionBox, Observations, Policy
+from swmjax.policies.expert import ExpertPolicy, load_expert
+from swmjax.policies.latent import WorldModelPolicy
+from swmjax.policies.mpc import MPCPolicy
+from swmjax.policies.physics import PhysicsPolicy
+from swmjax.policies.random import RandomPolicy
+from swmjax.policies.rollout import Rollout, Start, rollout
 from swmjax.policies.scaling import Scaler
-from swmjax.policies.shooting import LatentShooting, OracleShooting
 
 __all__ = [
+    "ActionBox",
     "ExpertPolicy",
-    "LatentShooting",
-    "OracleShooting",
+    "MPCPolicy",
+    "Observations",
+    "PhysicsPolicy",
     "PlanCarry",
     "PlanConfig",
-    "PlanningPolicy",
-    "PlanningTask",
+    "Policy",
     "RandomPolicy",
+    "Rollout",
     "Scaler",
+    "Start",
+    "WorldModelPolicy",
     "load_expert",
+    "rollout",
 ]

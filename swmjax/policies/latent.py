@@ -8,7 +8,7 @@ import jax
 from gymnasium.spaces import Box
 from jaxtyping import Array, Float
 
-from swmjax.planning import LatentModel, LatentProblem, Objective, PlanConfig, RewardModel, Solver
+from swmjax.planning import latent_cost, LatentModel, LatentProblem, Objective, PlanConfig, RewardModel, Solver
 from swmjax.policies.base import ActionBox, Observations
 from swmjax.policies.images import normalised
 from swmjax.policies.mpc import MPCPolicy
@@ -80,7 +80,7 @@ class WorldModelPolicy(MPCPolicy):
     @property
     def cost(self) -> Callable[[LatentProblem, Float[Array, "N H A"]], Float[Array, " N"]]:
         """Cost of the candidates of one problem; knows single steps where the model does."""
-        return model_cost(self.model, self.objective)
+        return latent_cost(self.model, self.objective)
 
     def to_env(self, actions: Float[Array, "*batch a"]) -> Float[Array, "*batch a"]:
         """Undo the standardisation."""

@@ -31,13 +31,18 @@ def actor(**changes):
     return Actor(**arrays | {"observations": ("x",), "activation": "swish"} | changes)
 
 
-def states(count):
-    return jax.jit(jax.vmap(GoalEnv().reset))(jax.random.split(jax.random.key(1), count))
+def observed(count):
+    return jax.jit(jax.vmap(GoalEnv().reset))(jax.random.split(jax.random.key(1), count)).obs
+
+
+@jax.jit
+def act(policy, seeds, obs):
+    """The first actions of some episodes, and the memory after."""
+    return policy.act(policy.init(seeds, obs), obs, jnp.ones(seeds.shape, bool))
 
 
 def acted(policy, count):
-    """The first actions of as many episodes."""
-    return np.asarray(jax.jit(lambda states: policy.act(policy.init(jnp.arange(count)), states)[0])(states(count)))
+    return np.asarray(act(policy, jnp.arange(count), observed(count))[0])
 
 
 def test_actions_lie_in_the_bounds_of_the_environment():
@@ -49,30 +54,28 @@ def test_actions_lie_in_the_bounds_of_the_environment():
 
 
 def test_an_episode_acts_as_it_would_alone():
-    for policy in (ExpertPolicy(actor(), noise=0.2), RandomPolicy(gymnasium.spaces.Box(-2.0, 1.0, (2,)))):
-        batch = states(3)
-        act = jax.jit(policy.act)
-        together, carry = act(policy.init(jnp.array([4, 5, 6])), batch)
-        again, _ = act(carry, batch)
+    for policy in (ExpertPolicy(actor(), noise=0.2), RandomPolicy.of(gymnasium.spaces.Box(-2.0, 1.0, (2,)))):
+        obs = observed(3)
+        together, carry = act(policy, jnp.array([4, 5, 6]), obs)
+        again, _ = jax.jit(policy.act)(carry, obs, jnp.ones(3, bool))
         assert (np.asarray(together) != np.asarray(again)).all()
-        one = jax.tree.map(lambda leaf: leaf[1:2], batch)
-        alone, _ = act(policy.init(jnp.array([5])), one)
+        alone, _ = act(policy, jnp.array([5]), jax.tree.map(lambda leaf: leaf[1:2], obs))
         np.testing.assert_allclose(alone[0], together[1], rtol=1e-5)
 
 
 def test_noise_and_draws_have_their_sizes():
-    still = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:1], (4000, *leaf.shape[1:])), states(1))
+    still = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:1], (4000, *leaf.shape[1:])), observed(1))
     expert = actor()
 
     def drawn(**options):
         policy = ExpertPolicy(expert, **options)
-        return np.asarray(jax.jit(lambda still: policy.act(policy.init(jnp.arange(4000)), still)[0])(still))
+        return np.asarray(act(policy, jnp.arange(4000), still)[0])
 
     mode = drawn(deterministic=True)
     assert (mode == mode[0]).all()
     noisy = drawn(deterministic=True, noise=0.05) - mode
     np.testing.assert_allclose(noisy.std(axis=0), [0.1, 0.025], rtol=0.1)
-    loc, scale = expert.distribution({"x": still.obs["x"][0]})
+    loc, scale = expert.distribution({"x": still["x"][0]})
     raw = np.arctanh(np.clip((drawn() - [0.0, 0.5]) / [2.0, 0.5], -0.999999, 0.999999))
     np.testing.assert_allclose(raw.mean(axis=0), loc, atol=0.2)
     np.testing.assert_allclose(raw.std(axis=0), scale, rtol=0.2)
@@ -80,7 +83,7 @@ def test_noise_and_draws_have_their_sizes():
 
 def test_random_actions_fill_the_space():
     space = gymnasium.spaces.Box(np.float32([-2.0, 0.0]), np.float32([1.0, 5.0]), dtype=np.float32)
-    policy = RandomPolicy(space)
+    policy = RandomPolicy.of(space)
     actions = acted(policy, 2000)
     np.testing.assert_allclose(actions.min(axis=0), space.low, atol=0.02)
     np.testing.assert_allclose(actions.max(axis=0), space.high, atol=0.02)
@@ -89,7 +92,7 @@ def test_random_actions_fill_the_space():
 def test_policies_that_cannot_be():
     for space in (gymnasium.spaces.Discrete(2), gymnasium.spaces.Box(-np.inf, np.inf, (1,))):
         with pytest.raises(ValueError, match="random actions need a Box with bounds"):
-            RandomPolicy(space)
+            RandomPolicy.of(space)
     for noise in (-0.1, np.nan):
         with pytest.raises(ValueError, match="noise must be finite and at least 0"):
             ExpertPolicy(actor(), noise=noise)

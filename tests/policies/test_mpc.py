@@ -12,27 +12,30 @@ from goal_env import unchecked_types
 
 from swmjax.planning import CEMSolver, Plan, StepRecord
 from swmjax.planning.spaces import nominal_actions
-from swmjax.policies import PlanConfig, PlanningPolicy, PlanningTask
+from swmjax.policies import MPCPolicy, PlanConfig
 
 BOX = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
-class NumberTask:
-    """States are numbers; so are the goals, and a candidate costs what the state is away from the goal."""
+class NumberPolicy(MPCPolicy):
+    """Observations are numbers; so are the goals, and a candidate costs what the number is away from the goal."""
 
-    space: Any = field(default_factory=lambda: BOX)
-    seen: list = field(default_factory=list)
-    problems_at_once: int | None = None
+    solver: Any
+    config: PlanConfig
+    plan_batch_size: int | None = None
+    seen_numbers: list = field(default_factory=list)
+    inputs = ("number", "goal_number")
+    space = BOX
 
-    def goals(self, states):
-        return 10.0 * states
+    def goals(self, obs):
+        return 10.0 * obs["goal_number"]
 
-    def observe(self, states):
-        return states
+    def seen(self, obs):
+        return obs["number"]
 
     def problems(self, observations, actions, goals):
-        jax.debug.callback(lambda state: self.seen.append(float(state)), observations[0, -1])
+        jax.debug.callback(lambda number: self.seen_numbers.append(float(number)), observations[0, -1])
         return observations[:, -1] - goals
 
     def cost(self, problem, actions):
@@ -76,17 +79,15 @@ class DiceSolver(EchoSolver):
         return Plan(actions=state[0], cost=state[1], status=jnp.zeros((), jnp.int32))
 
 
-def test_the_task_is_one():
-    assert isinstance(NumberTask(), PlanningTask)
-
-
 def rolled(policy, states, goals, seeds, act=None):
     """Actions [T, B, a] of T steps and the memories after each of them."""
-    carry = policy.init(jnp.asarray(seeds), jnp.asarray(goals, jnp.float32))
+    towards = {"goal_number": jnp.asarray(goals, jnp.float32)}
+    carry = policy.init(jnp.asarray(seeds), towards)
     act = act or jax.jit(policy.act)
+    alive = jnp.ones(len(seeds), bool)
     actions, carries = [], []
     for state in np.asarray(states, np.float32):
-        action, carry = act(carry, jnp.asarray(state))
+        action, carry = act(carry, {"number": jnp.asarray(state)} | towards, alive)
         actions.append(action)
         carries.append(carry)
     jax.effects_barrier()
@@ -96,15 +97,14 @@ def rolled(policy, states, goals, seeds, act=None):
 @pytest.mark.parametrize("warm_start", [True, False])
 @pytest.mark.parametrize(("horizon", "receding", "block"), [(4, 2, 3), (3, 3, 2), (3, 1, 1), (1, 1, 1)])
 def test_queue_and_warm_start(horizon, receding, block, warm_start):
-    task = NumberTask()
-    policy = PlanningPolicy(EchoSolver(), task, PlanConfig(horizon, receding, block, warm_start))
+    policy = NumberPolicy(EchoSolver(), PlanConfig(horizon, receding, block, warm_start))
     between, count = receding * block, 2 * receding * block + 1
     states = np.arange(count, dtype=np.float32)[:, None] + np.array([[0.0, 100.0]], np.float32)
     goals = np.array([1.0, 2.0], np.float32)
     actions, carries = rolled(policy, states, goals, [7, 8])
 
     # It planned at every start of a queue and nowhere else.
-    assert task.seen == list(range(0, count, between))
+    assert policy.seen_numbers == list(range(0, count, between))
     place = np.arange(horizon * block * 2, dtype=np.float32).reshape(horizon, block * 2)
     rest = np.zeros((2, horizon - receding, block * 2), np.float32)
     for step in range(count):
@@ -122,7 +122,7 @@ def test_queue_and_warm_start(horizon, receding, block, warm_start):
 
 def test_plans_draw_from_seed_and_plan_number_alone():
     config = PlanConfig(horizon=2, receding_horizon=1, action_block=1)
-    policy = PlanningPolicy(DiceSolver(), NumberTask(), config)
+    policy = NumberPolicy(DiceSolver(), config)
     seeds = [5, 0, 2**31 - 1]
     actions, _ = rolled(policy, np.zeros((3, 3)), np.zeros(3), seeds)
     for number in range(3):
@@ -136,7 +136,7 @@ def test_plans_draw_from_seed_and_plan_number_alone():
 
 
 @dataclass(frozen=True, eq=False)
-class ReachTask(NumberTask):
+class ReachPolicy(NumberPolicy):
     """Candidates should add up to what is missing."""
 
     def problems(self, observations, actions, goals):
@@ -150,8 +150,7 @@ class ReachTask(NumberTask):
     ("config", "at_once"), [(PlanConfig(2, 1, 2), None), (PlanConfig(2, 1, 2), 2), (PlanConfig(3, 3, 1), 1)]
 )
 def test_plans_do_not_depend_on_the_rest_of_the_batch(config, at_once):
-    task = ReachTask(problems_at_once=at_once)
-    policy = PlanningPolicy(CEMSolver(num_samples=16, n_steps=3, topk=4), task, config)
+    policy = ReachPolicy(CEMSolver(num_samples=16, n_steps=3, topk=4), config, at_once)
     states = np.linspace(-1.0, 2.0, 12, dtype=np.float32).reshape(4, 3)
     goals, seeds = np.array([0.1, -0.2, 0.3]), [3, 1, 2]
     act = jax.jit(policy.act)
@@ -162,21 +161,54 @@ def test_plans_do_not_depend_on_the_rest_of_the_batch(config, at_once):
         np.testing.assert_array_equal(alone[:, 0], together[:, k])
 
 
-def test_plan_returns_whole_plans_in_the_units_of_the_task():
-    policy = PlanningPolicy(CEMSolver(num_samples=64, n_steps=6, topk=8), ReachTask(), PlanConfig(3, 1, 2))
-    states = jnp.asarray([0.0, 1.0])
-    plan = policy.plan(policy.init(jnp.asarray([1, 2]), jnp.asarray([0.2, 0.2])), states)
+def test_plan_returns_whole_plans_in_the_units_of_the_solver():
+    policy = ReachPolicy(CEMSolver(num_samples=64, n_steps=6, topk=8), PlanConfig(3, 1, 2))
+    obs = {"number": jnp.asarray([0.0, 1.0]), "goal_number": jnp.asarray([0.2, 0.2])}
+    plan = policy.plan(policy.init(jnp.asarray([1, 2]), obs), obs)
     assert plan.actions.shape == (2, 3, 4)
     np.testing.assert_allclose(plan.actions.sum(axis=(1, 2)), [2.0, 1.0], atol=0.2)
     assert plan.trace["best_cost"].shape == (2, 6)
 
 
+@pytest.mark.parametrize("at_once", [None, 1, 2])
+def test_only_episodes_that_go_on_are_planned_for(at_once):
+    policy = NumberPolicy(EchoSolver(), PlanConfig(2, 1, 1), at_once)
+    obs = {"number": jnp.asarray([0.0, 1.0, 2.0]), "goal_number": jnp.zeros(3)}
+    act, carry = jax.jit(policy.act), policy.init(jnp.arange(3), obs)
+    _, carry = act(carry, obs, jnp.asarray([True, False, False]))
+    jax.effects_barrier()
+    planned = list(policy.seen_numbers)
+    assert planned == {None: [0.0], 1: [0.0], 2: [0.0]}[at_once]
+    np.testing.assert_array_equal(carry.plans, [1, 0, 0])
+    _, carry = act(carry, obs, jnp.asarray([False, False, True]))
+    jax.effects_barrier()
+    # Groups of two begin with rows 0 and 2; only the second one has a row that needs a plan.
+    assert policy.seen_numbers[1:] == {None: [0.0], 1: [2.0], 2: [2.0]}[at_once]
+    np.testing.assert_array_equal(carry.plans, [1, 0, 1])
+    actions, carry = act(carry, obs, jnp.zeros(3, bool))
+    np.testing.assert_array_equal(actions, np.full((3, 2), 0.5))
+    assert len(policy.seen_numbers) == 2
+    assert not policy.looks(carry, jnp.zeros(3, bool))
+    assert policy.looks(carry, jnp.ones(3, bool))
+
+
+def test_a_restarted_episode_plans_again():
+    policy = NumberPolicy(EchoSolver(), PlanConfig(2, 2, 1))
+    obs = {"number": jnp.asarray([0.0, 1.0]), "goal_number": jnp.zeros(2)}
+    act, alive = jax.jit(policy.act), jnp.ones(2, bool)
+    _, carry = act(policy.init(jnp.arange(2), obs), obs, alive)
+    assert not policy.looks(carry, alive)
+    carry = policy.reset(carry, jnp.asarray([False, True]))
+    _, carry = act(carry, obs, alive)
+    np.testing.assert_array_equal(carry.plans, [1, 2])
+
+
 def test_memory_keeps_its_structure():
-    policy = PlanningPolicy(CEMSolver(num_samples=4, n_steps=1, topk=2), ReachTask(), PlanConfig(2, 1, 2))
-    states = jnp.zeros(2)
-    carry = policy.init(jnp.asarray([1, 2]), states)
+    policy = ReachPolicy(CEMSolver(num_samples=4, n_steps=1, topk=2), PlanConfig(2, 1, 2))
+    obs = {"number": jnp.zeros(2), "goal_number": jnp.zeros(2)}
+    carry = policy.init(jnp.asarray([1, 2]), obs)
     assert (carry.queue.shape, carry.rest.shape) == ((2, 2, 2), (2, 1, 4))
-    action, after = jax.eval_shape(policy.act, carry, states)
+    action, after = jax.eval_shape(policy.act, carry, obs, jnp.ones(2, bool))
     assert action.shape == (2, 2)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), carry)
 

@@ -1,4 +1,4 @@
-"""Planning tasks: units of actions, frames as the model takes them, costs of candidates."""
+"""Policies that plan with a model or the physics: units of actions, frames as the model takes them, costs of candidates."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from toy_env import PointEnv
 
 from swmjax.models import OracleModel
-from swmjax.planning import GoalMSE
-from swmjax.policies import LatentShooting, OracleShooting, PlanningTask, Scaler
-from swmjax.policies.shooting import normalised
+from swmjax.planning import CEMSolver, GoalMSE
+from swmjax.policies import ActionBox, PhysicsPolicy, PlanConfig, Scaler, WorldModelPolicy
+from swmjax.policies.images import normalised
 
 BOX = gymnasium.spaces.Box(np.array([-1.0, 0.0], np.float32), np.array([1.0, 4.0], np.float32))
 SCALER = Scaler(mean=(0.5, -1.0), std=(0.25, 2.0))
@@ -93,42 +93,52 @@ class MeanModel:
         return jnp.concatenate([context, moved], axis=2)
 
 
-def frames(states: Any) -> jax.Array:
-    return jnp.broadcast_to(states[:, None, None, None], (states.shape[0], 2, 4, 3)).astype(jnp.uint8)
+def frames(levels: Any) -> jax.Array:
+    return jnp.broadcast_to(levels[:, None, None, None], (levels.shape[0], 2, 4, 3)).astype(jnp.uint8)
 
 
 @pytest.mark.parametrize(("at_once", "encoded"), [(1, 1), (None, 2)])
-def test_latent_shooting_encodes_and_scores(at_once, encoded):
+def test_a_world_model_encodes_and_scores(at_once, encoded):
     model = MeanModel()
-    task = LatentShooting(model, frames, BOX, SCALER, at_once, GoalMSE())
-    assert isinstance(task, PlanningTask)
-    np.testing.assert_allclose(task.space.low, SCALER.space(BOX).low)
-    states, goal_states = jnp.asarray([10.0, 20.0]), jnp.asarray([30.0, 40.0])
-    goals = task.goals(goal_states)
-    problems = task.problems(task.observe(states)[:, None], jnp.zeros((2, 0, 4)), goals)
+    policy = WorldModelPolicy(
+        model,
+        CEMSolver(),
+        PlanConfig(2, 1, 2),
+        ActionBox.of(BOX),
+        SCALER,
+        GoalMSE(),
+        image_size=4,
+        plan_batch_size=at_once,
+    )
+    assert policy.inputs == ("pixels", "goal")
+    np.testing.assert_allclose(policy.space.low, SCALER.space(BOX).low)
+    obs = {"pixels": frames(jnp.asarray([10.0, 20.0])), "goal": frames(jnp.asarray([30.0, 40.0]))}
+    goals = policy.goals(obs)
     assert set(model.encoded) == {(encoded, 1, 3, 2, 4)}
+    np.testing.assert_allclose(goals, normalised(obs["goal"][:, None]).mean(axis=(3, 4)), rtol=1e-6)
+    problems = policy.problems(policy.seen(obs)[:, None], jnp.zeros((2, 0, 4)), goals)
     assert problems.action_history.shape == (2, 0, 4)
     np.testing.assert_array_equal(problems.goal, goals)
-    np.testing.assert_allclose(problems.latents, normalised(frames(states)[:, None]).mean(axis=(3, 4)), rtol=1e-6)
+    np.testing.assert_allclose(problems.latents, normalised(obs["pixels"][:, None]).mean(axis=(3, 4)), rtol=1e-6)
 
     one = jax.tree.map(lambda leaf: leaf[1], problems)
     actions = jnp.asarray(np.random.default_rng(1).normal(size=(5, 3, 4)), jnp.float32)
     last = one.latents[-1:] + actions[:, :, 0].sum(axis=1)[:, None]
-    np.testing.assert_allclose(task.cost(one, actions), jnp.square(last - one.goal[-1:]).sum(axis=1), rtol=1e-5)
-    np.testing.assert_allclose(task.to_env(jnp.ones((1, 2))), [[0.75, 1.0]])
+    np.testing.assert_allclose(policy.cost(one, actions), jnp.square(last - one.goal[-1:]).sum(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(policy.to_env(jnp.ones((1, 2))), [[0.75, 1.0]])
 
 
-def test_oracle_shooting_steps_the_environment():
+def test_physics_steps_the_environment():
     env = PointEnv(gain=0.5)
-    task = OracleShooting(OracleModel(env), env.planning_cost, env.action_space)
-    assert isinstance(task, PlanningTask)
+    policy = PhysicsPolicy(OracleModel(env), CEMSolver(), PlanConfig(2, 1, 2), env.planning_cost)
+    assert policy.inputs == ("env_state",)
     state = env.set_goal(env.reset(jax.random.key(0)), jnp.asarray([2.0]))
     states = jax.tree.map(lambda leaf: leaf[None], state)
-    assert task.goals(states) is None
+    assert policy.goals({"env_state": states}) is None
     history = jax.tree.map(lambda leaf: jnp.stack([leaf * 0, leaf], axis=1), {"x": states.physics})
-    np.testing.assert_array_equal(task.problems(history, jnp.zeros((1, 1, 1)), None)["x"], states.physics)
-    assert task.observe(states) is states
+    np.testing.assert_array_equal(policy.problems(history, jnp.zeros((1, 1, 1)), None)["x"], states.physics)
+    assert policy.seen({"env_state": states}) is states
     actions = jnp.asarray([[[1.0, -1.0], [0.5, 0.5]], [[0.0, 0.0], [0.0, 1.0]]])
     expected = np.square(float(state.physics[0]) + 0.5 * np.array([1.0, 1.0]) - 2.0)
-    np.testing.assert_allclose(task.cost(state, actions), expected, rtol=1e-6)
-    np.testing.assert_array_equal(task.to_env(actions[..., :1]), actions[..., :1])
+    np.testing.assert_allclose(policy.cost(state, actions), expected, rtol=1e-6)
+    np.testing.assert_array_equal(policy.to_env(actions[..., :1]), actions[..., :1])
