@@ -4,11 +4,25 @@ from typing import Any
 
 import chex
 import jax
-from jaxtyping import Array, Bool, Float, Int
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from envs_mjx import Env
-from swmjax.policies.base import Policy
-from swmjax.policies.rollout import Start, rollout
+from envs_mjx import Env, State
+from swmjax.policies import MPCPolicy, Start, rollout
+from swmjax.policies.base import zeros_of
+
+
+@chex.dataclass(frozen=True)
+class Film:
+    """Pictures of F episodes.
+
+    Attributes:
+        frames: Of the start and after every step.
+        goals: Of the states that show the goals.
+    """
+
+    frames: UInt8[Array, "T F H W 3"]
+    goals: UInt8[Array, "F H W 3"]
 
 
 @chex.dataclass(frozen=True)
@@ -21,9 +35,8 @@ class Episodes:
         success: Whether the task was solved at any step.
         steps: Environment steps until success, or the budget.
         final_distance: Distance from the goal at the end, in the environment's unit.
-        carry: Memory of the policy at the end.
-        trajectory: States [budget + 1, F] of the first F episodes; None if not asked for.
-        shown_goals: States [F] that show their goals; None likewise.
+        plans: Plans that were made.
+        film: Pictures of the first episodes; None if not asked for.
     """
 
     start: Float[Array, "B S"]
@@ -31,12 +44,13 @@ class Episodes:
     success: Bool[Array, " B"]
     steps: Int[Array, " B"]
     final_distance: Float[Array, " B"]
-    carry: Any
-    trajectory: Any
-    shown_goals: Any
+    plans: Int[Array, " B"]
+    film: Film | None = None
 
 
-def run_episodes(env: Env, policy: Policy, start: Start, budget: int, filmed: int = 0) -> Episodes:
+def run_episodes(
+    env: Env, policy: MPCPolicy, start: Start, budget: int, filmed: int = 0, filming: bool | Bool[Array, ""] = True
+) -> Episodes:
     """Run B episodes until success, or until the budget is spent; pure, meant to be compiled as a whole.
 
     Args:
@@ -44,22 +58,27 @@ def run_episodes(env: Env, policy: Policy, start: Start, budget: int, filmed: in
         policy: The policy.
         start: Starts, and the states that show their goals.
         budget: Environment steps per episode.
-        filmed: Episodes, from the first, whose states are kept.
+        filmed: Episodes, from the first, that may be filmed.
+        filming: Whether they are; else their pictures are black.
     """
 
-    def film(states: Any) -> Any:
+    def first(states: State) -> State:
         return jax.tree.map(lambda leaf: leaf[:filmed], states)
 
-    played = rollout(
-        env, policy, start, budget, until="success", keep=(lambda states, _: film(states)) if filmed else None
-    )
+    def pictures(states: State, _: Any) -> Array:
+        # The goals are drawn again with every step, so that the program holds the drawing once.
+        both = jax.tree.map(lambda one, goal: jnp.concatenate([one, goal]), first(states), first(start.goals))
+        draw = jax.jit(jax.vmap(env.render), inline=True)
+        return jax.lax.cond(filming, draw, lambda states: zeros_of(draw, states), both)
+
+    played = rollout(env, policy, start, budget, until="success", keep=pictures if filmed else None)
+    film = Film(frames=played.kept[:, :filmed], goals=played.kept[0, filmed:]) if filmed else None
     return Episodes(
         start=jax.vmap(env.goal_from)(start.states),
         goal=jax.vmap(env.goal_from)(start.goals),
         success=played.ended,
         steps=played.length,
         final_distance=jax.vmap(env.distance)(played.states),
-        carry=played.carry,
-        trajectory=played.kept,
-        shown_goals=film(start.goals) if filmed else None,
+        plans=played.carry.plans,
+        film=film,
     )

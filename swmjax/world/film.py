@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import jax
 import numpy as np
 
-from envs_mjx import Env
 from swmjax.world.episodes import Episodes
 from swmjax.world.video import mark_success, side_by_side, write_mp4
 
@@ -13,19 +11,17 @@ FPS = 10
 _HOLD = 10
 
 
-def write_film(path: Path, env: Env, episodes: Episodes) -> None:
-    """Render the kept trajectories one after the other and write an MP4.
+def write_film(path: Path, episodes: Episodes) -> None:
+    """Write filmed episodes one after the other as an MP4.
 
     Args:
         path: The file to make.
-        env: The environment that renders.
-        episodes: Episodes with a trajectory.
+        episodes: Episodes with a film.
     """
-    render = jax.jit(lambda states: jax.lax.map(env.render, states))
-    goals = np.asarray(render(episodes.shown_goals))
+    assert episodes.film is not None
     parts = []
-    for i, goal in enumerate(goals):
-        frames = np.asarray(render(jax.tree.map(lambda leaf, i=i: leaf[:, i], episodes.trajectory)))
+    for i, goal in enumerate(np.asarray(episodes.film.goals)):
+        frames = np.asarray(episodes.film.frames[:, i])
         steps = int(episodes.steps[i])
         if bool(episodes.success[i]):
             frames = mark_success(frames, steps)
