@@ -50,9 +50,7 @@ def set_up(config: EvalConfig) -> Setup:
         )
     _check_solver(config, env.action_space)
     protocol = config.make_protocol()
-    protocol.check(env)
-    if protocol.count is not None and config.episodes > protocol.count:
-        raise UserError(f"episodes: {config.problems} holds {protocol.count} problems, got {config.episodes}")
+    protocol.check(env, config.env, config.episodes)
     policy, notes = _physics(config, env) if config.model == ORACLE else _world_model(config, env)
     return Setup(env=env, policy=policy, protocol=protocol, notes=notes)
 

@@ -1,23 +1,12 @@
 """The film of a run: every episode until it ends, beside its goal."""
 
-from dataclasses import dataclass
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from goal_env import GoalEnv
 
 from swmjax.world import Episodes, film
+from swmjax.world.episodes import Film
 from swmjax.world.video import SUCCESS
-
-
-@dataclass(frozen=True)
-class DialEnv(GoalEnv):
-    """The goal environment with a picture that tells the position: grey 10 x."""
-
-    def render(self, state):
-        return jnp.broadcast_to((10 * state.physics).astype(jnp.uint8)[None, None], (16, 20, 3))
 
 
 @pytest.fixture
@@ -32,16 +21,13 @@ def panels(monkeypatch):
     return seen
 
 
-def test_film(tmp_path, panels, monkeypatch):
-    env, budget = DialEnv(), 6
-    one = env.reset(jax.random.key(0))
+def pictures(places):
+    """Grey pictures of 10 x."""
+    return np.broadcast_to((10 * places)[..., None, None, None], (*places.shape, 16, 20, 3)).astype(np.uint8)
 
-    def states(places, goals):
-        """States with axes as `places`."""
-        batch = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*places.shape, *leaf.shape)), one)
-        return batch.replace(physics=jnp.asarray(places, jnp.float32)[..., None], goal=goals[..., None])
 
-    goals = jnp.asarray([20.0, 21.0])
+def test_film(tmp_path, panels):
+    budget, goals = 6, np.array([20, 21])
     places = np.stack([np.minimum(np.arange(budget + 1), 3), 8 + np.arange(budget + 1)], axis=1)
     # The batch holds a third episode that is not filmed.
     episodes = Episodes(
@@ -50,12 +36,11 @@ def test_film(tmp_path, panels, monkeypatch):
         success=jnp.asarray([True, False, True]),
         steps=jnp.asarray([3, budget, 1]),
         final_distance=jnp.zeros(3),
-        first_problem=(one, one),
-        trajectory=states(places, jnp.broadcast_to(goals[None], places.shape)),
-        shown_goals=states(np.asarray(goals), goals),
+        plans=jnp.ones(3, jnp.int32),
+        film=Film(frames=jnp.asarray(pictures(places)), goals=jnp.asarray(pictures(goals))),
     )
     path = tmp_path / "episodes.mp4"
-    film.write_film(path, env, episodes)
+    film.write_film(path, episodes)
     assert path.read_bytes()[4:8] == b"ftyp"
 
     assert [list(panel) for panel in panels] == [["episode 0", "goal"], ["episode 1", "goal"]]

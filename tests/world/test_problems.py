@@ -10,8 +10,8 @@ import pytest
 from goal_env import GoalEnv, registered
 
 from swmjax.policies import PlanConfig
-from swmjax.world import EvalConfig, RunFolder, evaluate, read_problems, set_up
-from swmjax.world.problems import set_problem
+from swmjax.world import EvalConfig, RunFolder, evaluate, set_up
+from swmjax.world.protocols import Recorded
 
 START, GOAL = np.array([[0.0], [0.5], [1.0]]), np.array([[0.4], [0.5], [-0.25]])
 
@@ -24,10 +24,9 @@ def file(tmp_path):
 
 
 def test_problems_are_read_as_float32(file):
-    problems = read_problems(file)
-    assert (problems.count, problems.start.dtype) == (3, jnp.float32)
-    some = problems.take([2, 0, 0])
-    np.testing.assert_array_equal(some.goal, GOAL[[2, 0, 0]].astype(np.float32))
+    problems = Recorded.read(file, 0)
+    assert (problems.count, problems.starts.dtype) == (3, jnp.float32)
+    np.testing.assert_array_equal(problems.goals, GOAL.astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -46,23 +45,26 @@ def test_other_files_are_refused(tmp_path, arrays, message):
     path = tmp_path / "bad.npz"
     np.savez(path, **arrays)
     with pytest.raises(ValueError, match=f"bad.npz: .*{message}"):
-        read_problems(path)
+        Recorded.read(path, 0)
 
 
 def test_files_that_are_no_archives_are_refused(tmp_path):
     (tmp_path / "text.npz").write_text("start")
     for name, message in (("text.npz", "expected NPZ"), ("no.npz", "No such file"), (".", "Is a directory")):
         with pytest.raises(ValueError, match=message):
-            read_problems(tmp_path / name)
+            Recorded.read(tmp_path / name, 0)
 
 
 def test_a_problem_is_what_the_file_says():
     env = GoalEnv(gain=0.25)
-    start, shown = jax.jit(lambda *args: set_problem(env, *args))(jnp.asarray(7), *map(jnp.float32, ([0.5], [-0.25])))
+    problems = Recorded(5, *map(jnp.float32, ([[0.0], [0.0], [0.5]], [[0.0], [0.0], [-0.25]])))
+    begun = jax.jit(problems.start, static_argnums=0)(env, jnp.asarray([2]))
+    assert begun.seeds.tolist() == [7]
+    start, shown = (jax.tree.map(lambda leaf: leaf[0], states) for states in (begun.states, begun.goals))
     np.testing.assert_array_equal([start.physics, start.goal], [[0.5], [-0.25]])
     np.testing.assert_array_equal([shown.physics, shown.goal], [[-0.25], [-0.25]])
-    assert not start.terminated
-    assert shown.terminated
+    assert not start.success
+    assert shown.success
     expected = jax.random.split(jax.random.key(7))[1]
     np.testing.assert_array_equal(jax.random.key_data(start.key), jax.random.key_data(expected))
 

@@ -15,11 +15,6 @@ class Protocol(abc.ABC):
     shape of a program is static.
     """
 
-    @property
-    def count(self) -> int | None:
-        """Number of episodes there are; None if there is no end to them."""
-        return None
-
     @abc.abstractmethod
     def start(self, env: Env, rows: Int[Array, " B"]) -> Start:
         """Where some of the episodes begin; pure.
@@ -29,8 +24,13 @@ class Protocol(abc.ABC):
             rows: Numbers of the episodes.
         """
 
-    def check(self, env: Env) -> None:
-        """Refuse an environment whose episodes this protocol cannot start.
+    def check(self, env: Env, name: str, episodes: int) -> None:  # noqa: B027
+        """Refuse what this protocol cannot start.
+
+        Args:
+            env: The environment.
+            name: Its id, for messages.
+            episodes: Number of episodes that are wanted.
 
         Raises:
             UserError: Says what does not fit.

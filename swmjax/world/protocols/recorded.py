@@ -1,6 +1,6 @@
 """Recorded problems: start and goal states from a file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
@@ -23,6 +23,7 @@ class Recorded(Protocol):
         seed: Seed of episode 0; episode i has seed + i.
         starts: Start states, the environment's own vectors.
         goals: Goal states, likewise; each is shown, and is the goal.
+        source: Where they come from, for messages.
 
     Source: reference, `world.py` (`evaluate_from_dataset`).
     """
@@ -30,6 +31,7 @@ class Recorded(Protocol):
     seed: int | Int[Array, ""]
     starts: Float[Array, "n S"]
     goals: Float[Array, "n S"]
+    source: str = field(default="the problems", metadata={"static": True})
 
     @classmethod
     def read(cls, path: str | Path, seed: int) -> "Recorded":
@@ -52,15 +54,16 @@ class Recorded(Protocol):
             )
         if not (np.isfinite(start).all() and np.isfinite(goal).all()):
             raise UserError(f"{path}: start and goal must be finite")
-        return cls(seed, jnp.asarray(start, jnp.float32), jnp.asarray(goal, jnp.float32))
+        return cls(seed, jnp.asarray(start, jnp.float32), jnp.asarray(goal, jnp.float32), str(path))
 
-    def check(self, env: Env) -> None:
-        """Refuse states of another size than the environment's."""
+    def check(self, env: Env, name: str, episodes: int) -> None:
+        """Refuse states of another size than the environment's, and more episodes than there are problems."""
         (size,) = jax.eval_shape(lambda: env.goal_from(env.reset(jax.random.key(0)))).shape
-        if self.starts.shape[1] != size:
-            raise UserError(
-                f"{self.source}: its states have {self.starts.shape[1]} entries, those of {type(env).__name__} have {size}"
-            )
+        count, entries = self.starts.shape
+        if entries != size:
+            raise UserError(f"{self.source}: its states have {entries} entries, those of {name} have {size}")
+        if episodes > count:
+            raise UserError(f"episodes: {self.source} holds {count} problems, got {episodes}")
 
     @property
     def count(self) -> int:
