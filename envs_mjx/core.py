@@ -1,9 +1,10 @@
 """The contract of every environment: a frozen `Env` whose methods are pure functions of a `State`."""
 
 import abc
+import dataclasses
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import chex
 import gymnasium
@@ -27,7 +28,9 @@ class State:
         physics: the environment's own pytree (positions, velocities, contact caches).
         obs: observation by name, contained in `Env.observation_space`.
         reward: scalar reward of the last step, 0 after a reset.
-        terminated: scalar, whether the task ended (success, for goal tasks).
+        success: scalar, whether the task is solved; always False where a task cannot be, but goes on until the robot
+            falls, the player dies or time is over.
+        terminated: scalar, whether the task ended, by the reference's rule: in success, for goal tasks.
         truncated: scalar, whether the episode was cut.
         info: further arrays by name; the same names at reset and at every step. `invalid_action` tells whether the
             last action was refused.
@@ -40,6 +43,7 @@ class State:
     physics: Any
     obs: dict[str, Array]
     reward: Float[Array, "*batch"]
+    success: Bool[Array, "*batch"]
     terminated: Bool[Array, "*batch"]
     truncated: Bool[Array, "*batch"]
     info: dict[str, Any]
@@ -47,6 +51,25 @@ class State:
     factors: dict[str, Array]
     key: Array
     step: Int[Array, "*batch"]
+
+    if TYPE_CHECKING:  # chex adds it, where type checkers do not see it
+
+        def replace(self, **changes: Any) -> Self:
+            """The state with other values of some attributes."""
+
+    def __repr__(self) -> str:
+        """Shapes and dtypes, since the numbers would fill a screen."""
+        lines = [f"  {field.name}: {_outline(getattr(self, field.name))}" for field in dataclasses.fields(self)]
+        return "\n".join(["State(", *lines, ")"])
+
+
+def _outline(tree: Any) -> str:
+    """Shapes and dtypes of what a state holds; of a pytree without names, how many arrays it has."""
+    if isinstance(tree, Mapping):
+        return ", ".join(f"{name} {_outline(value)}" for name, value in tree.items()) or "nothing"
+    if hasattr(tree, "dtype"):
+        return f"{tree.dtype}{list(tree.shape)}"
+    return f"{type(tree).__name__} of {len(jax.tree.leaves(tree))} arrays"
 
 
 @dataclass(frozen=True)
@@ -59,12 +82,9 @@ class Env(abc.ABC):
 
     Attributes:
         option_names: what `reset` understands in `options`.
-        ends_in_success: whether `terminated` may be counted as success, as the reference does everywhere; False where
-            an episode ends because the robot fell or the player died.
     """
 
     option_names: ClassVar[tuple[str, ...]] = ()
-    ends_in_success: ClassVar[bool] = True
 
     @property
     @abc.abstractmethod
@@ -85,6 +105,11 @@ class Env(abc.ABC):
     @abc.abstractmethod
     def default_variation(self) -> tuple[str, ...]:
         """Names of the factors that `reset` samples when it is not told which."""
+
+    @property
+    def has_success(self) -> bool:
+        """Whether episodes may be counted as solved or not; False where only rewards tell how well one went."""
+        return True
 
     def check_reset(
         self,
@@ -161,7 +186,7 @@ class Env(abc.ABC):
             reward=jnp.zeros_like(after.reward), info=state.info | {"invalid_action": ~valid}, step=after.step
         )
         # Goal, factors and key are the same in both.
-        changing = ("physics", "obs", "reward", "terminated", "truncated", "info")
+        changing = ("physics", "obs", "reward", "success", "terminated", "truncated", "info")
         return after.replace(
             **{
                 name: jax.tree.map(lambda a, b: jnp.where(valid, a, b), getattr(after, name), getattr(still, name))

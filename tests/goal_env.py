@@ -16,11 +16,11 @@ ID = "test/Goal-v0"
 
 @dataclass(frozen=True)
 class GoalEnv(PointEnv):
-    """The point environment whose `terminated` always tells whether the goal is reached."""
+    """The point environment whose `success` and `terminated` always tell whether the goal is reached."""
 
     def _observed(self, state):
         reached = jnp.abs(state.physics - state.goal)[0] < 0.1
-        return dataclasses.replace(super()._observed(state), terminated=reached)
+        return dataclasses.replace(super()._observed(state), success=reached, terminated=reached)
 
 
 @contextlib.contextmanager

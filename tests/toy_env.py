@@ -48,6 +48,7 @@ class PointEnv(Env):
             physics=factors["start.x"],
             obs={},
             reward=zero,
+            success=no,
             terminated=no,
             truncated=no,
             info={},
@@ -61,7 +62,9 @@ class PointEnv(Env):
     def _advance(self, state, action):
         physics = state.physics + self.gain * action
         distance = jnp.abs(physics - state.goal)[0]
-        moved = state.replace(physics=physics, reward=-distance, terminated=distance < 0.1, step=state.step + 1)
+        moved = state.replace(
+            physics=physics, reward=-distance, success=distance < 0.1, terminated=distance < 0.1, step=state.step + 1
+        )
         return self._observed(moved)
 
     def _observed(self, state):

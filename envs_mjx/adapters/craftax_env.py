@@ -50,8 +50,6 @@ class Craftax(Env):
         UserError: 64-bit numbers are on, which the library's own code mixes with 32-bit ones.
     """
 
-    ends_in_success = False
-
     full: ClassVar[bool]
     """Whether this is the full game, with levels, and not the classic one."""
     pixels: ClassVar[bool]
@@ -60,6 +58,11 @@ class Craftax(Env):
     def __post_init__(self) -> None:
         if jnp.result_type(int) != jnp.int32:
             raise UserError("Craftax runs in 32 bits only: turn jax_enable_x64 off")
+
+    @property
+    def has_success(self) -> bool:
+        """No: the library counts achievements."""
+        return False
 
     @property
     def library(self) -> Any:
@@ -192,6 +195,7 @@ class Craftax(Env):
             physics=game,
             obs={"observation": observation.astype(jnp.float32)},
             reward=jnp.zeros((), jnp.result_type(float)),
+            success=jnp.asarray(False),
             terminated=self._ended(game),
             truncated=game.timestep >= params.max_timesteps,
             info=settled(info) | {"return": jnp.zeros((), jnp.result_type(float))},

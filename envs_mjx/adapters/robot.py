@@ -48,7 +48,11 @@ class RobotTask(StateVectorEnv):
     """
 
     option_names = ("state", "goal_state")
-    ends_in_success = False
+
+    @property
+    def has_success(self) -> bool:
+        """No: episodes end when the robot falls, or by time."""
+        return False
 
     @property
     @abc.abstractmethod
@@ -172,6 +176,7 @@ class RobotTask(StateVectorEnv):
             physics=inner,
             obs=_observations(inner.obs),
             reward=jnp.zeros((), jnp.result_type(float)),
+            success=jnp.asarray(False),
             terminated=jnp.asarray(False),
             truncated=step >= self.time_limit,
             info=self._info(inner, total, jnp.asarray(False)),

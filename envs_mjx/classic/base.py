@@ -89,6 +89,10 @@ class ControlEnv(Env):
     def _ended(self, vector: Float[Array, " S"]) -> Bool[Array, ""]:
         """Whether Gymnasium ends the episode in this state."""
 
+    def _solved(self, vector: Float[Array, " S"]) -> Bool[Array, ""]:
+        """Whether the task is solved, which is when the episode ends unless it ends in failure."""
+        return self._ended(vector)
+
     @abc.abstractmethod
     def _draw(self, physics: ControlPhysics, factors: Physical) -> UInt32[Array, "height width"]:
         """Gymnasium's picture upside down, before the recolouring."""
@@ -172,6 +176,7 @@ class ControlEnv(Env):
         return state.replace(
             physics=physics,
             reward=reward,
+            success=self._solved(physics.vector),
             terminated=self._ended(physics.vector),
             truncated=step >= self.time_limit,
             step=step,
@@ -261,6 +266,7 @@ class ControlEnv(Env):
         return State(
             physics=ControlPhysics(vector=vector, memory=jnp.zeros((), vector.dtype)),
             reward=jnp.zeros((), vector.dtype),
+            success=self._solved(vector),
             terminated=self._ended(vector),
             truncated=step >= self.time_limit,
             goal=goal,

@@ -66,6 +66,10 @@ class CartPoleControl(ControlEnv):
     def _ended(self, vector: Float[Array, "4"]) -> Bool[Array, ""]:
         return (jnp.abs(vector[0]) > _MAX_POSITION) | (jnp.abs(vector[2]) > _MAX_ANGLE)
 
+    def _solved(self, vector: Float[Array, "4"]) -> Bool[Array, ""]:
+        """Never: the episode ends when the pole falls."""
+        return jnp.asarray(False)
+
     def _move(
         self, physics: ControlPhysics, action: Int[Array, ""], factors: Physical
     ) -> tuple[ControlPhysics, Float[Array, ""]]:

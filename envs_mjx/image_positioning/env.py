@@ -218,6 +218,7 @@ class ImagePositioning(Env):
             physics=current,
             obs={f"{time}_{part}": value for time, parts in layouts.items() for part, value in parts.items()},
             reward=reached.astype(current.dtype),
+            success=reached,
             terminated=reached,
             truncated=jnp.asarray(False),
             info={

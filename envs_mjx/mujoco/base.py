@@ -178,6 +178,7 @@ class MujocoEnv(StateVectorEnv):
         return state.replace(
             physics=jax.tree.map(lambda new, old: jnp.where(good, new, old), physics, state.physics),
             reward=jnp.where(good, reward, 0.0),
+            success=good & reached,
             terminated=good & reached,
             truncated=(step >= self.time_limit) | ~good,
             step=step,
@@ -293,7 +294,8 @@ class MujocoEnv(StateVectorEnv):
         """Make positions and velocities the goal."""
         goal = self._vector(goal, "goal_state")
         reached = self._reached(self._view(state.physics), goal)
-        return state.replace(goal=goal, terminated=state.terminated if reached is None else reached)
+        moved = state.replace(goal=goal)
+        return moved if reached is None else moved.replace(success=reached, terminated=reached)
 
     def _cost_without_goal(self, state: State) -> Float[Array, ""]:
         """The reward missed so far."""
@@ -380,10 +382,12 @@ class MujocoEnv(StateVectorEnv):
         physics = physics.replace(sensordata=view.data.sensordata)
         shown = self._shown(view)
         reached = self._reached(view, goal)
+        reached = jnp.asarray(False) if reached is None else reached
         return State(
             physics=physics,
             reward=jnp.zeros((), physics.qpos.dtype),
-            terminated=jnp.asarray(False) if reached is None else reached,
+            success=reached,
+            terminated=reached,
             truncated=step >= self.time_limit,
             goal=goal,
             factors=factors,

@@ -128,11 +128,13 @@ class Piecewise(Env):
     ) -> State:
         """The state with everything that follows from the positions."""
         distance = length(agent - goal)
+        reached = distance < SUCCESS_DISTANCE
         return State(
             physics=agent,
             obs={"observation": jnp.concatenate([agent, goal])},
             reward=jnp.zeros((), agent.dtype),
-            terminated=distance < SUCCESS_DISTANCE,
+            success=reached,
+            terminated=reached,
             truncated=jnp.asarray(False),
             info={"proprio": agent, "state": agent, "goal_state": goal, "distance_to_target": distance},
             goal=goal,

@@ -175,12 +175,13 @@ class SimplePointMaze(Env):
     ) -> State:
         """The state with everything that follows from the positions."""
         distance = length(agent - goal)
-        terminated = distance < factors["goal.radius"]
+        reached = distance < factors["goal.radius"]
         return State(
             physics=agent,
             obs={"observation": agent},
-            reward=jnp.where(terminated, _SUCCESS_REWARD, _STEP_REWARD).astype(agent.dtype),
-            terminated=terminated,
+            reward=jnp.where(reached, _SUCCESS_REWARD, _STEP_REWARD).astype(agent.dtype),
+            success=reached,
+            terminated=reached,
             truncated=jnp.asarray(False),
             info={"proprio": agent, "state": agent, "goal_state": goal, "distance_to_target": distance},
             goal=goal,

@@ -12,7 +12,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError
@@ -243,7 +243,7 @@ class PushT(Env):
         goal = _vector(goal, "goal_state", state.goal.dtype)
         info = state.info | {"goal_state": goal, "goal_proprio": jnp.concatenate([goal[:2], goal[5:]])}
         moved = state.replace(goal=goal, info=info)
-        return moved.replace(terminated=self._success(moved))
+        return self._judged(moved)
 
     def goal_from(self, state: State) -> Float[Array, "7"]:
         """The goal that a state reaches: its own state vector."""
@@ -267,8 +267,10 @@ class PushT(Env):
         turn = jnp.mod(jnp.abs(state.goal[4] - state.obs["state"][4]), period)
         return jnp.minimum(turn, period - turn)
 
-    def _success(self, state: State) -> Bool[Array, ""]:
-        return (self.distance(state) < _SUCCESS_DISTANCE) & (self._turn(state) < _SUCCESS_ANGLE)
+    def _judged(self, state: State) -> State:
+        """The state that knows whether it is at its goal."""
+        reached = (self.distance(state) < _SUCCESS_DISTANCE) & (self._turn(state) < _SUCCESS_ANGLE)
+        return state.replace(success=reached, terminated=reached)
 
     def _observed(
         self,
@@ -287,6 +289,7 @@ class PushT(Env):
             physics=physics,
             obs={"proprio": jnp.concatenate([vector[:2], vector[5:]]), "state": vector},
             reward=jnp.zeros((), vector.dtype),
+            success=jnp.asarray(False),
             terminated=jnp.asarray(False),
             truncated=jnp.asarray(False),
             info={
@@ -303,7 +306,7 @@ class PushT(Env):
             key=key,
             step=step,
         )
-        return state.replace(terminated=self._success(state))
+        return self._judged(state)
 
 
 def _is_number(value: Any) -> bool:

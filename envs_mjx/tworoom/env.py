@@ -166,11 +166,13 @@ class TwoRoom(Env):
         used = (jnp.arange(MAX_DOORS) < factors["door.number"])[:, None]
         doors = jnp.where(used, expert.door_centers(factors), 0.0)
         distance = length(agent - goal)
+        reached = distance < SUCCESS_DISTANCE
         return State(
             physics=agent,
             obs={"observation": jnp.concatenate([agent, goal, doors.reshape(-1)])},
             reward=jnp.zeros((), agent.dtype),
-            terminated=distance < SUCCESS_DISTANCE,
+            success=reached,
+            terminated=reached,
             truncated=jnp.asarray(False),
             info={
                 "proprio": agent,

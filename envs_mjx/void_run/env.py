@@ -218,6 +218,7 @@ class VoidRun(Env):
             physics=physics,
             obs={"board": seen, "perception": position},
             reward=broke.astype(factors["board.prob_gravel"].dtype),
+            success=reached,
             terminated=reached,
             truncated=fell,
             info={

@@ -27,7 +27,7 @@ class Episodes:
     Attributes:
         start: Start states, the environment's own vector.
         goal: Goal states, likewise.
-        success: Whether the task ended in success at any step.
+        success: Whether the task was solved at any step.
         steps: Environment steps until success, or the budget.
         final_distance: Distance from the goal at the end, in the environment's unit.
         first_problem: Start of the first episode and the state that shows its goal, with an axis of 1.
@@ -74,12 +74,12 @@ def draw_problem(env: Env, seed: Int[Array, ""], goal_offset: int) -> tuple[Stat
         return (tries, *attempt(jax.random.fold_in(key, tries)))
 
     def solved(carry: tuple[Array, State, State]) -> Array:
-        return carry[1].terminated & (carry[0] < MAX_ATTEMPTS - 1)
+        return carry[1].success & (carry[0] < MAX_ATTEMPTS - 1)
 
     # A blank pair that counts as solved starts the loop, so that the environment is compiled into it only once.
     shape = jax.eval_shape(attempt, key)
     blank = jax.tree.map(lambda leaf: _blank(leaf, key), shape)
-    first = (jnp.asarray(-1, jnp.int32), blank[0].replace(terminated=jnp.asarray(True)), blank[1])
+    first = (jnp.asarray(-1, jnp.int32), blank[0].replace(success=jnp.asarray(True)), blank[1])
     _, start, end = jax.lax.while_loop(solved, again, first)
     return start, end
 
@@ -132,7 +132,7 @@ def run_episodes(
     def step(carry: Any, _: None) -> tuple[Any, Any]:
         states, memory, taken = carry
         actions, memory = policy.act(memory, states)
-        done = states.terminated
+        done = states.success
         moved = jax.vmap(env.step)(states, actions)
         states = jax.tree.map(lambda new, old: jnp.where(_like(done, new), old, new), moved, states)
         return (states, memory, taken + ~done), film(states) if film else None
@@ -146,7 +146,7 @@ def run_episodes(
     return Episodes(
         start=start,
         goal=jax.vmap(env.goal_from)(goal_states),
-        success=last.terminated,
+        success=last.success,
         steps=taken,
         final_distance=jax.vmap(env.distance)(last),
         first_problem=jax.tree.map(lambda leaf: leaf[:1], (states, goal_states)),

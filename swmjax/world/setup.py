@@ -48,7 +48,7 @@ def set_up(config: EvalConfig) -> Setup:
         UserError: The environment, the problems, the checkpoint or its action statistics cannot be used.
     """
     env = envs_mjx.make(config.env, **config.env_options)
-    if not env.ends_in_success:
+    if not env.has_success:
         raise UserError(
             f"env: {config.env} has no success to count, since its episodes end in failure or by time; plan in it with "
             "swmjax.planning, or collect its episodes with `swmjax collect`"

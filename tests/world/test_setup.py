@@ -167,7 +167,7 @@ def test_what_does_not_exist(changes, message, tmp_path, monkeypatch):
 
 
 def test_ends_that_are_no_success_are_not_counted(monkeypatch):
-    monkeypatch.setattr(GoalEnv, "ends_in_success", False)
+    monkeypatch.setattr(GoalEnv, "has_success", False)
     with pytest.raises(ValueError, match=r"test/Goal-v0 has no success to count.*swmjax collect"):
         set_up(settings())
 
