@@ -13,29 +13,25 @@ from jaxtyping import Array
 
 import swmjax
 from envs_mjx.checks import UserError
+from swmjax.runs.folder import RunFolder
+from swmjax.runs.interrupts import Stopped
+from swmjax.runs.watched import Note, Progress, Watched, silent, watched
 from swmjax.world.config import ORACLE, EvalConfig
 from swmjax.world.episodes import Episodes, run_episodes, start_states
 from swmjax.world.film import write_film
 from swmjax.world.problems import Problems
-from swmjax.world.run_folder import RunFolder
+from swmjax.world.rows import EPISODES
 from swmjax.world.setup import Setup
 from swmjax.world.statistics import Latency, wilson_interval
 
 Row = dict[str, Any]
+FILM = "episodes.mp4"
 _LATENCY_CALLS = 20
 _LATENCY_SECONDS = 10.0
 _LATENCY_LEAST = 5
 _LEAST_ROWS = 3
 """Rows of the smallest program; fewer are filled up. For one or two XLA vectorises otherwise and fuses other
 multiply-adds, and the same episode would come out different in its last bits."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """The user stopped the run; what was finished is in the run folder."""
-
-    def __init__(self, rows: Sequence[Row]):
-        super().__init__()
-        self.rows = list(rows)
 
 
 @dataclass(frozen=True)
@@ -53,22 +49,25 @@ def evaluate(
     setup: Setup,
     folder: RunFolder,
     done: Sequence[Row] = (),
-    progress: Callable[[str, int], None] = lambda stage, episodes: None,
+    progress: Progress = silent,
+    note: Note = silent,
 ) -> dict[str, Any]:
     """Run the episodes that are not done yet, and write everything to the run folder.
 
     Args:
         config: Settings.
         setup: What `set_up` made of them.
-        folder: Where `episodes.parquet` grows with every batch; `results.json` and the video come at the end.
+        folder: Where `episodes.parquet` grows with every batch. The video comes with the first episodes, which are
+            run again for it if an earlier run was stopped before it was made; `results.json` comes at the end.
         done: Rows of an earlier, interrupted run of the same settings.
         progress: Told the stage and the number of episodes done.
+        note: Told what the user should read at once.
 
     Returns:
         The content of `results.json`.
 
     Raises:
-        Interrupted: Ctrl-C; the rows so far are in the folder.
+        Stopped: The user stopped the run; the rows so far are in the folder.
         UserError: A row of `done` is not one of these settings.
     """
     for row in done:
@@ -78,39 +77,43 @@ def evaluate(
                 f"{config.episodes} episodes from seed {config.seed}"
             )
     rows = {row["episode"]: row for row in done}
-    waiting = [i for i in range(config.episodes) if i not in rows]
+    filmed = 0 if (folder.path / FILM).exists() else _filmed(config)
+    waiting = [i for i in range(config.episodes) if i not in rows or i < filmed]
     size = min(config.batch_size, max(len(waiting), 1))
     filled = max(size, _LEAST_ROWS)
     run_seconds, compile_seconds = 0.0, 0.0
     problem: Any = None
     try:
-        if waiting:
-            progress("compiling the episodes", len(rows))
-            program, compile_seconds = _compiled(
-                _episodes_program(config, setup), setup.weights, *_batch(config, setup, waiting[:size], filled)
-            )
-        for first in range(0, len(waiting), size):
-            progress("episodes", len(rows))
-            batch = waiting[first : first + size]
-            start = time.perf_counter()
-            episodes: Episodes = jax.block_until_ready(program(setup.weights, *_batch(config, setup, batch, filled)))
-            run_seconds += time.perf_counter() - start
-            problem = problem or (_batch(config, setup, batch[:1], 1)[0], *episodes.first_problem)
-            for row in _rows(config, batch, episodes):
-                rows[row["episode"]] = row
-            folder.write_episodes(_sorted(rows))
-            if batch[0] == 0 and config.video_episodes:
-                progress("video", len(rows))
-                write_film(folder.path / "episodes.mp4", setup.env, episodes)
-        progress("compiling one plan", len(rows))
-        problem = problem or _draw(config, setup)
-        latency, plan_compile = _plan_latency(setup, problem, lambda: progress("timing plans", len(rows)))
+        with watched(progress, note, len(rows)) as run:
+            if waiting:
+                inputs = _batch(config, setup, waiting[:size], filled)
+                program, compile_seconds = run.compile(
+                    "compiling the episodes", _episodes_program(config, setup), setup.weights, *inputs
+                )
+            for first in range(0, len(waiting), size):
+                run.show("episodes")
+                batch = waiting[first : first + size]
+                inputs = _batch(config, setup, batch, filled)
+                start = time.perf_counter()
+                episodes: Episodes = run.finish(program, setup.weights, *inputs)
+                run_seconds += time.perf_counter() - start
+                problem = problem or (_batch(config, setup, batch[:1], 1)[0], *episodes.first_problem)
+                for row in _rows(config, batch, episodes):
+                    rows[row["episode"]] = row
+                EPISODES.write(folder.path, _sorted(rows))
+                run.done = len(rows)
+                run.leave_if_asked()
+                if batch[0] < filmed:
+                    write_film(folder.path / FILM, setup.env, episodes, run)
+                    run.leave_if_asked()
+            problem = problem or _draw(config, setup, run)
+            latency, plan_compile = _plan_latency(setup, problem, run)
     except KeyboardInterrupt:
         kept = _sorted(rows)
         if kept:
-            folder.write_episodes(kept)
+            EPISODES.write(folder.path, kept)
         folder.write_results(_results(config, kept, complete=False))
-        raise Interrupted(kept) from None
+        raise Stopped(len(kept)) from None
     timing = Timing(compile_seconds, plan_compile, run_seconds, latency)
     fresh = [rows[i] for i in waiting]
     results = _results(config, _sorted(rows), complete=True) | _speed(config, fresh, timing)
@@ -119,8 +122,13 @@ def evaluate(
     return results
 
 
+def _filmed(config: EvalConfig) -> int:
+    """Episodes in the video, all of the first batch."""
+    return min(config.video_episodes, config.batch_size, config.episodes)
+
+
 def _episodes_program(config: EvalConfig, setup: Setup) -> Callable[..., Episodes]:
-    filmed = min(config.video_episodes, config.batch_size, config.episodes)
+    filmed = _filmed(config)
 
     def program(weights: Any, seeds: Array, problems: Problems | None) -> Episodes:
         policy = setup.policy(weights)
@@ -129,34 +137,32 @@ def _episodes_program(config: EvalConfig, setup: Setup) -> Callable[..., Episode
     return program
 
 
-def _draw(config: EvalConfig, setup: Setup) -> tuple[Any, ...]:
+def _draw(config: EvalConfig, setup: Setup, run: Watched) -> tuple[Any, ...]:
     """The problem of episode 0, for a run without episodes of its own; others are spared the compilation."""
+
+    def program(seeds: Array, problems: Problems | None) -> tuple[Any, Any]:
+        return start_states(setup.env, seeds, config.goal_offset, problems)
+
     seeds, problems = _batch(config, setup, [0], 1)
-    return seeds, *jax.jit(lambda *args: start_states(setup.env, args[0], config.goal_offset, args[1]))(seeds, problems)
+    return seeds, *run.compile("compiling one problem", program, seeds, problems)[0](seeds, problems)
 
 
-def _plan_latency(setup: Setup, problem: tuple[Any, ...], ready: Callable[[], None]) -> tuple[Latency, float]:
+def _plan_latency(setup: Setup, problem: tuple[Any, ...], run: Watched) -> tuple[Latency, float]:
     """Time from the state of one environment to its plan, warm; and how long that program took to compile."""
 
     def plan(weights: Any, seeds: Array, states: Any, goal_states: Any) -> Array:
         policy = setup.policy(weights)
         return policy.plan(policy.init(seeds, goal_states), states).actions
 
-    program, compile_seconds = _compiled(plan, setup.weights, *problem)
-    jax.block_until_ready(program(setup.weights, *problem))
-    ready()
+    program, compile_seconds = run.compile("compiling one plan", plan, setup.weights, *problem)
+    run.finish(program, setup.weights, *problem)
+    run.show("timing plans")
     seconds: list[float] = []
     while len(seconds) < _LATENCY_LEAST or (len(seconds) < _LATENCY_CALLS and sum(seconds) < _LATENCY_SECONDS):
         start = time.perf_counter()
         jax.block_until_ready(program(setup.weights, *problem))
         seconds.append(time.perf_counter() - start)
     return Latency.of(seconds), compile_seconds
-
-
-def _compiled(function: Callable[..., Any], *args: Any) -> tuple[Callable[..., Any], float]:
-    start = time.perf_counter()
-    compiled = jax.jit(function).lower(*args).compile()
-    return compiled, time.perf_counter() - start
 
 
 def _batch(config: EvalConfig, setup: Setup, episodes: Sequence[int], size: int) -> tuple[Array, Problems | None]:

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
-from envs_mjx import Env
+from envs_mjx import Env, State
+from swmjax.runs.watched import Watched
 from swmjax.world.episodes import Episodes
 from swmjax.world.video import mark_success, side_by_side, write_mp4
 
@@ -13,19 +16,28 @@ FPS = 10
 _HOLD = 10
 
 
-def write_film(path: Path, env: Env, episodes: Episodes) -> None:
+def write_film(path: Path, env: Env, episodes: Episodes, run: Watched) -> None:
     """Render the kept trajectories one after the other and write an MP4.
 
     Args:
         path: The file to make.
         env: The environment that renders.
         episodes: Episodes with a trajectory.
+        run: The run that it is the film of.
     """
-    render = jax.jit(lambda states: jax.lax.map(env.render, states))
-    goals = np.asarray(render(episodes.shown_goals))
+
+    def reel(trajectory: State, goals: State, i: Array) -> Array:
+        """Frames of an episode, and the one that shows its goal."""
+        shown = jax.tree.map(lambda states, goal: jnp.concatenate([states[:, i], goal[i][None]]), trajectory, goals)
+        return jax.lax.map(env.render, shown)
+
+    inputs = (episodes.trajectory, episodes.shown_goals)
+    render, _ = run.compile("compiling the video", reel, *inputs, jnp.asarray(0))
+    run.show("video")
     parts = []
-    for i, goal in enumerate(goals):
-        frames = np.asarray(render(jax.tree.map(lambda leaf, i=i: leaf[:, i], episodes.trajectory)))
+    for i in range(len(episodes.shown_goals.step)):
+        rendered = np.asarray(render(*inputs, jnp.asarray(i)))
+        frames, goal = rendered[:-1], rendered[-1]
         steps = int(episodes.steps[i])
         if bool(episodes.success[i]):
             frames = mark_success(frames, steps)

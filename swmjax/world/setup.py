@@ -88,7 +88,7 @@ def set_up(config: EvalConfig) -> Setup:
             observations,
             space,
             scalers["action"],
-            config.problems_at_once,
+            config.plan_batch_size,
             planning_objective(model),
             tuple((name, scalers[name]) for name, _ in inputs.vectors),
         )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from goal_env import GoalEnv
 
+from swmjax.runs.watched import silent, watched
 from swmjax.world import Episodes, film
 from swmjax.world.video import SUCCESS
 
@@ -55,7 +56,8 @@ def test_film(tmp_path, panels, monkeypatch):
         shown_goals=states(np.asarray(goals), goals),
     )
     path = tmp_path / "episodes.mp4"
-    film.write_film(path, env, episodes)
+    with watched(silent, silent) as run:
+        film.write_film(path, env, episodes, run)
     assert path.read_bytes()[4:8] == b"ftyp"
 
     assert [list(panel) for panel in panels] == [["episode 0", "goal"], ["episode 1", "goal"]]

@@ -58,7 +58,7 @@ def test_the_oracle_plans_in_the_environments_units():
 
 
 def test_a_checkpoint_sees_frames_of_its_own_size(checkpoint):
-    setup = set_up(settings(checkpoint, problems_at_once=None))
+    setup = set_up(settings(checkpoint, plan_batch_size=None))
     task = setup.policy(setup.weights).task
     assert isinstance(task, LatentShooting)
     assert task.problems_at_once is None

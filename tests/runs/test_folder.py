@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swmjax.files import replacing
-from swmjax.world.run_folder import RunFolder, create_run_folder, explicit_run_folder
+from swmjax.runs.files import replacing
+from swmjax.runs.folder import RunFolder, create_run_folder, explicit_run_folder
+from swmjax.world.rows import EPISODES
 
 NOON = datetime.datetime(2031, 2, 3, 12, 4, 5)
 ROW = {
@@ -168,71 +169,10 @@ def test_results_are_json_of_every_reader(run):
     assert text.endswith("}\n")
 
 
-def test_episodes_come_back(run):
-    arrays = ROW | {"episode": np.int32(1), "start": np.arange(2.0), "success": np.False_, "final_distance": math.nan}
-    run.write_episodes([ROW, arrays])
-    first, second = run.read_episodes()
-    assert first == ROW
-    assert math.isnan(second["final_distance"])
-    assert second | {"final_distance": 0} == ROW | {
-        "episode": 1,
-        "start": [0.0, 1.0],
-        "success": False,
-        "final_distance": 0,
-    }
-    run.write_episodes([])
-    assert run.read_episodes() == []
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"extra": 1}, "row 1 of the episodes has ['episode', 'extra',"),
-        ({"steps": None}, "row 1 of the episodes: steps is None, it must be int32"),
-        ({"steps": 1.5}, "row 1 of the episodes: steps is 1.5, it must be int32"),
-        ({"steps": 2**40}, "episodes: Value 1099511627776 too large"),
-        ({"seed": 2**70}, "episodes: "),
-        ({"start": [[1.0]]}, "episodes: Could not convert [1.0]"),
-        ({"goal": {1}}, "row 1 of the episodes.goal is a set"),
-    ],
-)
-def test_wrong_rows_are_refused_and_change_nothing(run, change, message):
-    run.write_episodes([ROW])
-    with pytest.raises(ValueError) as caught:
-        run.write_episodes([ROW, ROW | change])
-    assert str(caught.value).startswith(message)
-    assert run.read_episodes() == [ROW]
-
-
-def test_damaged_episodes_are_one_clear_line(run):
-    path = run.path / "episodes.parquet"
-    with pytest.raises(
-        ValueError, match="episodes.parquet is missing; expected a Parquet file with the columns episode,"
-    ):
-        run.read_episodes()
-    run.write_episodes([ROW])
-    whole = path.read_bytes()
-    for content in (b"", b"PAR1", whole[: len(whole) // 2], whole[:60] + bytes(60) + whole[120:]):
-        path.write_bytes(content)
-        with pytest.raises(ValueError) as caught:
-            run.read_episodes()
-        assert str(caught.value).startswith(f"{path}: ")
-        assert "\n" not in str(caught.value)
-
-
-def test_episodes_with_other_columns_are_refused(run):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pq.write_table(pa.table({"episode": [1]}), run.path / "episodes.parquet")
-    with pytest.raises(ValueError, match="has episode: int64; expected episode: int32 seed: int64"):
-        run.read_episodes()
-
-
 WRITES = {
     "config.yaml": lambda run, value: run.write_config({"value": value}),
     "results.json": lambda run, value: run.write_results({"value": value}),
-    "episodes.parquet": lambda run, value: run.write_episodes([ROW | {"steps": value}]),
+    "episodes.parquet": lambda run, value: EPISODES.write(run.path, [ROW | {"steps": value}]),
 }
 
 

@@ -11,7 +11,7 @@ def configs_dir() -> Path:
     Returns:
         `configs/` of the checkout for an editable install, the copy inside the package for a wheel.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     shipped = package / "configs"
     return shipped if shipped.is_dir() else package.parent / "configs"
 

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from envs_mjx.checks import UserError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -30,3 +32,18 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def read(path: Path, expected: str) -> bytes:
+    """The content of a file.
+
+    Args:
+        path: the file.
+        expected: what should be there, for the message.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not path.exists():
+        raise UserError(f"{path} is missing; expected {expected}")
+    return path.read_bytes()

@@ -7,7 +7,7 @@ import sys
 import jax
 import pytest
 
-from swmjax import compilation_cache, paths
+from swmjax.runs import compilation_cache, paths
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_the_compilation_cache_is_in_the_users_cache_folder(tmp_path):
         "JAX_PLATFORMS": "cpu",
     }
     code = (
-        "from swmjax import compilation_cache as c; c.enable(); import jax; "
+        "from swmjax.runs import compilation_cache as c; c.enable(); import jax; "
         "print(jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs)"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
