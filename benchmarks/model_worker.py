@@ -26,7 +26,7 @@ from swmjax.checkpoints.load import build_model
 from swmjax.models import cast_model
 from swmjax.models.gcrl_predictors import GoalPredictorConfig
 from swmjax.models.two_hot import Bins
-from swmjax.planning import GoalMSE, LatentProblem, latent_cost
+from swmjax.planning import GoalMSE, LatentProblem, model_cost
 
 
 def config(name: str, sizes: Sizes) -> Any:
@@ -92,7 +92,7 @@ def stages(name: str, graph: Any, weights: Any, given: dict[str, jax.Array]) -> 
         first = jax.tree.map(lambda leaf: leaf[0], (latents, goal))
         problem = LatentProblem(latents=first[0], action_history=history[0], goal=first[1])
         objective = GoalMSE("mean" if name == "prejepa" else "sum")
-        return latent_cost(model(weights), objective)(problem, actions[0])[None]
+        return model_cost(model(weights), objective)(problem, actions[0])[None]
 
     obs, goal, actions, history = given.get("pixels"), given.get("goal"), given["candidates"], jnp.zeros((1, 0, ACTION))
     if name == "tdmpc2":
@@ -122,7 +122,7 @@ def gradient_memory(sizes: Sizes, candidates: int, dtype: Any) -> dict[str, int]
 
         def cost(actions: Any, weights: Any, graph: Any = graph, latents: Any = latents) -> Any:
             problem = LatentProblem(latents=latents, action_history=jnp.zeros((0, ACTION)), goal=latents)
-            return jnp.sum(latent_cost(nnx.merge(graph, weights), GoalMSE("mean"))(problem, actions))
+            return jnp.sum(model_cost(nnx.merge(graph, weights), GoalMSE("mean"))(problem, actions))
 
         actions = jax.ShapeDtypeStruct((candidates, 5, ACTION), jnp.float32)
         analysis = jax.jit(jax.grad(cost)).lower(actions, weights).compile().memory_analysis()

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from envs_mjx.checks import UserError
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.load import load_pretrained
-from swmjax.models import GCRL, TDMPC2, PreJEPA, model_inputs
-from swmjax.planning import CostFn, GoalMSE, LatentProblem, Objective, encode_problems, latent_cost
+from swmjax.models import GCRL, TDMPC2, model_inputs
+from swmjax.planning import CostFn, LatentProblem, Objective, encode_problems, model_cost
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,8 @@ class CostModel:
     def cost(self, problem: Any, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
         """Costs of N candidates of one problem, lower is better."""
         if self.objective is None:
-            return self.model.plan_cost(problem[None], actions[None])[0]
-        assert isinstance(problem, LatentProblem)
-        return latent_cost(self.model, self.objective)(problem, actions)
+            problem = LatentProblem(latents=problem[None], action_history=actions[0, :0], goal=None)
+        return model_cost(self.model, self.objective)(problem, actions)
 
     def cost_fn(self, obs: Any, goal: Any = None, action_history: Float[Array, "Th A"] | None = None) -> CostFn:
         """The cost function of one problem, for `solve`: encodes now, rolls out at every call.
@@ -134,9 +133,7 @@ def planning_objective(model: Any) -> Objective | None:
     LeWM and PLDM: the squared distance of the last latent from the goal's. PreJEPA: the mean of that over every source
     of a latent. TD-MPC2: None, since it has rewards and values of its own.
     """
-    if model_inputs(model).has_rewards:
-        return None
-    return GoalMSE(reduction="mean" if isinstance(model, PreJEPA) else "sum")
+    return None if model_inputs(model).has_rewards else model.objective
 
 
 def AutoActionableModel(name: str | Path, **options: Any) -> ActionModel:

@@ -1,6 +1,7 @@
 """LeWM: a joint-embedding world model; frames in, latents rolled forward by actions."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 from flax import nnx
@@ -12,6 +13,7 @@ from swmjax.models.precision import widened
 from swmjax.models.predictor import Predictor, PredictorConfig
 from swmjax.models.rollout import rollout
 from swmjax.models.vit import ViT, ViTConfig
+from swmjax.planning import GoalMSE, Objective
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class LeWM(nnx.Module):
 
     Source: reference, `wm/lewm/lewm.py`.
     """
+
+    objective: ClassVar[Objective] = GoalMSE()
 
     def __init__(self, config: LeWMConfig, *, rngs: nnx.Rngs):
         self.config = config

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from swmjax.models.causal_rollout import rollout
 from swmjax.models.dinov2 import DINOv2, DINOv2Config
 from swmjax.models.layers import LinearEmbedder, LinearEmbedderConfig
 from swmjax.models.precision import widened
+from swmjax.planning import GoalMSE, Objective
 
 PIXELS, ACTION = "pixels", "action"
 
@@ -74,6 +76,8 @@ class PreJEPA(nnx.Module):
 
     Source: reference, `wm/prejepa/prejepa.py`; Zhou et al. 2024 (DINO-WM).
     """
+
+    objective: ClassVar[Objective] = GoalMSE(reduction="mean")
 
     def __init__(self, config: PreJEPAConfig, *, rngs: nnx.Rngs):
         self.config = config

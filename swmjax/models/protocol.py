@@ -10,6 +10,9 @@ Latent = Any
 class WorldModel(Protocol):
     """Three pure functions over latents; a Flax, Equinox or hand-written object with these methods will do.
 
+    It may also say what its plans are judged by: an `objective` over latents, or `plan_cost` where it predicts rewards
+    (see `swmjax.planning.model_cost`).
+
     In a jitted path split a Flax module with `nnx.split` outside and `nnx.merge` inside, so that its weights are
     arguments of the compiled program.
     """

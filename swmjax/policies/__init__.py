@@ -1,6 +1,7 @@
 """Policies: pure functions from states to actions, with a carry for what they remember."""
 
-from swmjax.planning import PlanCarry, PlanConfig
+from swmjax.planning import PlanConfig
+from swmjax.planning.receding import PlanCarry
 from swmjax.policies.expert import ExpertPolicy, RandomPolicy, load_expert
 from swmjax.policies.planning import PlanningPolicy, PlanningTask
 from swmjax.policies.scaling import Scaler

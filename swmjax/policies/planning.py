@@ -1,5 +1,6 @@
 """Model-predictive control with any solver, for a batch of episodes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -8,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from swmjax.planning import Plan, PlanCarry, PlanConfig, Solver, block_space, mpc, solve_batch
+from swmjax.planning import Plan, PlanConfig, Solver, Transitions, block_space, receding, solve_batch
+from swmjax.planning.receding import PlanCarry
 
 
 @runtime_checkable
@@ -44,6 +46,10 @@ class PlanningTask(Protocol):
     def cost(self, problem: Any, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
         """Costs of N candidates of one problem."""
 
+    @property
+    def transitions(self) -> Callable[[Any], Transitions] | None:
+        """One problem to the single steps of the model; None if it has none."""
+
     def to_env(self, actions: Shaped[Array, "*batch a"]) -> Shaped[Array, "..."]:
         """Environment actions of planned ones."""
 
@@ -72,7 +78,7 @@ class PlanningPolicy:
         observations = None
         if self.config.history_len > 1:
             observations = jax.eval_shape(self.task.observe, goal_states)
-        return mpc.start(self.config, self.task.space, seeds, observations, self.task.goals(goal_states))
+        return receding.start(self.config, self.task.space, seeds, observations, self.task.goals(goal_states))
 
     def plan(self, carry: PlanCarry, states: Any, length: int = 1) -> Plan:
         """Plan for every episode.
@@ -94,7 +100,7 @@ class PlanningPolicy:
             observations = jax.tree.map(lambda leaf: leaf[:, None], self.task.observe(states))
             actions = jnp.zeros((carry.seeds.shape[0], 0, carry.rest.shape[-1]), carry.rest.dtype)
         else:
-            observations, actions = mpc.context(self.config, carry.history, length)
+            observations, actions = receding.context(self.config, carry.history, length)
         return solve_batch(
             self.solver,
             self.task.cost,
@@ -103,6 +109,7 @@ class PlanningPolicy:
             jax.vmap(one_key)(carry.plans, carry.seeds),
             self.config.horizon,
             carry.rest if self.config.warm_start and carry.rest.shape[1] else None,
+            transitions=self.task.transitions,
             batch_size=self.task.problems_at_once,
         )
 
@@ -120,8 +127,8 @@ class PlanningPolicy:
             Actions, and the memory after.
         """
         if carry.history is not None:
-            carry = mpc.remember(self.config, carry, self.task.observe(states))
-        actions, carry = mpc.act(self.config, carry, lambda length: self.plan(carry, states, length), alive)
+            carry = receding.remember(self.config, carry, self.task.observe(states))
+        actions, carry = receding.act(self.config, carry, lambda length: self.plan(carry, states, length), alive)
         return self.task.to_env(actions), carry
 
     def flush(self, carry: PlanCarry, rows: Bool[Array, " B"]) -> PlanCarry:
@@ -131,4 +138,4 @@ class PlanningPolicy:
             carry: Memory.
             rows: Which episodes.
         """
-        return mpc.flush(self.config, carry, rows)
+        return receding.flush(self.config, carry, rows)

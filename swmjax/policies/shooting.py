@@ -12,19 +12,10 @@ from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Shaped, UInt8
 
 from swmjax.models import OracleModel
-from swmjax.planning import (
-    GoalMSE,
-    LatentModel,
-    LatentProblem,
-    Objective,
-    RewardModel,
-    StepModel,
-    block_space,
-    from_one_hot,
-    latent_cost,
-    model_transitions,
-    reward_cost,
-)
+from swmjax.planning import GoalMSE, LatentProblem, Objective, Transitions, block_space, model_cost
+from swmjax.planning.costs.latent import LatentModel, RewardModel
+from swmjax.planning.costs.transitions import model_transitions
+from swmjax.planning.spaces import from_one_hot
 from swmjax.policies.scaling import Scaler
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -70,6 +61,10 @@ class OracleShooting:
         if not isinstance(self.space, Box):
             moves = from_one_hot(actions, block_space(self.space, self.action_block))
         return self.model.cost_fn(problem, self.state_cost, self.running_cost)(moves)
+
+    @property
+    def transitions(self) -> None:
+        """None: physics has states, but no latents."""
 
     def to_env(self, actions: Shaped[Array, "*batch a"]) -> Shaped[Array, "..."]:
         """The same actions, in the shape of the space: the solver works in the environment's units."""
@@ -122,12 +117,13 @@ class LatentShooting:
 
     @property
     def cost(self) -> Callable[[LatentProblem, Float[Array, "N H A"]], Float[Array, " N"]]:
-        """Cost of the candidates of one problem; knows single steps where the model does."""
-        if self.objective is None:
-            return reward_cost(self.model)  # type: ignore[arg-type]
-        if isinstance(self.model, StepModel):
-            return model_transitions(self.model, self.objective)
-        return latent_cost(self.model, self.objective)  # type: ignore[arg-type]
+        """Cost of the candidates of one problem."""
+        return model_cost(self.model, self.objective)
+
+    @property
+    def transitions(self) -> Callable[[LatentProblem], Transitions] | None:
+        """Single steps of the model; None where rewards are the goal."""
+        return None if self.objective is None else model_transitions(self.model)  # type: ignore[arg-type]
 
     def to_env(self, actions: Float[Array, "*batch a"]) -> Float[Array, "*batch a"]:
         """Undo the standardisation."""

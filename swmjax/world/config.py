@@ -97,7 +97,7 @@ class EvalConfig(Settings):
         name = str(self.solver["name"])
         options = {str(key): value for key, value in self.solver.items() if key != "name"}
         if name in SOLVERS and not SOLVERS[name].from_settings:
-            cls = SOLVERS[name].solver.__name__
+            cls = SOLVERS[name].__name__
             raise UserError(f"solver {name!r} is made of other objects; build it in Python with swmjax.planning.{cls}")
         return make_solver(name, options)
 

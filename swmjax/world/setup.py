@@ -16,7 +16,8 @@ from envs_mjx.checks import UserError
 from envs_mjx.raster.antialias import resize_antialiased
 from swmjax.checkpoints import load_pretrained, planning_objective, resolve_checkpoint
 from swmjax.models import ModelInputs, OracleModel, model_inputs
-from swmjax.planning import SOLVERS, GRASPSolver
+from swmjax.planning import SOLVERS
+from swmjax.planning.host import HostSolver
 from swmjax.policies import LatentShooting, OracleShooting, PlanningPolicy, Scaler
 from swmjax.world.config import ORACLE, EvalConfig
 from swmjax.world.problems import Problems, read_problems
@@ -104,16 +105,18 @@ def _check_solver(config: EvalConfig, space: gymnasium.Space) -> None:
     if not discrete and not (isinstance(space, Box) and len(space.shape) == 1):
         raise UserError(f"{config.env} cannot be planned for: its actions are {space}, not a one-axis Box or discrete")
     usable = {
-        name: entry
-        for name, entry in SOLVERS.items()
-        if entry.from_settings and entry.compiled and not (oracle and issubclass(entry.solver, GRASPSolver))
+        name: solver
+        for name, solver in SOLVERS.items()
+        if solver.from_settings
+        and not issubclass(solver, HostSolver)
+        and not (oracle and "transitions" in solver.takes)
     }
-    fitting = [name for name, entry in usable.items() if (entry.kind == "discrete") == discrete]
+    fitting = [name for name, solver in usable.items() if solver.actions == ("discrete" if discrete else "box")]
     if name in fitting:
         return
     if name in usable:
         reason = f"does not plan actions of {config.env}, which are {space}"
-    elif issubclass(SOLVERS[name].solver, GRASPSolver):
+    elif "transitions" in SOLVERS[name].takes:
         reason = "plans in latents, which the physics does not have (oracle)"
     else:
         reason = "searches on the host, but evaluations are compiled"

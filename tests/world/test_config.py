@@ -7,7 +7,7 @@ import pytest
 from goal_env import unchecked_types
 from omegaconf import OmegaConf
 
-from swmjax.planning import CEMSolver, registry
+from swmjax.planning import SOLVERS, CEMSolver, Solver
 from swmjax.policies import PlanConfig
 from swmjax.runs.paths import configs_dir
 from swmjax.world import EvalConfig, RunFolder, load_settings
@@ -22,16 +22,25 @@ def as_users():
 
 
 @dataclass(frozen=True)
-class OtherSolver:
+class OtherSolver(Solver):
     """A solver with options of its own."""
 
     n_steps: int = 3
     width: float = 0.5
 
+    def init(self, key, space, horizon, warm_start=None, carry=None):
+        raise NotImplementedError
+
+    def step(self, state, scorer):
+        raise NotImplementedError
+
+    def finish(self, state, scorer):
+        raise NotImplementedError
+
 
 @pytest.fixture
 def other_solver(monkeypatch):
-    monkeypatch.setitem(registry.SOLVERS, "other", registry.SolverEntry(OtherSolver, "one line", "a paper"))
+    monkeypatch.setitem(SOLVERS, "other", OtherSolver)
 
 
 def preset(tmp_path, text):

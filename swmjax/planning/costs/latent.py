@@ -1,6 +1,7 @@
-"""Cost and constraint functions of a world model: encode once, then roll candidates out and score them."""
+"""From a world model to costs and constraints: encode once, then roll candidates out and score them."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import chex
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from envs_mjx.checks import UserError
-from swmjax.planning.objectives import Objective
+from swmjax.planning.costs.objectives import Objective
 from swmjax.planning.types import CostFn
 
 
@@ -29,6 +30,14 @@ class RewardModel(Protocol):
     def encode(self, obs: Any) -> Any: ...
 
     def plan_cost(self, latents: Any, actions: Any) -> Any: ...
+
+
+@runtime_checkable
+class ObjectiveModel(LatentModel, Protocol):
+    """A world model that says what its plans are judged by."""
+
+    @property
+    def objective(self) -> Objective: ...
 
 
 @chex.dataclass(frozen=True)
@@ -66,39 +75,38 @@ def encode_problems(
     return LatentProblem(latents=model.encode(obs), action_history=action_history, goal=model.encode(goal))
 
 
-def latent_cost(
-    model: LatentModel, objective: Objective
+def model_cost(
+    model: Any, objective: Objective | None = None
 ) -> Callable[[LatentProblem, Float[Array, "N H A"]], Float[Array, " N"]]:
     """The cost of candidates for an encoded problem, for `solve_batch`.
 
     Args:
         model: A world model; inside `jax.jit` one made by `nnx.merge`, so that its weights are arguments of the
             program and not constants in it.
-        objective: For example `GoalMSE()`.
+        objective: What rolled-out latents are judged by, for example `GoalMSE()`. By default what the model says: the
+            rewards that it expects, if it has `plan_cost` (the goal plays no part then), or its `objective`.
 
     Returns:
         A function of one problem and its candidates.
+
+    Raises:
+        UserError: No objective is given, and the model has none.
     """
+    if objective is None and isinstance(model, RewardModel):
+
+        def expected(problem: LatentProblem, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
+            current = jax.tree.map(lambda leaf: leaf[None, -1], problem.latents)
+            return model.plan_cost(current, actions[None])[0]
+
+        return expected
+    if objective is None and not isinstance(model, ObjectiveModel):
+        raise UserError(
+            f"a {type(model).__name__} does not say what plans are judged by; give an objective, for example GoalMSE()"
+        )
+    judged = model.objective if objective is None else objective
 
     def cost(problem: LatentProblem, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
-        return objective(_rolled_out(model, problem, actions), problem.goal, actions)
-
-    return cost
-
-
-def reward_cost(model: RewardModel) -> Callable[[LatentProblem, Float[Array, "N H A"]], Float[Array, " N"]]:
-    """The cost of candidates that a model with rewards expects, for `solve_batch`; the goal plays no part.
-
-    Args:
-        model: A world model, see `latent_cost`.
-
-    Returns:
-        A function of one problem and its candidates.
-    """
-
-    def cost(problem: LatentProblem, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
-        current = jax.tree.map(lambda leaf: leaf[None, -1], problem.latents)
-        return model.plan_cost(current, actions[None])[0]
+        return judged(_rolled_out(model, problem, actions), problem.goal, actions)
 
     return cost
 
@@ -109,7 +117,7 @@ def latent_constraints(
     """The constraints of candidates for an encoded problem, for `solve_batch`.
 
     Args:
-        model: A world model, see `latent_cost`.
+        model: A world model, see `model_cost`.
         terms: At least one objective that is at most 0 when satisfied, for example `AtMost(ActionPenalty(), 2.0)`.
 
     Returns:
@@ -136,7 +144,7 @@ def _rolled_out(model: LatentModel, problem: LatentProblem, actions: Float[Array
 
 def shooting_cost(
     model: LatentModel,
-    objective: Objective,
+    objective: Objective | None,
     obs: Any,
     goal: Any,
     action_history: Float[Array, "Th A"],
@@ -145,7 +153,7 @@ def shooting_cost(
 
     Args:
         model: A world model.
-        objective: For example `GoalMSE()`.
+        objective: See `model_cost`.
         obs: Context observations [Tc, ...] of one problem.
         goal: Goal observations [Tg, ...].
         action_history: The Tc - 1 planner actions between the context observations ([0, A] for one frame).
@@ -156,4 +164,4 @@ def shooting_cost(
     obs, goal = (jax.tree.map(lambda leaf: leaf[None], part) for part in (obs, goal))
     problems = encode_problems(model, obs, goal, action_history[None])
     problem = jax.tree.map(lambda leaf: leaf[0], problems)
-    return lambda actions: latent_cost(model, objective)(problem, actions)
+    return partial(model_cost(model, objective), problem)

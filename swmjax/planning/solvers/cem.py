@@ -2,10 +2,9 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, Literal
 
 import chex
-import jax
 import jax.numpy as jnp
 from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Int, Key
@@ -48,7 +47,7 @@ class CEMState:
 
 @dataclass(frozen=True)
 class CEMSolver(PopulationSolver):
-    """Cross-entropy method: sample, keep the elites, refit mean and standard deviation.
+    """Cross-entropy method: refit a Gaussian over action sequences to the best samples.
 
     The first candidate of every population is the mean. The plan is the final mean, and its cost is the mean elite
     cost of the last population, as in the reference: it was measured before the last refit.
@@ -69,8 +68,6 @@ class CEMSolver(PopulationSolver):
     Source: Rubinstein and Kroese 2004; reference, `solver/cem.py`.
     """
 
-    kind: ClassVar[Literal["sampling"]] = "sampling"
-
     num_samples: int = 300
     n_steps: int = 30
     topk: int = 30
@@ -85,19 +82,14 @@ class CEMSolver(PopulationSolver):
         check_choice("CEMSolver.clip", self.clip, ("none", "bounds"))
 
     def init(
-        self, key: Key[Array, ""], space: Box, horizon: int, warm_start: Float[Array, "W A"] | None = None
+        self,
+        key: Key[Array, ""],
+        space: Box,
+        horizon: int,
+        warm_start: Float[Array, "W A"] | None = None,
+        carry: Any = None,
     ) -> CEMState:
-        """The distribution before the first step.
-
-        Args:
-            key: Typed key of this problem.
-            space: Action space of one planner step.
-            horizon: H, planner steps.
-            warm_start: The first W <= H actions of the initial mean; zeros follow.
-
-        Returns:
-            The initial state; its dtype is that of the warm start, or of the space.
-        """
+        """The distribution before the first step."""
         mean = nominal_actions(space, horizon, warm_start)
         return CEMState(
             key=key,
@@ -108,31 +100,8 @@ class CEMSolver(PopulationSolver):
             bounds=action_bounds(space, mean.dtype) if self.clip == "bounds" else None,
         )
 
-    def sample_noise(
-        self, key: Key[Array, ""], step: Int[Array, ""], shape: tuple[int, ...], dtype: jax.typing.DTypeLike
-    ) -> Float[Array, "N H A"]:
-        """Standard normal noise of one step: the only random draw of the solver, so tests can put in recorded noise.
-
-        Args:
-            key: Key of the problem.
-            step: Number of the step, from 0.
-            shape: (num_samples, H, A).
-            dtype: Type of the noise.
-
-        Returns:
-            Noise of that shape.
-        """
-        return jax.random.normal(jax.random.fold_in(key, step), shape, dtype)
-
     def propose(self, state: CEMState) -> Float[Array, "N H A"]:
-        """The population of the next step.
-
-        Args:
-            state: The distribution.
-
-        Returns:
-            Candidates; the first is the mean.
-        """
+        """Samples; the first candidate is the mean."""
         mean = state.mean
         noise = self.sample_noise(state.key, state.step, (self.num_samples, *mean.shape), mean.dtype)
         return clipped((noise * state.std[None] + mean[None]).at[0].set(mean), state.bounds)
@@ -140,16 +109,7 @@ class CEMSolver(PopulationSolver):
     def update(
         self, state: CEMState, candidates: Float[Array, "N H A"], costs: Float[Array, " N"]
     ) -> tuple[CEMState, StepRecord]:
-        """Refit the distribution to the elites.
-
-        Args:
-            state: The distribution before.
-            candidates: What `propose` gave.
-            costs: Their costs.
-
-        Returns:
-            The refitted distribution and what was seen on the way.
-        """
+        """Refit the distribution to the elites."""
         costs = finite_or_last(costs)
         elites = best(candidates, costs, self.topk)
         after = dataclasses.replace(
@@ -169,6 +129,6 @@ class CEMSolver(PopulationSolver):
         )
         return after, record
 
-    def finish(self, state: CEMState, cost_fn: Scorer) -> Plan:
+    def finish(self, state: CEMState, scorer: Scorer) -> Plan:
         """The plan of a state: its mean."""
         return Plan(actions=state.mean, cost=state.cost, status=status_of(state.cost))

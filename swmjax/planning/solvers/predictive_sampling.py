@@ -2,10 +2,9 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, Literal
 
 import chex
-import jax
 import jax.numpy as jnp
 from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Int, Key
@@ -45,7 +44,7 @@ class PredictiveSamplingState:
 
 @dataclass(frozen=True)
 class PredictiveSamplingSolver(PopulationSolver):
-    """Predictive sampling: add noise to the nominal sequence and take the best candidate.
+    """Predictive sampling: add noise to the warm start and take the best candidate.
 
     The first candidate is the nominal sequence itself, so that the plan is never worse than the warm start under the
     model. The plan's cost is its own.
@@ -66,8 +65,6 @@ class PredictiveSamplingSolver(PopulationSolver):
     `solver/predictive_sampling.py`.
     """
 
-    kind: ClassVar[Literal["sampling"]] = "sampling"
-
     num_samples: int = 300
     noise_scale: float = 1.0
     n_steps: int = 1
@@ -80,19 +77,14 @@ class PredictiveSamplingSolver(PopulationSolver):
         check_choice("PredictiveSamplingSolver.clip", self.clip, ("none", "bounds"))
 
     def init(
-        self, key: Key[Array, ""], space: Box, horizon: int, warm_start: Float[Array, "W A"] | None = None
+        self,
+        key: Key[Array, ""],
+        space: Box,
+        horizon: int,
+        warm_start: Float[Array, "W A"] | None = None,
+        carry: Any = None,
     ) -> PredictiveSamplingState:
-        """The nominal sequence before the first step.
-
-        Args:
-            key: Typed key of this problem.
-            space: Action space of one planner step.
-            horizon: H, planner steps.
-            warm_start: The first W <= H actions of the nominal sequence; zeros follow.
-
-        Returns:
-            The initial state; its dtype is that of the warm start, or of the space.
-        """
+        """The nominal sequence before the first step."""
         nominal = nominal_actions(space, horizon, warm_start)
         return PredictiveSamplingState(
             key=key,
@@ -102,31 +94,8 @@ class PredictiveSamplingSolver(PopulationSolver):
             bounds=action_bounds(space, nominal.dtype) if self.clip == "bounds" else None,
         )
 
-    def sample_noise(
-        self, key: Key[Array, ""], step: Int[Array, ""], shape: tuple[int, ...], dtype: jax.typing.DTypeLike
-    ) -> Float[Array, "N H A"]:
-        """Standard normal noise of one step: the only random draw of the solver, so tests can put in recorded noise.
-
-        Args:
-            key: Key of the problem.
-            step: Number of the step, from 0.
-            shape: (num_samples, H, A).
-            dtype: Type of the noise.
-
-        Returns:
-            Noise of that shape.
-        """
-        return jax.random.normal(jax.random.fold_in(key, step), shape, dtype)
-
     def propose(self, state: PredictiveSamplingState) -> Float[Array, "N H A"]:
-        """The population of the next step.
-
-        Args:
-            state: The nominal sequence.
-
-        Returns:
-            Candidates; the first is the nominal sequence.
-        """
+        """Noise around the nominal sequence, which is the first candidate."""
         nominal = state.nominal
         noise = self.sample_noise(state.key, state.step, (self.num_samples, *nominal.shape), nominal.dtype)
         return clipped((noise * self.noise_scale + nominal[None]).at[0].set(nominal), state.bounds)
@@ -134,16 +103,7 @@ class PredictiveSamplingSolver(PopulationSolver):
     def update(
         self, state: PredictiveSamplingState, candidates: Float[Array, "N H A"], costs: Float[Array, " N"]
     ) -> tuple[PredictiveSamplingState, StepRecord]:
-        """Take the best candidate.
-
-        Args:
-            state: The nominal sequence before.
-            candidates: What `propose` gave.
-            costs: Their costs.
-
-        Returns:
-            The new nominal sequence and what was seen on the way.
-        """
+        """Take the best candidate."""
         costs = finite_or_last(costs)
         index = jnp.argmin(costs)
         found = jnp.isfinite(costs[index])
@@ -163,6 +123,6 @@ class PredictiveSamplingSolver(PopulationSolver):
         )
         return after, record
 
-    def finish(self, state: PredictiveSamplingState, cost_fn: Scorer) -> Plan:
+    def finish(self, state: PredictiveSamplingState, scorer: Scorer) -> Plan:
         """The plan of a state: the best sequence found."""
         return Plan(actions=state.nominal, cost=state.cost, status=status_of(state.cost))

@@ -1,14 +1,20 @@
 """Projected gradient descent over discrete actions."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any
 
 import gymnasium
 from jaxtyping import Array, Float, Int, Key
 
 from envs_mjx.checks import check_integer
-from swmjax.planning.descent import DescentSolver, DescentState, costs_and_gradient, remember
-from swmjax.planning.gradient import best_sequence, cost_of_one
+from swmjax.planning.descent import (
+    DescentSolver,
+    DescentState,
+    best_sequence,
+    cost_of_one,
+    costs_and_gradient,
+    remember,
+)
 from swmjax.planning.population import finite_or_last, status_of
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.simplex import Slots, nominal_probabilities, slots_of
@@ -17,7 +23,7 @@ from swmjax.planning.types import Plan, StepRecord
 
 @dataclass(frozen=True)
 class PGDSolver(DescentSolver):
-    """Gradient descent on relaxed one-hot actions, projected onto the simplex of every slot after every step.
+    """Projected gradient descent: relaxed one-hot actions, projected onto the simplex after every step.
 
     The plan takes the heaviest category of every slot of the sequence with the lowest cost, and its cost is that of the
     relaxed sequence. Missing actions start at zero, so the first gradient is taken off the simplices, as in the
@@ -35,10 +41,10 @@ class PGDSolver(DescentSolver):
     Raises:
         UserError: A hyperparameter is out of range; at the first trace, if the costs have no gradient.
 
-    Source: Duchi et al. 2008 for the projection; reference, `solver/pgd.py`.
+    Source: Duchi et al. 2008, for the projection; reference, `solver/pgd.py`.
     """
 
-    kind: ClassVar[Literal["discrete"]] = "discrete"
+    actions = "discrete"
 
     n_steps: int = 30
 
@@ -52,38 +58,21 @@ class PGDSolver(DescentSolver):
         space: gymnasium.Space,
         horizon: int,
         warm_start: Int[Array, "W slots"] | Float[Array, "W A"] | None = None,
+        carry: Any = None,
     ) -> DescentState:
-        """The sequences before the first step.
-
-        Args:
-            key: Typed key of this problem.
-            space: Discrete action space of one planner step.
-            horizon: H, planner steps.
-            warm_start: The first W <= H actions of the first sequence, whole numbers or one-hot; zeros follow.
-
-        Returns:
-            The initial state; its dtype is that of a one-hot warm start, or the default one.
-        """
+        """The sequences before the first step."""
         slots = slots_of(space)
         return self.begin(key, nominal_probabilities(slots, horizon, warm_start), slots)
 
-    def step(self, state: DescentState, cost_fn: Scorer) -> tuple[DescentState, StepRecord]:
-        """One step of the optimiser and the projection.
-
-        Args:
-            state: The sequences before.
-            cost_fn: Scores relaxed candidates.
-
-        Returns:
-            The sequences after, and what was seen on the way.
-        """
-        costs, gradient, usable = costs_and_gradient(cost_fn, state)
+    def step(self, state: DescentState, scorer: Scorer) -> tuple[DescentState, StepRecord]:
+        """One step of the optimiser and the projection."""
+        costs, gradient, usable = costs_and_gradient(scorer, state)
         record = StepRecord(candidates=state.candidates, costs=finite_or_last(costs), gradient=gradient)
         state = remember(state, costs)
-        return self.descend(state, costs, gradient, usable, cost_of_one(cost_fn, state)), record
+        return self.descend(state, costs, gradient, usable, cost_of_one(scorer, state)), record
 
-    def finish(self, state: DescentState, cost_fn: Scorer) -> Plan:
+    def finish(self, state: DescentState, scorer: Scorer) -> Plan:
         """The heaviest categories of the sequence with the lowest cost."""
-        relaxed, cost = best_sequence(state, cost_fn)
+        relaxed, cost = best_sequence(state, scorer)
         assert isinstance(state.region, Slots)
         return Plan(actions=state.region.decode(relaxed), cost=cost, status=status_of(cost))

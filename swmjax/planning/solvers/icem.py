@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import chex
 import jax
@@ -68,7 +68,7 @@ class ICEMState:
 
 @dataclass(frozen=True)
 class ICEMSolver(PopulationSolver):
-    """Improved CEM: noise that is correlated in time, momentum, and elites that stay in the population.
+    """Improved CEM: noise correlated in time, momentum, and elites that stay in the population.
 
     The first candidate of every population is the mean, the next ones are the best of the population before. The plan
     is the final mean, with the mean elite cost of the last population (measured before the last refit), or the best
@@ -102,7 +102,7 @@ class ICEMSolver(PopulationSolver):
     `solver/icem.py`.
     """
 
-    kind: ClassVar[Literal["sampling"]] = "sampling"
+    takes = frozenset({"carry"})
 
     num_samples: int = 300
     n_steps: int = 30
@@ -138,18 +138,7 @@ class ICEMSolver(PopulationSolver):
         warm_start: Float[Array, "W A"] | None = None,
         carry: KeptElites | None = None,
     ) -> ICEMState:
-        """The distribution before the first step.
-
-        Args:
-            key: Typed key of this problem.
-            space: Action space of one planner step.
-            horizon: H, planner steps.
-            warm_start: The first W <= H actions of the initial mean; zeros follow.
-            carry: `Plan.carry` of the solve before, if elites are shifted.
-
-        Returns:
-            The initial state; its dtype is that of the warm start, or of the space.
-        """
+        """The distribution before the first step."""
         mean = nominal_actions(space, horizon, warm_start)
         cost = jnp.full((), jnp.inf, cost_dtype(mean.dtype))
         if carry is None:
@@ -170,32 +159,10 @@ class ICEMSolver(PopulationSolver):
             bounds=action_bounds(space, mean.dtype) if self.clip == "bounds" else None,
         )
 
-    def sample_noise(
-        self, key: Key[Array, ""], step: Int[Array, ""], shape: tuple[int, ...], dtype: jax.typing.DTypeLike
-    ) -> Float[Array, "N A H"]:
-        """White noise of one step: the only random draw of the solver, so tests can put in recorded noise.
-
-        Args:
-            key: Key of the problem.
-            step: Number of the step, from 0.
-            shape: (num_samples, A, H), time last.
-            dtype: Type of the noise.
-
-        Returns:
-            Standard normal noise of that shape.
-        """
-        return jax.random.normal(jax.random.fold_in(key, step), shape, dtype)
-
     def propose(self, state: ICEMState) -> Float[Array, "N H A"]:
-        """The population of the next step.
-
-        Args:
-            state: The distribution.
-
-        Returns:
-            Candidates: the mean, the kept elites, samples.
-        """
+        """The mean, the kept elites, samples."""
         mean, kept = state.mean, state.kept
+        # Time is last in what is drawn.
         white = self.sample_noise(state.key, state.step, (self.num_samples, *mean.shape[::-1]), mean.dtype)
         noise = jnp.swapaxes(colored(white, self.noise_beta), 1, 2)
         candidates = (noise * state.std[None] + mean[None]).at[0].set(mean)
@@ -207,16 +174,7 @@ class ICEMSolver(PopulationSolver):
     def update(
         self, state: ICEMState, candidates: Float[Array, "N H A"], costs: Float[Array, " N"]
     ) -> tuple[ICEMState, StepRecord]:
-        """Refit the distribution to the elites, with momentum.
-
-        Args:
-            state: The distribution before.
-            candidates: What `propose` gave.
-            costs: Their costs.
-
-        Returns:
-            The refitted distribution and what was seen on the way.
-        """
+        """Refit the distribution to the elites, with momentum."""
         costs = finite_or_last(costs)
         if self.population_decay > 1:
             costs = jnp.where(jnp.arange(self.num_samples) < jnp.asarray(self._sizes())[state.step], costs, jnp.inf)
@@ -251,7 +209,7 @@ class ICEMSolver(PopulationSolver):
         )
         return after, record
 
-    def finish(self, state: ICEMState, cost_fn: Scorer) -> Plan:
+    def finish(self, state: ICEMState, scorer: Scorer) -> Plan:
         """The plan of a state: its mean, or the best candidate of the last population."""
         carry = None
         if self.shift_elites:

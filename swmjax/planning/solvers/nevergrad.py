@@ -4,9 +4,8 @@ import contextlib
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-import gymnasium
 import jax
 import numpy as np
 from jaxtyping import Array, Key
@@ -18,11 +17,11 @@ from swmjax.planning.optional import needed
 
 @dataclass(frozen=True)
 class NevergradSolver(HostSolver):
-    """An optimiser of nevergrad, one for every problem, with a budget of n_steps x num_samples evaluations.
+    """Any optimiser of nevergrad, on the host.
 
-    Every step asks for num_samples candidates, scores them in one call and tells all of them. The first candidate is
-    the warm start. The plan is the best candidate of all steps, with its own cost. It runs on the host, see
-    `HostSolver`.
+    Every problem has its own, with a budget of n_steps x num_samples evaluations. Every step asks for num_samples
+    candidates, scores them in one call and tells all of them. The first candidate is the warm start. The plan is the
+    best candidate of all steps, with its own cost. See `HostSolver`.
 
     Differs from the reference (where it never worked): candidates are scored together instead of one by one; every
     problem has its own optimiser; the optimiser is chosen by name. A cost that is not finite is told as one above all
@@ -42,8 +41,6 @@ class NevergradSolver(HostSolver):
     `solver/nevergrad.py` of its first releases.
     """
 
-    kind: ClassVar[Literal["search"]] = "search"
-
     optimizer: str = "NgIohTuned"
     num_samples: int = 300
     n_steps: int = 30
@@ -62,7 +59,7 @@ class NevergradSolver(HostSolver):
                 f"optimisers, got {self.optimizer!r}{hint}"
             )
 
-    def start(self, key: Key[Array, ""], space: gymnasium.Space, nominal: np.ndarray) -> Search:
+    def start(self, key: Key[Array, ""], space: Any, nominal: np.ndarray) -> Search:
         """See `HostSolver`."""
         return _Search(self, int(jax.random.bits(key, dtype="uint32")), space, nominal)
 

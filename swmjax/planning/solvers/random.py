@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any
 
 import chex
 import jax
@@ -43,10 +43,10 @@ class RandomState:
 
 @dataclass(frozen=True)
 class RandomSolver(PopulationSolver):
-    """Random shooting: keep the warm start's actions, draw the others evenly from the action space, take the best.
+    """Random shooting: draw evenly from the action space and take the best, the baseline.
 
-    With one sample, the default, it plans at random: the baseline that every solver has to beat. The plan's cost is its
-    own.
+    The warm start's actions are kept, the others drawn. With one sample, the default, it plans at random: what every
+    solver has to beat. The plan's cost is its own.
 
     Differs from the reference: more than one sample is an option, and the cost of the plan is known. As in the
     reference, the actions are drawn in the units of the action space, which must be those that the model expects.
@@ -61,8 +61,6 @@ class RandomSolver(PopulationSolver):
     Source: reference, `solver/random.py` of its first releases.
     """
 
-    kind: ClassVar[Literal["sampling"]] = "sampling"
-
     num_samples: int = 1
     n_steps: int = 1
 
@@ -71,18 +69,14 @@ class RandomSolver(PopulationSolver):
         check_integer("RandomSolver.n_steps", self.n_steps, 1)
 
     def init(
-        self, key: Key[Array, ""], space: Box, horizon: int, warm_start: Float[Array, "W A"] | None = None
+        self,
+        key: Key[Array, ""],
+        space: Box,
+        horizon: int,
+        warm_start: Float[Array, "W A"] | None = None,
+        carry: Any = None,
     ) -> RandomState:
         """The state before the first step.
-
-        Args:
-            key: Typed key of this problem.
-            space: Action space of one planner step, bounded.
-            horizon: H, planner steps.
-            warm_start: The first W <= H actions of every candidate.
-
-        Returns:
-            The initial state; its dtype is that of the warm start, or of the space.
 
         Raises:
             UserError: The space has no bounds.
@@ -103,28 +97,11 @@ class RandomSolver(PopulationSolver):
     def sample_noise(
         self, key: Key[Array, ""], step: Int[Array, ""], shape: tuple[int, ...], dtype: jax.typing.DTypeLike
     ) -> Float[Array, "N H A"]:
-        """Uniform numbers of one step: the only random draw of the solver, so tests can put in recorded noise.
-
-        Args:
-            key: Key of the problem.
-            step: Number of the step, from 0.
-            shape: (num_samples, H, A).
-            dtype: Type of the noise.
-
-        Returns:
-            Numbers from 0 to 1 of that shape.
-        """
+        """Numbers from 0 to 1."""
         return jax.random.uniform(jax.random.fold_in(key, step), shape, dtype)
 
     def propose(self, state: RandomState) -> Float[Array, "N H A"]:
-        """The population of the next step.
-
-        Args:
-            state: Start and bounds.
-
-        Returns:
-            Candidates that begin with the warm start.
-        """
+        """Candidates that begin with the warm start."""
         start, (low, high) = state.start, state.bounds
         uniform = self.sample_noise(state.key, state.step, (self.num_samples, *start.shape), start.dtype)
         drawn = low[None, None] + uniform * (high - low)[None, None]
@@ -134,16 +111,7 @@ class RandomSolver(PopulationSolver):
     def update(
         self, state: RandomState, candidates: Float[Array, "N H A"], costs: Float[Array, " N"]
     ) -> tuple[RandomState, StepRecord]:
-        """Remember the best candidate.
-
-        Args:
-            state: The best before.
-            candidates: What `propose` gave.
-            costs: Their costs.
-
-        Returns:
-            The best so far and what was seen on the way.
-        """
+        """Remember the best candidate."""
         costs = finite_or_last(costs)
         index = jnp.argmin(costs)
         better = costs[index].astype(state.cost.dtype) < state.cost
@@ -158,6 +126,6 @@ class RandomSolver(PopulationSolver):
         )
         return after, record
 
-    def finish(self, state: RandomState, cost_fn: Scorer) -> Plan:
+    def finish(self, state: RandomState, scorer: Scorer) -> Plan:
         """The plan of a state: the best sequence found."""
         return Plan(actions=state.best, cost=state.cost, status=status_of(state.cost))

@@ -1,15 +1,21 @@
 """Gradient descent through the model."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Key
 
 from envs_mjx.checks import check_choice, check_integer, check_nonnegative
-from swmjax.planning.descent import DescentSolver, DescentState, costs_and_gradient, remember
+from swmjax.planning.descent import (
+    DescentSolver,
+    DescentState,
+    best_sequence,
+    cost_of_one,
+    costs_and_gradient,
+    remember,
+)
 from swmjax.planning.population import action_bounds, finite_or_last, status_of
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.spaces import nominal_actions
@@ -18,7 +24,7 @@ from swmjax.planning.types import Plan, StepRecord
 
 @dataclass(frozen=True)
 class GradientSolver(DescentSolver):
-    """Gradient descent from several starts, with any Optax optimiser.
+    """Gradient descent on the cost from several starts, with any Optax optimiser.
 
     The plan is the sequence with the lowest cost after the last step, and its cost is that cost.
 
@@ -38,8 +44,6 @@ class GradientSolver(DescentSolver):
     Source: reference, `solver/gd.py`.
     """
 
-    kind: ClassVar[Literal["gradient"]] = "gradient"
-
     n_steps: int = 30
     grad_clip: float = 0.0
     clip: Literal["none", "bounds"] = "none"
@@ -51,62 +55,28 @@ class GradientSolver(DescentSolver):
         check_choice("GradientSolver.clip", self.clip, ("none", "bounds"))
 
     def init(
-        self, key: Key[Array, ""], space: Box, horizon: int, warm_start: Float[Array, "W A"] | None = None
+        self,
+        key: Key[Array, ""],
+        space: Box,
+        horizon: int,
+        warm_start: Float[Array, "W A"] | None = None,
+        carry: Any = None,
     ) -> DescentState:
-        """The sequences before the first step.
-
-        Args:
-            key: Typed key of this problem.
-            space: Action space of one planner step.
-            horizon: H, planner steps.
-            warm_start: The first W <= H actions of the first sequence; zeros follow.
-
-        Returns:
-            The initial state; its dtype is that of the warm start, or of the space.
-        """
+        """The sequences before the first step."""
         start = nominal_actions(space, horizon, warm_start)
         return self.begin(key, start, action_bounds(space, start.dtype) if self.clip == "bounds" else None)
 
-    def step(self, state: DescentState, cost_fn: Scorer) -> tuple[DescentState, StepRecord]:
-        """One step of the optimiser.
-
-        Args:
-            state: The sequences before.
-            cost_fn: Scores candidates.
-
-        Returns:
-            The sequences after, and what was seen on the way; the gradient is that before clipping.
-        """
-        costs, gradient, usable = costs_and_gradient(cost_fn, state)
+    def step(self, state: DescentState, scorer: Scorer) -> tuple[DescentState, StepRecord]:
+        """One step of the optimiser; the recorded gradient is that before clipping."""
+        costs, gradient, usable = costs_and_gradient(scorer, state)
         record = StepRecord(candidates=state.candidates, costs=finite_or_last(costs), gradient=gradient)
         if self.grad_clip > 0:
             norm = jnp.sqrt(jnp.sum(jnp.square(gradient)))
             gradient = gradient * jnp.minimum(self.grad_clip / (norm + 1e-6), 1.0)
         state = remember(state, costs)
-        return self.descend(state, costs, gradient, usable, cost_of_one(cost_fn, state)), record
+        return self.descend(state, costs, gradient, usable, cost_of_one(scorer, state)), record
 
-    def finish(self, state: DescentState, cost_fn: Scorer) -> Plan:
+    def finish(self, state: DescentState, scorer: Scorer) -> Plan:
         """The sequence with the lowest cost."""
-        actions, cost = best_sequence(state, cost_fn)
+        actions, cost = best_sequence(state, scorer)
         return Plan(actions=actions, cost=cost, status=status_of(cost))
-
-
-def best_sequence(state: DescentState, cost_fn: Scorer) -> tuple[Float[Array, "H A"], Float[Array, ""]]:
-    """The sequence with the lowest cost now, in the plan's dtype, and that cost.
-
-    Args:
-        state: The sequences after the last step.
-        cost_fn: Scores candidates.
-
-    Returns:
-        The start and inf, if no sequence ever had a finite cost.
-    """
-    state = remember(state, cost_fn(state.candidates))
-    index = jnp.argmin(state.known_costs)
-    cost = state.known_costs[index]
-    return jnp.where(jnp.isfinite(cost), state.known[index].astype(state.start.dtype), state.start), cost
-
-
-def cost_of_one(cost_fn: Scorer, state: DescentState) -> Callable[[Float[Array, "H A"], None], Float[Array, ""]]:
-    """The cost of one sequence in the precision of the descent, for optimisers with a line search."""
-    return lambda one, _: cost_fn(one[None].astype(state.start.dtype))[0].astype(one.dtype)

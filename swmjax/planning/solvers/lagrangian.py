@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import chex
 import jax
@@ -52,11 +52,11 @@ class LagrangianState:
 
 @dataclass(frozen=True)
 class LagrangianSolver(DescentSolver):
-    """Augmented Lagrangian: gradient descent on cost and weighted violations, whose weights grow between rounds.
+    """Augmented Lagrangian: gradient descent under constraints, with multipliers that persist.
 
-    Every round of `n_inner_steps` has a fresh optimiser. `Plan.carry` holds the multipliers, and the next solve
-    continues from them if it gets it as `carry`. Without constraints this is gradient descent that forgets its momentum
-    every round.
+    It descends on cost and weighted violations, whose weights grow between rounds. Every round of `n_inner_steps` has a
+    fresh optimiser. `Plan.carry` holds the multipliers, and the next solve continues from them if it gets it as
+    `carry`. Without constraints this is gradient descent that forgets its momentum every round.
 
     Differs from the reference: the number of inner steps is `n_inner_steps` (there `n_steps`, which here counts all
     steps, as for every solver), with a default; any part of a batch can be solved; sequences whose cost, constraint or
@@ -84,7 +84,7 @@ class LagrangianSolver(DescentSolver):
     Source: Nocedal and Wright 2006, chapter 17.4; reference, `solver/lagrangian.py`.
     """
 
-    kind: ClassVar[Literal["constrained"]] = "constrained"
+    takes = frozenset({"constraints", "carry"})
 
     optimizer: str | optax.GradientTransformation = "adam"
     n_inner_steps: int = 30
@@ -123,18 +123,7 @@ class LagrangianSolver(DescentSolver):
         warm_start: Float[Array, "W A"] | None = None,
         carry: LagrangianCarry | None = None,
     ) -> LagrangianState:
-        """The sequences before the first step; `prepare` adds what depends on the constraints.
-
-        Args:
-            key: Typed key of this problem.
-            space: Action space of one planner step.
-            horizon: H, planner steps.
-            warm_start: The first W <= H actions of the first sequence; zeros follow.
-            carry: `Plan.carry` of the solve before.
-
-        Returns:
-            The initial state; its dtype is that of the warm start, or of the space.
-        """
+        """The sequences before the first step; `prepare` adds what depends on the constraints."""
         start = nominal_actions(space, horizon, warm_start)
         descent = self.begin(key, start, action_bounds(space, start.dtype) if self.clip == "bounds" else None)
         dtype = descent.iterates.dtype
@@ -149,13 +138,13 @@ class LagrangianSolver(DescentSolver):
             rho=jnp.asarray(min(self.rho_init, self.rho_max), dtype),
         )
 
-    def prepare(self, state: LagrangianState, cost_fn: Scorer) -> LagrangianState:
+    def prepare(self, state: LagrangianState, scorer: Scorer) -> LagrangianState:
         """The state with as many multipliers as there are constraints.
 
         Raises:
             UserError: The multipliers that were carried over are of another number.
         """
-        count = jax.eval_shape(lambda: self._constraints(cost_fn)(state.descent.candidates)).shape[1]
+        count = jax.eval_shape(lambda: self._constraints(scorer)(state.descent.candidates)).shape[1]
         carried = state.multipliers.shape[1]
         if carried == count:
             return state
@@ -164,20 +153,15 @@ class LagrangianSolver(DescentSolver):
         empty = jnp.zeros((self.num_samples, count), state.rho.dtype)
         return dataclasses.replace(state, multipliers=empty, known_constraints=jnp.full_like(empty, jnp.inf))
 
-    def step(self, state: LagrangianState, cost_fn: Scorer) -> tuple[LagrangianState, StepRecord]:
+    def step(self, state: LagrangianState, scorer: Scorer) -> tuple[LagrangianState, StepRecord]:
         """One step of the optimiser; before the first of a round the multipliers of the round before are updated.
 
-        Args:
-            state: The sequences before.
-            cost_fn: Scores candidates and their constraints.
-
-        Returns:
-            The sequences after, and what was seen on the way; the gradient is that of the augmented Lagrangian.
+        The recorded gradient is that of the augmented Lagrangian.
         """
         descent, dtype = state.descent, state.rho.dtype
-        functions: dict[str, Callable[[Float[Array, "N H A"]], Array]] = {"costs": cost_fn}
-        if cost_fn.constraint_fn is not None:
-            functions["constraints"] = cost_fn.constraints
+        functions: dict[str, Callable[[Float[Array, "N H A"]], Array]] = {"costs": scorer}
+        if scorer.constraint_fn is not None:
+            functions["constraints"] = scorer.constraints
         values, pullback = value_and_pullback(functions, descent.candidates)
         costs = values["costs"].astype(dtype)
         constraints = values.get("constraints", jnp.zeros((self.num_samples, 0))).astype(dtype)
@@ -207,18 +191,18 @@ class LagrangianSolver(DescentSolver):
 
         def loss_of_one(one: Float[Array, "H A"], multipliers: Float[Array, " C"]) -> Float[Array, ""]:
             candidate = one[None].astype(descent.start.dtype)
-            cost, constraint = cost_fn(candidate).astype(dtype), self._constraints(cost_fn)(candidate).astype(dtype)
+            cost, constraint = scorer(candidate).astype(dtype), self._constraints(scorer)(candidate).astype(dtype)
             return self._augmented(cost, constraint, multipliers[None], state.rho)[0]
 
         record = StepRecord(candidates=descent.candidates, costs=costs, gradient=gradient)
         descent = self.descend(descent, losses, gradient, usable, loss_of_one, state.multipliers)
         return dataclasses.replace(state, descent=descent), record
 
-    def finish(self, state: LagrangianState, cost_fn: Scorer) -> Plan:
+    def finish(self, state: LagrangianState, scorer: Scorer) -> Plan:
         """The sequence that `selection` chooses, its unconstrained cost, and the multipliers after the last round."""
         candidates, dtype = state.descent.candidates, state.rho.dtype
-        constraints = self._constraints(cost_fn)(candidates).astype(dtype)
-        costs, state = self._seen(state, cost_fn(candidates).astype(dtype), constraints)
+        constraints = self._constraints(scorer)(candidates).astype(dtype)
+        costs, state = self._seen(state, scorer(candidates).astype(dtype), constraints)
         state = self._dual_step(state, constraints, jnp.isfinite(costs))
 
         known, costs = state.descent, state.descent.known_costs
@@ -239,10 +223,10 @@ class LagrangianSolver(DescentSolver):
             carry=carry if violation.shape[1] else None,
         )
 
-    def _constraints(self, cost_fn: Scorer) -> Callable[[Float[Array, "N H A"]], Float[Array, "N C"]]:
-        if cost_fn.constraint_fn is None:
+    def _constraints(self, scorer: Scorer) -> Callable[[Float[Array, "N H A"]], Float[Array, "N C"]]:
+        if scorer.constraint_fn is None:
             return lambda candidates: jnp.zeros((candidates.shape[0], 0), candidates.dtype)
-        return cost_fn.constraints
+        return scorer.constraints
 
     def _seen(
         self, state: LagrangianState, costs: Float[Array, " N"], constraints: Float[Array, "N C"]

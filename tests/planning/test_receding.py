@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from swmjax.planning import Plan, PlanConfig, Status, mpc
+from swmjax.planning import Plan, PlanConfig, Status, receding
 
 BOX = Box(-1.0, 1.0, (2,), np.float32)
 
@@ -28,18 +28,18 @@ def planner(made, config, batch, size, statuses=None, dtype=jnp.float32):
 
 def eager_act(config, carry, plan, alive=None):
     with jax.disable_jit():
-        return mpc.act(config, carry, plan, alive)
+        return receding.act(config, carry, plan, alive)
 
 
 def test_rows_plan_when_their_own_queue_is_used_up():
     config = PlanConfig(horizon=2, receding_horizon=1, action_block=2)
     made = []
     plan = planner(made, config, 2, 4)
-    carry = mpc.start(config, BOX, jnp.arange(2))
+    carry = receding.start(config, BOX, jnp.arange(2))
     executed, counts = [], []
     for step in range(6):
         if step == 3:
-            carry = mpc.flush(config, carry, jnp.asarray([False, True]))
+            carry = receding.flush(config, carry, jnp.asarray([False, True]))
         actions, carry = eager_act(config, carry, plan)
         executed.append(np.asarray(actions[:, 0]))
         counts.append(len(made))
@@ -53,7 +53,7 @@ def test_rows_that_ended_never_plan():
     config = PlanConfig(horizon=1, receding_horizon=1, action_block=1)
     made = []
     plan = planner(made, config, 2, 2)
-    carry = mpc.start(config, BOX, jnp.arange(2))
+    carry = receding.start(config, BOX, jnp.arange(2))
     alive = jnp.asarray([True, False])
     for _ in range(2):
         actions, carry = eager_act(config, carry, plan, alive)
@@ -71,8 +71,8 @@ def test_a_step_without_a_plan_runs_no_solver():
         jax.debug.callback(lambda: calls.append(length))
         return Plan(actions=jnp.ones((1, 1, 6)), cost=jnp.zeros(1), status=jnp.zeros(1, jnp.int32))
 
-    step = jax.jit(lambda carry: mpc.act(config, carry, plan)[1])
-    carry = mpc.start(config, BOX, jnp.arange(1))
+    step = jax.jit(lambda carry: receding.act(config, carry, plan)[1])
+    carry = receding.start(config, BOX, jnp.arange(1))
     for _ in range(7):
         carry = step(carry)
     jax.effects_barrier()
@@ -82,7 +82,7 @@ def test_a_step_without_a_plan_runs_no_solver():
 @pytest.mark.parametrize("bad", ["status", "nan"])
 def test_a_plan_that_is_not_finite_is_the_rest_of_the_one_before(bad):
     config = PlanConfig(horizon=3, receding_horizon=1, action_block=1)
-    carry = mpc.start(config, BOX, jnp.arange(2))
+    carry = receding.start(config, BOX, jnp.arange(2))
 
     def plan(number):
         actions = jnp.arange(12.0).reshape(2, 3, 2) + 100 * number
@@ -114,21 +114,21 @@ def reference_history(frames, actions, block, length, n):
 @pytest.mark.parametrize(("block", "n", "kept"), [(1, 3, None), (2, 3, None), (3, 2, None), (2, 3, 4), (2, 2, 9)])
 def test_history_is_that_of_the_reference(block, n, kept):
     config = PlanConfig(horizon=1, receding_horizon=1, action_block=block, history_len=n, history_max_len=kept)
-    carry = mpc.start(config, BOX, jnp.arange(2), jax.ShapeDtypeStruct((2, 3), jnp.float32))
+    carry = receding.start(config, BOX, jnp.arange(2), jax.ShapeDtypeStruct((2, 3), jnp.float32))
     random = np.random.default_rng(0)
     frames, actions = [[], []], [[], []]
     led = np.zeros((2, 2), np.float32)
     for step in range(12):
         if step == 7:
-            carry = mpc.flush(config, carry, jnp.asarray([False, True]))
+            carry = receding.flush(config, carry, jnp.asarray([False, True]))
             frames[1], actions[1], led[1] = [], [], 0
         seen = random.normal(size=(2, 3)).astype(np.float32)
         for row in range(2):
             frames[row].append(seen[row])
             actions[row].append(led[row].copy())
-        carry = mpc.remember(config, carry, jnp.asarray(seen))
+        carry = receding.remember(config, carry, jnp.asarray(seen))
         for length in range(1, n + 1):
-            observed, blocks = mpc.context(config, carry.history, length)
+            observed, blocks = receding.context(config, carry.history, length)
             for row in range(2):
                 want, between = reference_history(frames[row], actions[row], block, config.kept_steps, length)
                 np.testing.assert_array_equal(observed[row], want)
@@ -146,16 +146,16 @@ def test_plans_start_from_as_many_observations_as_there_are():
     config = PlanConfig(horizon=1, receding_horizon=1, action_block=2, history_len=3)
     made = []
     plan = planner(made, config, 1, 4)
-    carry = mpc.start(config, BOX, jnp.arange(1), jax.ShapeDtypeStruct((1,), jnp.float32))
+    carry = receding.start(config, BOX, jnp.arange(1), jax.ShapeDtypeStruct((1,), jnp.float32))
     for step in range(9):
-        carry = mpc.remember(config, carry, jnp.full(1, float(step)))
+        carry = receding.remember(config, carry, jnp.full(1, float(step)))
         _, carry = eager_act(config, carry, plan)
     assert made == [1, 2, 3, 3, 3]
 
 
 def test_discrete_actions_stay_whole_numbers():
     config = PlanConfig(horizon=2, receding_horizon=2, action_block=3)
-    carry = mpc.start(config, Discrete(5), jnp.arange(2))
+    carry = receding.start(config, Discrete(5), jnp.arange(2))
     assert (carry.queue.shape, carry.queue.dtype) == ((2, 6, 1), jnp.int32)
     actions, _ = eager_act(config, carry, planner([], config, 2, 3, dtype=jnp.int32))
     assert actions.dtype == jnp.int32

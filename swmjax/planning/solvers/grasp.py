@@ -12,13 +12,13 @@ from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Int, Key
 
 from envs_mjx.checks import check_choice, check_integer, check_nonnegative
+from swmjax.planning.base import Solver
 from swmjax.planning.descent import value_and_pullback
 from swmjax.planning.optimizers import OPTIMIZERS, make_optimizer
 from swmjax.planning.population import best, cost_dtype, finite_or_last, status_of
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.spaces import nominal_actions
-from swmjax.planning.transitions import TransitionCost, transitions_of
-from swmjax.planning.types import Plan, StepRecord
+from swmjax.planning.types import Plan, StepRecord, Transitions
 
 
 @chex.dataclass(frozen=True)
@@ -43,16 +43,17 @@ class GRASPState:
 
 
 @dataclass(frozen=True)
-class GRASPSolver:
-    """GRASP: descend in actions a and states s on the errors of single model steps F, all computed side by side.
+class GRASPSolver(Solver):
+    """GRASP: descend in actions and states on the errors of single model steps.
 
-    The loss is the sum over t of |F(sg(s_t), a_t) - s_{t+1}|^2 + goal_weight |F(sg(s_t), a_t) - g|^2, where the first
-    state is the current latent, the last one the goal g, and sg stops gradients: no derivative by a state is taken.
-    States get noise after every step. Every `sync_every` steps the actions are improved on full rollouts. The plan is
-    the final actions with their cost; if that is not finite, the warm start.
+    With actions a, states s and steps F, all computed side by side, the loss is the sum over t of
+    |F(sg(s_t), a_t) - s_{t+1}|^2 + goal_weight |F(sg(s_t), a_t) - g|^2, where the first state is the current latent,
+    the last one the goal g, and sg stops gradients: no derivative by a state is taken. States get noise after every
+    step. Every `sync_every` steps the actions are improved on full rollouts. The plan is the final actions with their
+    cost; if that is not finite, the warm start.
 
-    The cost function must be a `TransitionCost` (`ProblemTransitions` in `solve_batch`). A trace whose metrics look at
-    costs needs a rollout every step, which the algorithm itself does not; `metrics=()` avoids it.
+    It needs the model's single steps, see `Transitions`. A trace whose metrics look at costs needs a rollout every
+    step, which the algorithm itself does not; `metrics=()` avoids it.
 
     The defaults are the paper's algorithm, gradient descent on sums of squares; it tunes the numbers for each
     environment and horizon. `GRASPSolver.author()` is the author's program. The reference's paper counts GRASP among
@@ -82,13 +83,12 @@ class GRASPSolver:
         reduction: 'sum' as the paper, or 'mean' as the author's program, of squares over the entries of a latent.
 
     Raises:
-        UserError: A hyperparameter is out of range; at the first trace, if the cost function knows no single steps, or
-            these have no gradient.
+        UserError: A hyperparameter is out of range; at the first trace, if single steps have no gradient.
 
     Source: Psenka et al. 2026, "GRASP", arXiv 2602.00475, and the author's program for LeWM.
     """
 
-    kind: ClassVar[Literal["gradient"]] = "gradient"
+    takes = frozenset({"transitions"})
     num_samples: ClassVar[int] = 1
 
     n_steps: int = 200
@@ -138,19 +138,14 @@ class GRASPSolver:
         return cls(**(preset | changes))
 
     def init(
-        self, key: Key[Array, ""], space: Box, horizon: int, warm_start: Float[Array, "W A"] | None = None
+        self,
+        key: Key[Array, ""],
+        space: Box,
+        horizon: int,
+        warm_start: Float[Array, "W A"] | None = None,
+        carry: Any = None,
     ) -> GRASPState:
-        """The actions before the first step; `prepare` adds the states.
-
-        Args:
-            key: Typed key of this problem.
-            space: Action space of one planner step.
-            horizon: H, planner steps.
-            warm_start: The first W <= H actions; zeros follow.
-
-        Returns:
-            The initial state; its dtype is that of the warm start, or of the space.
-        """
+        """The actions before the first step; `prepare` adds the states."""
         start = nominal_actions(space, horizon, warm_start)
         actions = start.astype(cost_dtype(start.dtype))
         return GRASPState(
@@ -162,9 +157,9 @@ class GRASPSolver:
             optimizer=None,
         )
 
-    def prepare(self, state: GRASPState, cost_fn: Scorer) -> GRASPState:
+    def prepare(self, state: GRASPState, scorer: Scorer) -> GRASPState:
         """The state with latents on the line from start to goal."""
-        task = transitions_of(cost_fn, "GRASPSolver")
+        task = _transitions(scorer)
         horizon, dtype = state.actions.shape[0], cost_dtype(task.start.dtype)
         share = (jnp.arange(1, horizon, dtype=dtype) / horizon).reshape(-1, *(1,) * task.start.ndim)
         states = share * task.goal.astype(dtype)[None] + (1 - share) * task.start.astype(dtype)[None]
@@ -172,33 +167,12 @@ class GRASPSolver:
             states = states + self.init_noise * self.sample_noise(state.key, state.step, states.shape, dtype)
         return dataclasses.replace(state, states=states, optimizer=self._fresh(state.actions, states))
 
-    def sample_noise(
-        self, key: Key[Array, ""], step: Int[Array, ""], shape: tuple[int, ...], dtype: jax.typing.DTypeLike
-    ) -> Float[Array, "..."]:
-        """Standard normal noise: the only random draw of the solver, so tests can put in recorded noise.
-
-        Args:
-            key: Key of the problem, or one made of it for synchronisations.
-            step: 0 for the first states; from 1 on the number of the step.
-            shape: (H - 1, *D) for states; (sync_steps, sync_samples, H, A) for a synchronisation by CEM.
-            dtype: Type of the noise.
-
-        Returns:
-            Noise of that shape.
-        """
-        return jax.random.normal(jax.random.fold_in(key, step), shape, dtype)
-
-    def step(self, state: GRASPState, cost_fn: Scorer) -> tuple[GRASPState, StepRecord]:
+    def step(self, state: GRASPState, scorer: Scorer) -> tuple[GRASPState, StepRecord]:
         """One step on actions and states, and a synchronisation when it is time.
 
-        Args:
-            state: The plan before.
-            cost_fn: Scores candidates and knows single steps.
-
-        Returns:
-            The plan after, and what was seen on the way; the gradient is that of the loss by the actions.
+        The recorded gradient is that of the loss by the actions.
         """
-        task = transitions_of(cost_fn, "GRASPSolver")
+        task = _transitions(scorer)
         noise, goal_weight = self._schedule(state.step, state.states.dtype)
         gradients, finite = self._gradients(state, task, goal_weight)
         before = state.actions, state.states
@@ -220,20 +194,20 @@ class GRASPSolver:
         after = dataclasses.replace(state, actions=actions, states=states, optimizer=optimizer)
         if self.sync_every > 0:
             due = ((state.step + 1) % self.sync_every == 0) & (state.step > 0)
-            after = jax.lax.cond(due, lambda plan: self._synchronised(plan, task, cost_fn), lambda plan: plan, after)
+            after = jax.lax.cond(due, lambda plan: self._synchronised(plan, task, scorer), lambda plan: plan, after)
         record = StepRecord(
             candidates=state.actions.astype(state.start.dtype)[None],
-            costs=finite_or_last(cost_fn(state.actions.astype(state.start.dtype)[None])),
+            costs=finite_or_last(scorer(state.actions.astype(state.start.dtype)[None])),
             gradient=gradients[0][None],
             mean_before=state.actions,
             mean=after.actions,
         )
         return dataclasses.replace(after, step=state.step + 1), record
 
-    def finish(self, state: GRASPState, cost_fn: Scorer) -> Plan:
+    def finish(self, state: GRASPState, scorer: Scorer) -> Plan:
         """The actions and their cost."""
         actions = state.actions.astype(state.start.dtype)
-        cost = finite_or_last(cost_fn(actions[None]))[0].astype(state.actions.dtype)
+        cost = finite_or_last(scorer(actions[None]))[0].astype(state.actions.dtype)
         return Plan(actions=jnp.where(jnp.isfinite(cost), actions, state.start), cost=cost, status=status_of(cost))
 
     def _schedule(self, step: Int[Array, ""], dtype: Any) -> tuple[Any, Any]:
@@ -246,7 +220,7 @@ class GRASPSolver:
         return noise, self.goal_weight + passed * (self.min_goal_weight - self.goal_weight)
 
     def _gradients(
-        self, state: GRASPState, task: TransitionCost, goal_weight: Any
+        self, state: GRASPState, task: Transitions, goal_weight: Any
     ) -> tuple[tuple[Float[Array, "H A"], Float[Array, "S *D"]], Array]:
         """Gradients of the loss by actions and states, 0 unless all are finite, and whether they are."""
         dtype, goal = state.states.dtype, task.goal.astype(state.states.dtype)
@@ -270,12 +244,12 @@ class GRASPSolver:
         over_entries = jnp.sum if self.reduction == "sum" else jnp.mean
         return jnp.sum(over_entries(jnp.square(difference).reshape(difference.shape[0], -1), axis=1))
 
-    def _synchronised(self, state: GRASPState, task: TransitionCost, cost_fn: Scorer) -> GRASPState:
-        found = self._by_gradient(state, task) if self.sync_mode == "gd" else self._by_samples(state, task, cost_fn)
+    def _synchronised(self, state: GRASPState, task: Transitions, scorer: Scorer) -> GRASPState:
+        found = self._by_gradient(state, task) if self.sync_mode == "gd" else self._by_samples(state, task, scorer)
         actions = jnp.where(jnp.isfinite(found).all(), found, state.actions)
         return dataclasses.replace(state, actions=actions, optimizer=self._fresh(actions, state.states))
 
-    def _by_gradient(self, state: GRASPState, task: TransitionCost) -> Float[Array, "H A"]:
+    def _by_gradient(self, state: GRASPState, task: Transitions) -> Float[Array, "H A"]:
         update = make_optimizer(self.optimizer, self.sync_lr)
 
         def distance(actions: Array) -> Array:
@@ -290,7 +264,7 @@ class GRASPSolver:
         (actions, _), _ = jax.lax.scan(advance, (state.actions, update.init(state.actions)), length=self.sync_steps)
         return actions
 
-    def _by_samples(self, state: GRASPState, task: TransitionCost, cost_fn: Scorer) -> Float[Array, "H A"]:
+    def _by_samples(self, state: GRASPState, task: Transitions, scorer: Scorer) -> Float[Array, "H A"]:
         dtype = state.actions.dtype
         reached = task.rollout(state.actions.astype(state.start.dtype)[None])[0].astype(dtype)
         gaps = reached[:-1] - state.states if state.states.shape[0] else reached - task.goal.astype(dtype)[None]
@@ -303,7 +277,7 @@ class GRASPSolver:
         def refit(carry: tuple[Array, Array], drawn: Array) -> tuple[tuple[Array, Array], None]:
             mean, variance = carry
             candidates = mean[None] + jnp.sqrt(variance)[None, :, None] * drawn
-            costs = finite_or_last(cost_fn(candidates.astype(state.start.dtype)))
+            costs = finite_or_last(scorer(candidates.astype(state.start.dtype)))
             elites = best(candidates, costs, self.sync_topk)
             fitted = elites.mean, jnp.mean(jnp.square(elites.std), axis=1) + self.sync_floor
             return jax.tree.map(lambda new, old: jnp.where(elites.found, new, old), fitted, carry), None
@@ -317,3 +291,8 @@ class GRASPSolver:
     def _fresh(self, actions: Float[Array, "H A"], states: Float[Array, "S *D"]) -> tuple[Any, Any]:
         of_actions, of_states = self._optimizers()
         return of_actions.init(actions), of_states.init(states)
+
+
+def _transitions(scorer: Scorer) -> Transitions:
+    assert scorer.transitions is not None
+    return scorer.transitions

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import gymnasium
 import jax
@@ -17,10 +17,11 @@ from swmjax.planning.types import Plan, StepRecord
 
 @dataclass(frozen=True)
 class CompositeSolver(PopulationSolver):
-    """Solvers that each propose one part of the action and share one cost: candidate i of all parts is scored as one.
+    """One solver for every part of a Dict action space, under one cost.
 
-    The cost function gets a dict of candidates. The plan's actions are a dict; its cost is that of the first solver's
-    plan. Metrics that look at costs work; those that look at a nominal plan, elites or spread need a single solver.
+    Candidate i of all parts is scored as one: the cost function gets a dict of candidates. The plan's actions are a
+    dict; its cost is that of the first solver's plan. Metrics that look at costs work; those that look at a nominal
+    plan, elites or spread need a single solver.
 
     Differs from the reference (where it was never merged): bad input is a `ValueError`; children with another number of
     steps are refused, where the first child's number counted.
@@ -34,7 +35,8 @@ class CompositeSolver(PopulationSolver):
     Source: reference, branch `composite_solver`.
     """
 
-    kind: ClassVar[Literal["composite"]] = "composite"
+    actions = "dict"
+    from_settings = False
 
     solvers: Any = ()
 
@@ -66,18 +68,14 @@ class CompositeSolver(PopulationSolver):
         return self.solvers[0][1].n_steps
 
     def init(
-        self, key: Key[Array, ""], space: gymnasium.Space, horizon: int, warm_start: Mapping[str, Any] | None = None
+        self,
+        key: Key[Array, ""],
+        space: gymnasium.Space,
+        horizon: int,
+        warm_start: Mapping[str, Any] | None = None,
+        carry: Any = None,
     ) -> dict[str, Any]:
-        """The states of all solvers before the first step.
-
-        Args:
-            key: Typed key of this problem.
-            space: `Dict` of the action spaces of one planner step.
-            horizon: H, planner steps.
-            warm_start: The warm starts of some or all parts.
-
-        Returns:
-            The initial states by name.
+        """The states of all solvers by name; a warm start may be of some parts.
 
         Raises:
             UserError: The space is no `Dict`, or has other names than the solvers.
@@ -101,16 +99,7 @@ class CompositeSolver(PopulationSolver):
     def update(
         self, state: dict[str, Any], candidates: dict[str, Any], costs: Float[Array, " N"]
     ) -> tuple[dict[str, Any], StepRecord]:
-        """What every solver makes of the costs.
-
-        Args:
-            state: States by name.
-            candidates: What `propose` gave.
-            costs: Costs of the candidates as wholes.
-
-        Returns:
-            The states after, and what was seen on the way.
-        """
+        """What every solver makes of the costs."""
         after, records = {}, {}
         for name, solver in self.solvers:
             after[name], records[name] = solver.update(state[name], candidates[name], costs)
@@ -122,9 +111,9 @@ class CompositeSolver(PopulationSolver):
         )
         return after, record
 
-    def finish(self, state: dict[str, Any], cost_fn: Scorer) -> Plan:
+    def finish(self, state: dict[str, Any], scorer: Scorer) -> Plan:
         """The plans of all solvers as one."""
-        plans = {name: solver.finish(state[name], cost_fn) for name, solver in self.solvers}
+        plans = {name: solver.finish(state[name], scorer) for name, solver in self.solvers}
         cost = jnp.asarray(plans[self.solvers[0][0]].cost)
         return Plan(
             actions={name: plan.actions for name, plan in plans.items()},

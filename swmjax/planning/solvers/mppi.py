@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, Literal
 
 import chex
 import jax
@@ -45,7 +45,7 @@ class MPPIState:
 
 @dataclass(frozen=True)
 class MPPISolver(PopulationSolver):
-    """Path integral control: the mean of noisy candidates, weighted by exp(-cost / temperature).
+    """Path integral control: average noisy candidates, weighted by exp(-cost / temperature).
 
     The first candidate of every population is the mean, the spread stays what it is. The plan is the final mean; its
     cost is the plain mean of the costs of the last candidates that had a weight, as in the reference.
@@ -66,8 +66,6 @@ class MPPISolver(PopulationSolver):
 
     Source: Williams et al. 2017; reference, `solver/mppi.py`.
     """
-
-    kind: ClassVar[Literal["sampling"]] = "sampling"
 
     num_samples: int = 300
     n_steps: int = 30
@@ -90,19 +88,14 @@ class MPPISolver(PopulationSolver):
         check_choice("MPPISolver.clip", self.clip, ("none", "bounds"))
 
     def init(
-        self, key: Key[Array, ""], space: Box, horizon: int, warm_start: Float[Array, "W A"] | None = None
+        self,
+        key: Key[Array, ""],
+        space: Box,
+        horizon: int,
+        warm_start: Float[Array, "W A"] | None = None,
+        carry: Any = None,
     ) -> MPPIState:
-        """The nominal sequence before the first step.
-
-        Args:
-            key: Typed key of this problem.
-            space: Action space of one planner step.
-            horizon: H, planner steps.
-            warm_start: The first W <= H actions of the nominal sequence; zeros follow.
-
-        Returns:
-            The initial state; its dtype is that of the warm start, or of the space.
-        """
+        """The nominal sequence before the first step."""
         mean = nominal_actions(space, horizon, warm_start)
         return MPPIState(
             key=key,
@@ -112,31 +105,8 @@ class MPPISolver(PopulationSolver):
             bounds=action_bounds(space, mean.dtype) if self.clip == "bounds" else None,
         )
 
-    def sample_noise(
-        self, key: Key[Array, ""], step: Int[Array, ""], shape: tuple[int, ...], dtype: jax.typing.DTypeLike
-    ) -> Float[Array, "N H A"]:
-        """Standard normal noise of one step: the only random draw of the solver, so tests can put in recorded noise.
-
-        Args:
-            key: Key of the problem.
-            step: Number of the step, from 0.
-            shape: (num_samples, H, A).
-            dtype: Type of the noise.
-
-        Returns:
-            Noise of that shape.
-        """
-        return jax.random.normal(jax.random.fold_in(key, step), shape, dtype)
-
     def propose(self, state: MPPIState) -> Float[Array, "N H A"]:
-        """The population of the next step.
-
-        Args:
-            state: The nominal sequence.
-
-        Returns:
-            Candidates; the first is the nominal sequence.
-        """
+        """Noise around the nominal sequence, which is the first candidate."""
         mean = state.mean
         noise = self.sample_noise(state.key, state.step, (self.num_samples, *mean.shape), mean.dtype)
         return clipped((noise * self.var_scale + mean[None]).at[0].set(mean), state.bounds)
@@ -144,16 +114,7 @@ class MPPISolver(PopulationSolver):
     def update(
         self, state: MPPIState, candidates: Float[Array, "N H A"], costs: Float[Array, " N"]
     ) -> tuple[MPPIState, StepRecord]:
-        """Move the nominal sequence to the weighted mean.
-
-        Args:
-            state: The nominal sequence before.
-            candidates: What `propose` gave.
-            costs: Their costs.
-
-        Returns:
-            The new nominal sequence and what was seen on the way.
-        """
+        """Move the nominal sequence to the weighted mean."""
         costs = finite_or_last(costs)
         count = self.num_samples if self.topk is None else self.topk
         negated, index = jax.lax.top_k(-costs, count)
@@ -180,6 +141,6 @@ class MPPISolver(PopulationSolver):
         )
         return after, record
 
-    def finish(self, state: MPPIState, cost_fn: Scorer) -> Plan:
+    def finish(self, state: MPPIState, scorer: Scorer) -> Plan:
         """The plan of a state: its nominal sequence."""
         return Plan(actions=state.mean, cost=state.cost, status=status_of(state.cost))

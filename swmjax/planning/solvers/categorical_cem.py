@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, Literal
 
 import chex
 import gymnasium
@@ -42,14 +42,15 @@ class CategoricalCEMState:
 
 @dataclass(frozen=True)
 class CategoricalCEMSolver(PopulationSolver):
-    """Cross-entropy method over categories: sample, keep the elites, refit the probabilities to their frequencies.
+    """Categorical CEM: refit the probabilities of categories to the best samples.
 
     The first candidate of every population is the most probable one. The plan is the most probable sequence at the end;
     its cost is the mean elite cost of the last population, measured before the last refit.
 
     Differs from the reference: any `MultiDiscrete` space, with another number of categories in every slot, works (the
     reference has one `Discrete` action); candidates whose cost is not finite rank last and never enter the refit;
-    `warm_start='smooth'` is an option.
+    `warm_start='smooth'` is an option. Without a finite cost the warm start comes back as the plan, followed by every
+    slot's first category, even if the solver ignores it otherwise.
 
     Args:
         num_samples: Candidates per step.
@@ -67,7 +68,7 @@ class CategoricalCEMSolver(PopulationSolver):
     Source: Rubinstein and Kroese 2004; reference, `solver/categorical_cem.py`.
     """
 
-    kind: ClassVar[Literal["discrete"]] = "discrete"
+    actions = "discrete"
 
     num_samples: int = 300
     n_steps: int = 30
@@ -94,19 +95,9 @@ class CategoricalCEMSolver(PopulationSolver):
         space: gymnasium.Space,
         horizon: int,
         warm_start: Int[Array, "W slots"] | Float[Array, "W A"] | None = None,
+        carry: Any = None,
     ) -> CategoricalCEMState:
-        """The distributions before the first step.
-
-        Args:
-            key: Typed key of this problem.
-            space: Discrete action space of one planner step.
-            horizon: H, planner steps.
-            warm_start: The first W <= H actions, as whole numbers or one-hot vectors. Without a finite cost they come
-                back as the plan, followed by every slot's first category, even if the solver ignores them otherwise.
-
-        Returns:
-            The initial state; its dtype is that of a floating point warm start, or the default one.
-        """
+        """The distributions before the first step."""
         slots = slots_of(space)
         nominal = nominal_probabilities(slots, horizon, warm_start)
         probs = jnp.broadcast_to(1 / _categories(slots, nominal.dtype)[None], nominal.shape)
@@ -125,28 +116,11 @@ class CategoricalCEMSolver(PopulationSolver):
     def sample_noise(
         self, key: Key[Array, ""], step: Int[Array, ""], shape: tuple[int, ...], dtype: jax.typing.DTypeLike
     ) -> Float[Array, "N H A"]:
-        """Uniform numbers of one step: the only random draw of the solver, so tests can put in recorded noise.
-
-        Args:
-            key: Key of the problem.
-            step: Number of the step, from 0.
-            shape: (num_samples, H, A).
-            dtype: Type of the noise.
-
-        Returns:
-            Numbers from 0 to 1 of that shape.
-        """
+        """Numbers from 0 to 1."""
         return jax.random.uniform(jax.random.fold_in(key, step), shape, dtype)
 
     def propose(self, state: CategoricalCEMState) -> Float[Array, "N H A"]:
-        """The population of the next step.
-
-        Args:
-            state: The distributions.
-
-        Returns:
-            Candidates as one-hot vectors; the first is the most probable.
-        """
+        """Samples as one-hot vectors; the first candidate is the most probable."""
         probs, slots = state.probs.astype(cost_dtype(state.probs.dtype)), state.slots
         uniform = self.sample_noise(state.key, state.step, (self.num_samples, *probs.shape), probs.dtype)
         # The category with the highest log probability plus Gumbel noise is a sample; the reference's floors.
@@ -158,16 +132,7 @@ class CategoricalCEMSolver(PopulationSolver):
     def update(
         self, state: CategoricalCEMState, candidates: Float[Array, "N H A"], costs: Float[Array, " N"]
     ) -> tuple[CategoricalCEMState, StepRecord]:
-        """Refit the probabilities to the elites.
-
-        Args:
-            state: The distributions before.
-            candidates: What `propose` gave.
-            costs: Their costs.
-
-        Returns:
-            The refitted distributions and what was seen on the way.
-        """
+        """Refit the probabilities to the elites."""
         costs = finite_or_last(costs)
         elites = best(candidates, costs, self.topk)
         probs = elites.mean
@@ -189,7 +154,7 @@ class CategoricalCEMSolver(PopulationSolver):
         )
         return after, record
 
-    def finish(self, state: CategoricalCEMState, cost_fn: Scorer) -> Plan:
+    def finish(self, state: CategoricalCEMState, scorer: Scorer) -> Plan:
         """The plan of a state: the most probable category of every slot."""
         heaviest = jnp.where(jnp.isfinite(state.cost), state.probs, state.nominal)
         return Plan(actions=state.slots.decode(heaviest), cost=state.cost, status=status_of(state.cost))
