@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from swmjax.checkpoints.targets import family_of
+from swmjax.checkpoints.torch.families import family_of
 from swmjax.models.probes import attach_probe
 
 Shardings = jax.sharding.Sharding | Callable[[str, tuple[int, ...]], jax.sharding.Sharding] | None

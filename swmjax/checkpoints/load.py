@@ -17,11 +17,12 @@ from envs_mjx.checks import UserError
 from swmjax.checkpoints import native
 from swmjax.checkpoints.abstract import Shardings, abstract_model, place
 from swmjax.checkpoints.errors import CheckpointError
-from swmjax.checkpoints.key_maps import KeyRules, match_tensors, tensor_specs
-from swmjax.checkpoints.source import Loaded, override, source_of, unused_of
-from swmjax.checkpoints.store import CheckpointFiles, read_config, resolve_checkpoint
-from swmjax.checkpoints.targets import build_config, complete, family_of
-from swmjax.checkpoints.torch_archive import read_state_dict
+from swmjax.checkpoints.names import CheckpointFiles, read_config, resolve_checkpoint
+from swmjax.checkpoints.torch.archive import read_state_dict
+from swmjax.checkpoints.torch.families import build_config, complete, family_of
+from swmjax.checkpoints.torch.key_rules import KeyRules
+from swmjax.checkpoints.torch.matching import match_tensors, tensor_specs
+from swmjax.checkpoints.torch.source import Loaded, override, source_of, unused_of
 from swmjax.models.probes import attach_probe, get_probe
 
 _MODEL = re.compile(r"(?:(?:module|_orig_mod)\.)*model\.")

@@ -30,10 +30,10 @@ from envs_mjx.checks import UserError
 from swmjax.checkpoints.abstract import Shardings, abstract_model, place
 from swmjax.checkpoints.codec import from_json, to_json
 from swmjax.checkpoints.errors import CheckpointError, shown
-from swmjax.checkpoints.source import Loaded, Source, override
-from swmjax.checkpoints.store import checkpoint_path
-from swmjax.checkpoints.torch_archive import read_state_dict
-from swmjax.checkpoints.torch_writer import write_state_dict
+from swmjax.checkpoints.names import checkpoint_path
+from swmjax.checkpoints.torch.archive import read_state_dict
+from swmjax.checkpoints.torch.source import Loaded, Source, override
+from swmjax.checkpoints.torch.writer import write_state_dict
 
 FORMAT = 1
 """Version of the layout; a release reads this one and all before it."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from swmjax.models.layers import check_positive, linear
+from swmjax.models.blocks.layers import check_positive, linear
 
 LATENT_DIM = 10
 

@@ -6,9 +6,9 @@ from functools import singledispatch
 from typing import Any
 
 from envs_mjx.checks import UserError
-from swmjax.models.lewm import LeWM
-from swmjax.models.prejepa import PreJEPA
-from swmjax.models.tdmpc2 import TDMPC2
+from swmjax.models.lewm.lewm import LeWM
+from swmjax.models.prejepa.prejepa import PreJEPA
+from swmjax.models.tdmpc2.tdmpc2 import TDMPC2
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from gymnasium.spaces import Box
 import envs_mjx
 from envs_mjx.checks import UserError
 from envs_mjx.raster.antialias import resize_antialiased
-from swmjax.checkpoints import load_pretrained, planning_objective, resolve_checkpoint
+from swmjax.checkpoints import load_pretrained, resolve_checkpoint
 from swmjax.models import ModelInputs, OracleModel, model_inputs
 from swmjax.planning import SOLVERS, GRASPSolver
-from swmjax.policies import LatentShooting, OracleShooting, PlanningPolicy, Scaler
+from swmjax.policies import LatentShooting, OracleShooting, PlanningPolicy, Scaler, planning_objective
 from swmjax.world.config import ORACLE, EvalConfig
 from swmjax.world.problems import Problems, read_problems
 

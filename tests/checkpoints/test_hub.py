@@ -190,7 +190,7 @@ def test_a_half_downloaded_folder_of_the_reference_is_completed(tmp_path: Path, 
 def test_without_the_extra(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['huggingface_hub'] = None\n"
-        "from swmjax.checkpoints.store import resolve_checkpoint\n"
+        "from swmjax.checkpoints.names import resolve_checkpoint\n"
         "from pathlib import Path\n"
         f"resolve_checkpoint('user/repo', Path({str(tmp_path)!r}))"
     )

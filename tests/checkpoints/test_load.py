@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from checkpoints.test_targets import PREJEPA
+from checkpoints.torch.test_configurations import PREJEPA
 from flax import nnx
 from models.recorded import CONFIGS, Recorded
 
 from swmjax.checkpoints import CheckpointError, load, load_pretrained, read_state_dict
-from swmjax.checkpoints.targets import backbones
+from swmjax.checkpoints.torch import backbones
 from swmjax.models import PreJEPA
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -7,21 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from swmjax.checkpoints.key_maps import KeyRules, match_tensors, tensor_specs
 from swmjax.checkpoints.load import build_model
-from swmjax.models import (
-    CausalPredictorConfig,
-    DINOv2,
-    DINOv2Config,
-    EmbedderConfig,
-    LinearEmbedderConfig,
-    MLPConfig,
-    PLDMConfig,
-    PredictorConfig,
-    PreJEPAConfig,
-    ViT,
-    ViTConfig,
-)
+from swmjax.checkpoints.torch.key_rules import KeyRules
+from swmjax.checkpoints.torch.matching import match_tensors, tensor_specs
+from swmjax.models import PLDMConfig, PreJEPAConfig
+from swmjax.models.blocks import DINOv2, DINOv2Config, EmbedderConfig, LinearEmbedderConfig, MLPConfig, ViT, ViTConfig
+from swmjax.models.lewm import PredictorConfig
+from swmjax.models.prejepa import CausalPredictorConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 # Numbers are checked, not speed: without optimisation programs compile three times as fast.

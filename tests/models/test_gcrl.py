@@ -13,8 +13,11 @@ import pytest
 from flax import nnx
 
 from swmjax.checkpoints import load_pretrained
-from swmjax.models.gcrl import GCRL, GCRLConfig
-from swmjax.models.gcrl_predictors import (
+from swmjax.models.blocks.layers import LinearEmbedderConfig
+from swmjax.models.blocks.resnet import ResNetConfig
+from swmjax.models.blocks.vit import ViTConfig
+from swmjax.models.gcrl.gcrl import GCRL, GCRLConfig
+from swmjax.models.gcrl.predictors import (
     GoalPredictor,
     GoalPredictorConfig,
     MetricValuePredictor,
@@ -22,9 +25,6 @@ from swmjax.models.gcrl_predictors import (
     QPredictor,
     QPredictorConfig,
 )
-from swmjax.models.layers import LinearEmbedderConfig
-from swmjax.models.resnet import ResNetConfig
-from swmjax.models.vit import ViTConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = ["gcrl_gcbc", "gcrl_gcbc_deep", "gcrl_iql_value", "gcrl_ivl_policy", "gcrl_hilp_value"]

@@ -11,9 +11,11 @@ import pytest
 from flax import nnx
 
 from swmjax.checkpoints import load_pretrained
-from swmjax.models import EmbedderConfig, LeWM, LeWMConfig, MLPConfig, PredictorConfig, ViTConfig, WorldModel
-from swmjax.models.layers import Identity
-from swmjax.models.predictor import Predictor
+from swmjax.models import LeWM, LeWMConfig, WorldModel
+from swmjax.models.blocks import EmbedderConfig, MLPConfig, ViTConfig
+from swmjax.models.blocks.layers import Identity
+from swmjax.models.lewm import PredictorConfig
+from swmjax.models.lewm.predictor import Predictor
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

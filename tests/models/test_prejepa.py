@@ -10,15 +10,10 @@ import pytest
 from flax import nnx
 from models.recorded import CONFIGS, QUICK, Recorded, prejepa
 
-from swmjax.models import (
-    CausalPredictorConfig,
-    DINOv2Config,
-    LinearEmbedderConfig,
-    PreJEPA,
-    PreJEPAConfig,
-    WorldModel,
-    causal_rollout,
-)
+from swmjax.models import PreJEPA, PreJEPAConfig, WorldModel
+from swmjax.models.blocks import DINOv2Config, LinearEmbedderConfig
+from swmjax.models.prejepa import CausalPredictorConfig
+from swmjax.models.prejepa import rollout as module
 
 
 def small(depth=2, history_size=3, num_frames=3, remat=False):
@@ -100,7 +95,7 @@ def test_results_do_not_depend_on_how_many_candidates_are_rolled_out_at_a_time(m
     model, (latents, history, actions) = small(depth=1, history_size=2, remat=remat), problem(3)
 
     def gradient(group):
-        monkeypatch.setattr(causal_rollout, "_candidates_at_once", lambda: group)
+        monkeypatch.setattr(module, "_candidates_at_once", lambda: group)
 
         def cost(actions):
             rolled = model.rollout(latents, history, actions)["pixels"]

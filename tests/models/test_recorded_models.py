@@ -12,10 +12,11 @@ import pytest
 from flax import nnx
 from models.recorded import CONFIGS, ENCODERS, GOLDEN, PREJEPAS, RULES, Recorded, difference, split_jit
 
-from swmjax.checkpoints.key_maps import tensor_specs
-from swmjax.checkpoints.targets import backbones
-from swmjax.checkpoints.targets.node import Node, build
-from swmjax.models import DINOv2, ViT, cast_model
+from swmjax.checkpoints.torch import backbones
+from swmjax.checkpoints.torch.matching import tensor_specs
+from swmjax.checkpoints.torch.node import Node, build
+from swmjax.models import cast_model
+from swmjax.models.blocks import DINOv2, ViT
 
 TOLERANCES = {"float32": 1e-4, "float64": 1e-8}
 

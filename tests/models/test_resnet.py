@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from swmjax.checkpoints.key_maps import KeyRules, tensor_specs
 from swmjax.checkpoints.load import fill
-from swmjax.models.resnet import ResNet, ResNetConfig
+from swmjax.checkpoints.torch.key_rules import KeyRules
+from swmjax.checkpoints.torch.matching import tensor_specs
+from swmjax.models.blocks.resnet import ResNet, ResNetConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = ["resnet_basic", "resnet_bottleneck"]

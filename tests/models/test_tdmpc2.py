@@ -14,10 +14,10 @@ from flax import nnx
 
 from swmjax.checkpoints import load_pretrained
 from swmjax.models import WorldModel
-from swmjax.models.squashed_gaussian import gaussian_log_prob, log_std, squash
-from swmjax.models.tdmpc2 import TDMPC2, TDMPC2Config
-from swmjax.models.tdmpc2_layers import RunningScale
-from swmjax.models.two_hot import Bins, symexp, symlog, two_hot, two_hot_inverse
+from swmjax.models.blocks.two_hot import Bins, symexp, symlog, two_hot, two_hot_inverse
+from swmjax.models.tdmpc2.layers import RunningScale
+from swmjax.models.tdmpc2.squashed_gaussian import gaussian_log_prob, log_std, squash
+from swmjax.models.tdmpc2.tdmpc2 import TDMPC2, TDMPC2Config
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = ["tdmpc2_state", "tdmpc2_pixels"]
