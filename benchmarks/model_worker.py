@@ -22,7 +22,7 @@ from model_sizes import ACTION, CLOCKS, PROPRIO, STATE, WINDOW, Sizes, restored
 
 from swmjax import models
 from swmjax.checkpoints import read_state_dict
-from swmjax.checkpoints.load import build_model
+from swmjax.checkpoints.torch.read import build_model
 from swmjax.models import blocks, cast_model
 from swmjax.models.blocks.two_hot import Bins
 from swmjax.models.gcrl.predictors import GoalPredictorConfig

@@ -68,6 +68,33 @@ def from_json(value: Any, place: str = "model") -> Any:
         raise CheckpointError(f"{place}: {' '.join(str(error).split())}") from None
 
 
+def override(raw: Mapping[str, Any], extra_args: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A configuration with some of its values replaced.
+
+    Args:
+        raw: the JSON object; it stays as it is.
+        extra_args: values by dotted key, for example `{"encoder.size": "small"}`; objects on the way are made.
+
+    Raises:
+        CheckpointError: a key that leads through something that is no object.
+
+    Source: reference, `wm/utils.py`.
+    """
+    result = dict(raw)
+    for key, value in (extra_args or {}).items():
+        *owners, last = key.split(".")
+        place = result
+        for i, owner in enumerate(owners):
+            inner = place.get(owner, {})
+            if not isinstance(inner, dict):
+                at = ".".join(owners[: i + 1])
+                raise CheckpointError(f"{at}: is {shown(inner)}, so that {shown(key)} cannot be set in it")
+            place[owner] = dict(inner)
+            place = place[owner]
+        place[last] = value
+    return result
+
+
 def _known() -> dict[str, type]:
     """The classes of configurations by their names in a file."""
     return _with_parts(tuple(family.config for family in families.FAMILIES))

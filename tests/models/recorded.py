@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from swmjax.checkpoints.load import build_model
 from swmjax.checkpoints.torch.key_rules import KeyRules
 from swmjax.checkpoints.torch.matching import match_tensors, tensor_specs
+from swmjax.checkpoints.torch.read import build_model
 from swmjax.models import PLDMConfig, PreJEPAConfig
 from swmjax.models.blocks import DINOv2, DINOv2Config, EmbedderConfig, LinearEmbedderConfig, MLPConfig, ViT, ViTConfig
 from swmjax.models.lewm import PredictorConfig

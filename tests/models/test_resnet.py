@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from swmjax.checkpoints.load import fill
+from swmjax.checkpoints.torch.read import fill
 from swmjax.checkpoints.torch.key_rules import KeyRules
 from swmjax.checkpoints.torch.matching import tensor_specs
 from swmjax.models.blocks.resnet import ResNet, ResNetConfig

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from envs_mjx.checks import UserError
 from swmjax.checkpoints.torch.node import MAX_DEPTH, Node, Targets
 from swmjax.models.blocks.dinov2 import DINOv2Config
+from swmjax.models.blocks.resnet import ResNetConfig
 from swmjax.models.blocks.vit import ViTConfig
 
 _VIT_SIZES = {
@@ -85,6 +87,22 @@ def create_backbone(*modules: str) -> Targets:
     return {f"{module}.create_backbone": lambda node: node.choice("name", DINOV2) for module in modules}
 
 
-def backbone_rules(place: str, config: Any) -> dict[str, tuple[str, ...]]:
-    """Arguments of `KeyRules` for a backbone, by its configuration."""
-    return {"dinos" if isinstance(config, DINOv2Config) else "vits": (place,)}
+def frame_side(encoder: Any, patches: int) -> int:
+    """Side of frames of which this encoder makes so many patches, px."""
+    if isinstance(encoder, ResNetConfig):
+        return 64
+    return math.isqrt(patches - getattr(encoder, "num_register_tokens", 0)) * encoder.patch_size
+
+
+def stand_in(config: Any) -> dict[str, Any] | None:
+    """What the reference is to build with transformers instead of asking the hub for this backbone."""
+    if not isinstance(config, ResNetConfig | DINOv2Config):
+        return None
+    sizes = dict(vars(config))
+    if isinstance(config, ResNetConfig):
+        return {"model": "ResNetForImageClassification", "config": "ResNetConfig", "sizes": sizes}
+    registers = sizes.pop("num_register_tokens")
+    if registers:
+        names = {"model": "Dinov2WithRegistersModel", "config": "Dinov2WithRegistersConfig"}
+        return names | {"sizes": sizes | {"num_register_tokens": registers}}
+    return {"model": "Dinov2Model", "config": "Dinov2Config", "sizes": sizes}

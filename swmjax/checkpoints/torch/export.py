@@ -18,7 +18,7 @@ from flax import nnx
 
 from envs_mjx.checks import UserError
 from swmjax.checkpoints.names import checkpoint_path
-from swmjax.checkpoints.torch.families import build_config, family_of, has_checkpoints
+from swmjax.checkpoints.torch.families import build_config, family_of
 from swmjax.checkpoints.torch.family import Family
 from swmjax.checkpoints.torch.key_rules import KeyRules
 from swmjax.checkpoints.torch.matching import TensorSpec, spell_tensors, tensor_specs
@@ -97,10 +97,10 @@ def torch_checkpoint(
     """
     model, source = loaded.model, loaded.source
     config: Any = getattr(model, "config", None)
-    if not has_checkpoints(config):
+    family = family_of(config)
+    if family is None:
         raise UserError(f"a {type(model).__name__} has no torch form; allowed are models that the reference has")
     config = replace(config, remat=False) if hasattr(config, "remat") else config
-    family = family_of(config)
     rules = family.rules(config)
     as_it_came = source.config is not None and build_config(source.config) == config
     described = dict(source.config or {}) if as_it_came else family.describe(config)

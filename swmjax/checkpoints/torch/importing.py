@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
 from swmjax.checkpoints.errors import CheckpointError
-from swmjax.checkpoints.load import load_files, model_part
 from swmjax.checkpoints.names import CheckpointFiles, checkpoint_path, resolve_checkpoint
 from swmjax.checkpoints.native import check_free, save_pretrained
-from swmjax.checkpoints.torch.archive import read_state_dict
-from swmjax.checkpoints.torch.families import family_of
+from swmjax.checkpoints.torch.read import TorchCheckpoint
 from swmjax.checkpoints.torch.source import Loaded
 
 
@@ -88,9 +86,9 @@ def import_checkpoint(src: str | Path, dest: str | Path | None = None, *, root: 
         raise CheckpointError(f"{files.config.parent}: is a checkpoint of swmjax already; load it as it is")
     folder = checkpoint_path(_default_name(src, files.weights) if dest is None else dest, root)
     check_free(folder, overwrite=False)
-    loaded = load_files(files)
-    rows = _rows(loaded, model_part(read_state_dict(files.weights)))
-    return Import(files, folder, loaded, rows)
+    checkpoint = TorchCheckpoint.read(files)
+    loaded = checkpoint.load()
+    return Import(files, folder, loaded, _rows(checkpoint, loaded.model))
 
 
 def _default_name(src: str | Path, weights: Path) -> str:
@@ -100,17 +98,17 @@ def _default_name(src: str | Path, weights: Path) -> str:
     return f"{name}-{weights.stem}-jax" if named else f"{name}-jax"
 
 
-def _rows(loaded: Loaded, tensors: Mapping[str, np.ndarray]) -> tuple[ModuleRow, ...]:
-    rules = family_of(loaded.model.config).rules(loaded.model.config)
+def _rows(checkpoint: TorchCheckpoint, model: Any) -> tuple[ModuleRow, ...]:
+    rules = checkpoint.rules
     groups: dict[tuple[str, bool], list[np.ndarray]] = {}
-    for name, array in tensors.items():
+    for name, array in checkpoint.tensors.items():
         module = name[: len(name) - len(rules.bare(name))] + rules.bare(name).split(".")[0]
         groups.setdefault((module, rules.canonical(name) is not None), []).append(array)
     rows = []
     for (module, used), arrays in groups.items():
         dtypes = Counter(array.dtype.name for array in arrays)
         attribute = rules.bare(module).rsplit(".", 1)[-1]
-        kind = type(getattr(loaded.model, attribute, None)).__name__
+        kind = type(getattr(model, attribute, None)).__name__
         becomes = f"{attribute} ({kind})" if used else ""
         kinds = tuple(name for name, _ in dtypes.most_common())
         rows.append(ModuleRow(module, len(arrays), sum(array.size for array in arrays), kinds, becomes))

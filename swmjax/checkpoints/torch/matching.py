@@ -8,11 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from swmjax.checkpoints.errors import CheckpointError, shown
+from swmjax.checkpoints.errors import CheckpointError, listed, shown
 from swmjax.checkpoints.torch.key_rules import FUSED_OF_4, KeyRules
-
-MAX_LINES = 10
-"""Problems listed in one error."""
 
 _Path = tuple[str | int, ...]
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
@@ -158,8 +155,6 @@ def match_tensors(
         if name not in originals
     ]
     problems = [*wrong, *missing, *extra]
-    if len(problems) > MAX_LINES:
-        problems[MAX_LINES:] = [f"and {len(problems) - MAX_LINES} more problems of this kind"]
     if problems:
-        raise CheckpointError("\n".join(problems))
+        raise CheckpointError(listed(problems))
     return matched

@@ -9,7 +9,7 @@ print(5 if any(name.startswith("layers.") for name in names) else 4)
 """
 """Prints the version of transformers that names the tensors of an encoder as the installed one does."""
 
-FORWARD = """
+_BEFORE = """
 import copy, importlib.util, json, sys, types
 import numpy, torch, transformers
 
@@ -66,39 +66,31 @@ if importlib.util.find_spec("stable_pretraining") is None:
 
 from stable_worldmodel.wm.utils import load_pretrained
 
-with torch.no_grad():
-    model = load_pretrained(folder, cache_dir=place).float().eval()
-    actions = given.get("actions")
-    out = {}
+torch.set_grad_enabled(False)
+model = load_pretrained(folder, cache_dir=place).float().eval()
+wanted, out = request["wanted"], {}
 
-    def candidates(value):
-        return value[:, None].expand(-1, actions.shape[1], *value.shape[1:])
 
-    def predictions(value):
-        # Releases differ in whether the context comes first.
-        return value[:, :, -actions.shape[2]:]
+def candidates(value):
+    return value[:, None].expand(-1, given["actions"].shape[1], *value.shape[1:])
 
-    if request["kind"] == "latent":
-        info = {"pixels": candidates(given["pixels"])}
-        out["latents"] = model.encode({"pixels": given["pixels"]})["emb"]
-        out["rollout"] = predictions(model.rollout(info, actions)["predicted_emb"])
-    elif request["kind"] == "patches":
-        info = {name: candidates(given[name]) for name in ("pixels", *request["vectors"])}
-        info |= {"id": torch.zeros(1, actions.shape[1], 1), "step_idx": torch.zeros(1, actions.shape[1], 1)}
-        info = model.rollout(info, actions)
-        for name in ("pixels", *request["vectors"]):
-            out[f"rollout_{name}"] = predictions(info[f"predicted_{name}_emb"])
-    elif request["kind"] == "rewards":
-        info = {name: given[name] for name in request["vectors"]}
-        out["latents"] = model.encode(info)
-        out["cost"] = model.get_cost({name: candidates(value) for name, value in info.items()}, actions)
-    else:
-        out["action"] = model.get_action(dict(given))
-        if request["value"]:
-            info = dict(given)
-            model.encode(info, target="embed")
-            model.encode(info, pixels_key="goal", prefix="goal_", target="goal_embed")
-            out["value"] = model.predict_values(info["embed"], info["goal_embed"])
+
+def predictions(value):
+    # Releases differ in whether the context comes first.
+    return value[:, :, -given["actions"].shape[2]:]
+"""
+_AFTER = """
 numpy.savez(f"{place}/outputs.npz", **{name: value.double().numpy() for name, value in out.items()})
 """
-"""Arguments: a torch checkpoint, and a folder with `request.json` and `inputs.npz`, where `outputs.npz` appears."""
+
+
+def forward(family: str) -> str:
+    """The program that makes the outputs of a family of models.
+
+    Its arguments are a torch checkpoint, and a folder with `request.json` and `inputs.npz`, which gets `outputs.npz`.
+
+    Args:
+        family: what fills `out` with `wanted`. It finds the `model` and the inputs as tensors in `given`; `candidates`
+            repeats an input for every sequence of actions, and `predictions` takes the context from a rollout.
+    """
+    return _BEFORE + family + _AFTER

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import os
 import subprocess
 import sys
@@ -13,27 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from envs_mjx.checks import UserError
 from swmjax.checkpoints.errors import CheckpointError, shown
+from swmjax.checkpoints.torch import families
+from swmjax.checkpoints.torch.backbones import stand_in
 from swmjax.checkpoints.torch.export import torch_checkpoint, write_torch_checkpoint
-from swmjax.checkpoints.torch.reference_program import FORWARD, LAYOUT
+from swmjax.checkpoints.torch.reference_program import LAYOUT, forward
 from swmjax.checkpoints.torch.source import Loaded
-from swmjax.models.blocks.dinov2 import DINOv2Config
-from swmjax.models.blocks.resnet import ResNetConfig
-from swmjax.models.blocks.vit import ViTConfig
-from swmjax.models.gcrl.gcrl import GCRL
-from swmjax.models.lewm.lewm import LeWM
-from swmjax.models.prejepa.prejepa import PreJEPA
-from swmjax.models.tdmpc2.tdmpc2 import TDMPC2
 
 TOLERANCE = 1e-4
 """Largest relative difference that passes, in float32."""
 VARIABLE = "SWMJAX_REFERENCE_PYTHON"
-_CANDIDATES, _HORIZON = 2, 3
 
 
 @dataclass(frozen=True)
@@ -96,7 +88,13 @@ def verify(loaded: Loaded, python: str | Path | None = None) -> Verification:
     interpreter = reference_python(python)
     layout = _run(interpreter, LAYOUT).split()[-1]
     model = loaded.model
-    request, inputs = _request(model)
+    family = families.family_of(getattr(model, "config", None))
+    if family is None:
+        allowed = ", ".join(family.model.__name__ for family in families.FAMILIES)
+        raise UserError(f"a {type(model).__name__} cannot be verified; allowed are {allowed}")
+    inputs = family.inputs(model.config, np.random.default_rng(0))
+    found = family.outputs(model, {name: jnp.asarray(value) for name, value in inputs.items()})
+    request = {"backbone": stand_in(family.backbone(model.config)), "wanted": list(found)}
     with tempfile.TemporaryDirectory(prefix="swmjax-verify-") as name:
         place = Path(name)
         folder = place / "exported"
@@ -104,11 +102,9 @@ def verify(loaded: Loaded, python: str | Path | None = None) -> Verification:
         write_torch_checkpoint(folder, *torch_checkpoint(loaded, 4 if layout == "4" else 5))
         (place / "request.json").write_text(json.dumps(request), encoding="utf-8")
         np.savez(place / "inputs.npz", allow_pickle=False, **inputs)
-        _run(interpreter, FORWARD, folder, place)
+        _run(interpreter, forward(family.reference), folder, place)
         with np.load(place / "outputs.npz") as file:
-            expected = dict(file)
-    found = _outputs(model, request, inputs)
-    return Verification({name: _difference(found[name], expected[name]) for name in expected})
+            return Verification({name: _difference(found[name], expected) for name, expected in file.items()})
 
 
 def _run(python: str, program: str, *arguments: str | Path) -> str:
@@ -120,82 +116,6 @@ def _run(python: str, program: str, *arguments: str | Path) -> str:
         errors = [line for line in lines if not line.startswith(" ")]
         raise CheckpointError(f"{python}: the reference failed: {shown((errors or lines)[-1], 300)[1:-1]}")
     return done.stdout
-
-
-def _request(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What the reference is asked, and the inputs of both sides."""
-    config, rng = model.config, np.random.default_rng(0)
-
-    def normal(*shape: int) -> np.ndarray:
-        return rng.normal(size=shape).astype(np.float32)
-
-    def frame(side: int) -> np.ndarray:
-        return normal(1, 1, getattr(getattr(config, "encoder", None), "num_channels", 3), side, side)
-
-    if isinstance(model, LeWM):
-        pixels = frame(config.encoder.image_size)
-        actions = normal(1, _CANDIDATES, _HORIZON, config.action_encoder.input_dim)
-        return {"kind": "latent", "backbone": None}, {"pixels": pixels, "actions": actions}
-    if isinstance(model, PreJEPA):
-        lengths = {name: embedder.in_chans for name, embedder in config.extra_encoders}
-        actions = normal(1, _CANDIDATES, _HORIZON, lengths.pop("action"))
-        inputs = {"pixels": frame(_side(config.encoder, config.predictor.num_patches)), "actions": actions}
-        inputs |= {name: normal(1, 1, length) for name, length in lengths.items()}
-        return {"kind": "patches", "vectors": list(lengths), "backbone": _backbone(config.encoder)}, inputs
-    if isinstance(model, TDMPC2):
-        sides = {"pixels": (3, config.image_size, config.image_size)}
-        lengths = dict(config.extra_dims)
-        inputs = {name: normal(1, *sides.get(name, (lengths.get(name, 0),))) for name, _ in config.encoding}
-        actions = rng.uniform(-1, 1, (1, _CANDIDATES, _HORIZON, config.action_dim)).astype(np.float32)
-        return {"kind": "rewards", "vectors": list(inputs), "backbone": None}, {**inputs, "actions": actions}
-    if isinstance(model, GCRL):
-        side = _side(config.encoder, config.action_predictor.num_patches)
-        inputs = {"pixels": frame(side), "goal": frame(side)}
-        for name, embedder in config.extra_encoders:
-            inputs |= {name: normal(1, 1, embedder.in_chans), f"goal_{name}": normal(1, 1, embedder.in_chans)}
-        return {"kind": "policy", "value": config.value is not None, "backbone": _backbone(config.encoder)}, inputs
-    raise UserError(f"a {type(model).__name__} cannot be verified; allowed are LeWM, PLDM, PreJEPA, TDMPC2 and GCRL")
-
-
-def _side(encoder: Any, patches: int) -> int:
-    """Side of frames that have this many patches, px."""
-    if isinstance(encoder, ResNetConfig):
-        return 64
-    return math.isqrt(patches - getattr(encoder, "num_register_tokens", 0)) * encoder.patch_size
-
-
-def _backbone(encoder: Any) -> dict[str, Any] | None:
-    """What `from_pretrained` is to build instead of asking the hub."""
-    if isinstance(encoder, ViTConfig):
-        return None
-    sizes = dict(vars(encoder))
-    if isinstance(encoder, ResNetConfig):
-        return {"model": "ResNetForImageClassification", "config": "ResNetConfig", "sizes": sizes}
-    assert isinstance(encoder, DINOv2Config)
-    registers = sizes.pop("num_register_tokens")
-    if registers:
-        names = {"model": "Dinov2WithRegistersModel", "config": "Dinov2WithRegistersConfig"}
-        return names | {"sizes": sizes | {"num_register_tokens": registers}}
-    return {"model": "Dinov2Model", "config": "Dinov2Config", "sizes": sizes}
-
-
-def _outputs(model: Any, request: dict[str, Any], inputs: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-    given = {name: jnp.asarray(value) for name, value in inputs.items()}
-    if isinstance(model, TDMPC2):
-        latents = model.encode(given)
-        return {"latents": latents, "cost": model.plan_cost(latents, given["actions"])}
-    if isinstance(model, GCRL):
-        out = {"action": model.get_action(given)}
-        if request["value"]:
-            out["value"] = model.predict_values(model.encode(given), model.encode_goal(given))
-        return out
-    actions = given["actions"]
-    none = jnp.zeros((1, 0, actions.shape[-1]))
-    if isinstance(model, PreJEPA):
-        rolled = model.rollout(model.encode(given), none, actions)
-        return {f"rollout_{name}": value[:, :, -_HORIZON:] for name, value in rolled.items()}
-    latents = model.encode(given["pixels"])
-    return {"latents": latents, "rollout": model.rollout(latents, none, actions)[:, :, -_HORIZON:]}
 
 
 def _difference(found: Any, expected: np.ndarray) -> float:

@@ -17,11 +17,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from swmjax.checkpoints import CheckpointError, build_config, read_state_dict
-from swmjax.checkpoints.load import build_model
-from swmjax.checkpoints.torch.families import complete, family_of
-from swmjax.checkpoints.torch.families.gcrl import BACKBONES
+from swmjax.checkpoints import CheckpointError, build_config, load_pretrained, read_state_dict
+from swmjax.checkpoints.torch.families.gcrl import BACKBONES, FAMILY
 from swmjax.checkpoints.torch.matching import tensor_specs
+from swmjax.checkpoints.torch.read import build_model
 from swmjax.models.blocks.dinov2 import DINOv2Config
 from swmjax.models.blocks.layers import LinearEmbedderConfig
 from swmjax.models.blocks.resnet import ResNet, ResNetConfig
@@ -119,7 +118,7 @@ def test_settings_of_a_training_script_are_completed_by_the_tensors() -> None:
         "gcrl_hilp_value": (MetricValuePredictorConfig(**TRUNK), None, "frozen", "teacher"),
     }
     for folder, expected in phases.items():
-        full = complete(config, [f"model.{name}" for name in names_of(folder)])
+        full = FAMILY.complete(config, [f"model.{name}" for name in names_of(folder)])
         assert type(full) is GCRLConfig
         assert (full.value, full.critic, full.encoder_wrapper, full.value_wrapper) == expected
         assert (full.encoder, full.action_predictor) == (plain.encoder, plain.action_predictor)
@@ -130,11 +129,10 @@ def test_names_of_a_whole_model_are_the_references() -> None:
     settings = changed(changed(SETTINGS, "encoder_type", "vit_tiny"), "predictor.depth", 3)
     settings = changed(settings, "dinowm.use_proprio_encoder", True)
     recorded = names_of("gcrl_iql_value")
-    config = complete(build_config(settings), recorded)
-    family = family_of(config)
-    model = nnx.eval_shape(lambda: family.model(config, rngs=nnx.Rngs(0)))
+    config = FAMILY.complete(build_config(settings), recorded)
+    model = nnx.eval_shape(lambda: FAMILY.model(config, rngs=nnx.Rngs(0)))
     specs = tensor_specs(dict(nnx.to_flat_state(nnx.state(model))))
-    rules = family.rules(config)
+    rules = FAMILY.rules(config)
     expected = {name for name in map(rules.canonical, recorded) if name}
     later = {name for name in specs if ".layers." in name and name.startswith("encoder.") and ".layers.0." not in name}
     assert set(specs) - later == expected
@@ -145,7 +143,7 @@ def test_names_of_a_whole_model_are_the_references() -> None:
 @pytest.mark.parametrize("folder", ["gcrl_gcbc", "gcrl_iql_value", "gcrl_ivl_policy", "gcrl_hilp_value"])
 def test_every_tensor_arrives_once(folder: str) -> None:
     tensors = read_state_dict(GOLDEN / folder / "weights.pt")
-    model = build_model(build_config(json.loads((GOLDEN / folder / "config.json").read_text())), tensors, jnp.float32)
+    model = load_pretrained(GOLDEN / folder)
     used = [array for name, array in tensors.items() if not name.endswith("causal_mask")]
     leaves = jax.tree.leaves(nnx.state(model))
     assert len(leaves) == len(used)
@@ -157,6 +155,7 @@ def test_every_tensor_arrives_once(folder: str) -> None:
 def test_a_missing_part_is_named() -> None:
     tensors = read_state_dict(GOLDEN / "gcrl_ivl_policy" / "weights.pt")
     config = build_config(json.loads((GOLDEN / "gcrl_ivl_policy" / "config.json").read_text()))
+    config = FAMILY.complete(config, tensors)
     del tensors["value_predictor.backbone.out_proj.bias"]
     tensors["critic_predictor.out_proj.bias"] = np.ones(1, np.float32)
     with pytest.raises(CheckpointError) as caught:

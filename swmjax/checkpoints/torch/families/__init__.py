@@ -1,23 +1,47 @@
-"""The `_target_` strings of `config.json` that swmjax knows, and what each one is configured by.
+"""The families of models that have checkpoints, one a file; whoever adds one adds it here and nowhere else.
 
-Targets are looked up here; nothing is imported by name. Every family of models has its file with a `FAMILY`.
+The `_target_` strings of a `config.json` are looked up in them; nothing is imported by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.torch.families import gcrl, lewm, pldm, prejepa, tdmpc2
 from swmjax.checkpoints.torch.family import Family
-from swmjax.checkpoints.torch.node import Node, Targets, build
-from swmjax.models.gcrl.gcrl import GCRLConfig
+from swmjax.checkpoints.torch.node import Node, build
 
-FAMILIES: tuple[Family, ...] = (lewm.FAMILY, pldm.FAMILY, prejepa.FAMILY, tdmpc2.FAMILY, gcrl.FAMILY, gcrl.TRAINED)
-_SETTINGS = ((gcrl.is_training, gcrl.from_training), (tdmpc2.is_cfg, tdmpc2.from_cfg))
-"""Settings of training scripts that were saved instead of the model's, and what reads them."""
-_MODELS: Targets = {target: make for family in FAMILIES for target, make in family.targets.items()}
+FAMILIES: tuple[Family, ...] = (lewm.FAMILY, pldm.FAMILY, prejepa.FAMILY, tdmpc2.FAMILY, gcrl.FAMILY)
+
+
+def read_family(config: Mapping[str, Any]) -> tuple[Family, Any]:
+    """The family of the model that the content of a `config.json` describes, and the model's configuration.
+
+    Args:
+        config: the JSON object.
+
+    Raises:
+        CheckpointError: an unknown target or field, a missing field, or a value out of range; names the key.
+    """
+    targets = {name: _with(family, make) for family in FAMILIES for name, make in family.targets.items()}
+    if "_target_" in config:
+        return build(Node(config, ""), targets)
+    if isinstance(config.get("model"), dict):
+        return build(Node(config["model"], "model"), targets)
+    for family in FAMILIES:
+        if family.settings is not None and family.settings.are_in(config):
+            named = Node({**config, "_target_": "settings"}, "")
+            return build(named, {"settings": _with(family, family.settings.read)})
+    raise CheckpointError(
+        f"_target_: is missing; allowed are {', '.join(targets)}, or the settings of a training script with "
+        "such a _target_ under 'model'"
+    )
+
+
+def _with(family: Family, make: Callable[[Node], Any]) -> Callable[[Node], tuple[Family, Any]]:
+    return lambda node: (family, make(node))
 
 
 def build_config(config: Mapping[str, Any]) -> Any:
@@ -34,32 +58,9 @@ def build_config(config: Mapping[str, Any]) -> Any:
 
     Source: reference, `config/train/model/*.yaml` and the constructors these files name.
     """
-    if "_target_" in config:
-        return build(Node(config, ""), _MODELS)
-    if isinstance(config.get("model"), dict):
-        return build(Node(config["model"], "model"), _MODELS)
-    for is_form, make in _SETTINGS:
-        if is_form(config):
-            return build(Node({**config, "_target_": "settings"}, ""), {"settings": make})
-    raise CheckpointError(
-        f"_target_: is missing; allowed are {', '.join(_MODELS)}, or the settings of a training script with "
-        "such a _target_ under 'model'"
-    )
+    return read_family(config)[1]
 
 
-def complete(config: Any, names: Collection[str]) -> Any:
-    """A configuration with what it leaves open, as the names of a file's tensors tell."""
-    return gcrl.complete(config, names) if isinstance(config, GCRLConfig) else config
-
-
-def family_of(config: Any) -> Family:
-    """The family whose configuration this is; `build_config` makes no others."""
-    return next(family for family in FAMILIES if family.config is type(config))
-
-
-def has_checkpoints(config: Any) -> bool:
-    """Whether this is the configuration of a family that has torch checkpoints."""
-    return any(family.config is type(config) for family in FAMILIES)
-
-
-__all__ = ["Family", "build_config", "complete", "family_of", "has_checkpoints"]
+def family_of(config: Any) -> Family | None:
+    """The family whose configuration this is; None for a model that has no checkpoints."""
+    return next((family for family in FAMILIES if family.config is type(config)), None)

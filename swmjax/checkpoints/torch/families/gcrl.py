@@ -7,15 +7,16 @@ which parts a file has; `complete` asks the tensors.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from jax import Array
 
 from swmjax.checkpoints.errors import CheckpointError
-from swmjax.checkpoints.torch.backbones import DINOV2, VIT, describe_backbone, describe_vit
-from swmjax.checkpoints.torch.families.prejepa import describe_embedders, embedders
-from swmjax.checkpoints.torch.family import Family, block_causal
+from swmjax.checkpoints.torch.backbones import DINOV2, VIT, describe_backbone, describe_vit, frame_side
+from swmjax.checkpoints.torch.families.prejepa import block_causal, describe_embedders, embedders
+from swmjax.checkpoints.torch.family import Family, Settings, normal
 from swmjax.checkpoints.torch.key_rules import KeyRules
 from swmjax.checkpoints.torch.node import MAX_DEPTH, Node, Targets
 from swmjax.models.blocks.dinov2 import DINOv2Config
@@ -148,12 +149,12 @@ def _gcrl(node: Node) -> GCRLConfig:
     )
 
 
-def is_training(config: Mapping[str, Any]) -> bool:
+def _are_settings(config: Mapping[str, Any]) -> bool:
     """Whether these are the settings of a training script of this family."""
     return all(isinstance(config.get(name), dict) for name in ("dinowm", "predictor"))
 
 
-def from_training(node: Node) -> TrainedGCRLConfig:
+def _from_settings(node: Node) -> TrainedGCRLConfig:
     """The model that the scripts `gciql`, `gcivl`, `hilp` and the older `gcbc` build from their settings."""
     settings, predictor = node.object("dinowm"), node.object("predictor")
     image, patch = node.size("image_size"), node.size("patch_size")
@@ -187,16 +188,11 @@ def from_training(node: Node) -> TrainedGCRLConfig:
     )
 
 
-def complete(config: GCRLConfig, names: Collection[str]) -> GCRLConfig:
-    """The configuration of the model whose tensors these are.
+def _complete(config: GCRLConfig, names: Collection[str]) -> GCRLConfig:
+    """The configuration with the wrappers of training that the names of its tensors show.
 
-    Args:
-        config: from `build_config`.
-        names: the names in the file.
-
-    Returns:
-        The configuration with the wrappers of training that the names show. From the settings of a training script
-        also without the parts that the file lacks, and with HILP's value where it has that.
+    One from the settings of a training script loses the parts that the file lacks, and gets HILP's value where it has
+    that.
     """
     found = [name for name in map(KeyRules().canonical, names) if name]
 
@@ -216,18 +212,13 @@ def complete(config: GCRLConfig, names: Collection[str]) -> GCRLConfig:
         elif any(name.startswith("value_predictor.") and ".embed_proj." in name for name in found):
             sizes = {size.name: getattr(config.action_predictor, size.name) for size in fields(TrunkConfig)}
             value = MetricValuePredictorConfig(**sizes)
-    return GCRLConfig(
-        encoder=config.encoder,
-        action_predictor=config.action_predictor,
-        value=value,
-        critic=critic,
-        extra_encoders=config.extra_encoders,
-        encoder_wrapper="frozen" if has("encoder.backbone.") else "none",
-        value_wrapper=wrapper("value_predictor"),
-        history_size=config.history_size,
-        log_std_min=config.log_std_min,
-        log_std_max=config.log_std_max,
-    )
+    told = {
+        "value": value,
+        "critic": critic,
+        "encoder_wrapper": "frozen" if has("encoder.backbone.") else "none",
+        "value_wrapper": wrapper("value_predictor"),
+    }
+    return GCRLConfig(**{**vars(config), **told})
 
 
 def _rules(config: GCRLConfig) -> KeyRules:
@@ -286,16 +277,51 @@ def _buffers(config: GCRLConfig) -> dict[str, np.ndarray]:
     return masks
 
 
+def _example() -> GCRLConfig:
+    predictor = GoalPredictorConfig(num_patches=5, num_frames=3, dim=10, depth=2, heads=2, mlp_dim=16, out_dim=2)
+    encoder, embedders = ViTConfig(16, 8, 8, 1, 2, 16), (("proprio", LinearEmbedderConfig(3, 2)),)
+    return GCRLConfig(encoder, predictor, extra_encoders=embedders)
+
+
+def _inputs(config: GCRLConfig, draw: np.random.Generator) -> dict[str, np.ndarray]:
+    side = frame_side(config.encoder, config.action_predictor.num_patches)
+    given = {name: normal(draw, 1, 1, config.encoder.num_channels, side, side) for name in ("pixels", "goal")}
+    for name, embedder in config.extra_encoders:
+        given |= {name: normal(draw, 1, 1, embedder.in_chans), f"goal_{name}": normal(draw, 1, 1, embedder.in_chans)}
+    return given
+
+
+def _outputs(model: GCRL, given: Mapping[str, Array]) -> dict[str, Array]:
+    out = {"action": model.get_action(given)}
+    if model.config.value is not None:
+        out["value"] = model.predict_values(model.encode(given), model.encode_goal(given))
+    return out
+
+
+_REFERENCE = """
+out["action"] = model.get_action(dict(given))
+if "value" in wanted:
+    info = dict(given)
+    model.encode(info, target="embed")
+    model.encode(info, pixels_key="goal", prefix="goal_", target="goal_embed")
+    out["value"] = model.predict_values(info["embed"], info["goal_embed"])
+"""
 FAMILY = Family(
+    model=GCRL,
+    config=GCRLConfig,
     targets={
         "stable_worldmodel.wm.gcrl.gcrl.GCRL": _gcrl,
         "stable_worldmodel.wm.gcrl.GCRL": _gcrl,
         "stable_worldmodel.wm.GCRL": _gcrl,
     },
-    config=GCRLConfig,
-    model=GCRL,
     rules=_rules,
     describe=_describe,
+    example=_example,
+    inputs=_inputs,
+    outputs=_outputs,
+    reference=_REFERENCE,
     buffers=_buffers,
+    complete=_complete,
+    settings=Settings(_are_settings, _from_settings),
+    backbone=lambda config: config.encoder,
 )
-TRAINED = replace(FAMILY, targets={}, config=TrainedGCRLConfig)

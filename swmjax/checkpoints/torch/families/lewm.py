@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+from jax import Array
+
 from swmjax.checkpoints.torch.backbones import VIT, describe_vit
-from swmjax.checkpoints.torch.family import Family
+from swmjax.checkpoints.torch.family import CANDIDATES, HORIZON, Family, normal
 from swmjax.checkpoints.torch.key_rules import KeyRules
 from swmjax.checkpoints.torch.node import MAX_DEPTH, Node, Targets
 from swmjax.models.blocks.layers import EmbedderConfig, MLPConfig
+from swmjax.models.blocks.vit import ViTConfig
 from swmjax.models.lewm.lewm import LeWM, LeWMConfig
 from swmjax.models.lewm.predictor import PredictorConfig
 
@@ -119,15 +123,51 @@ def _lewm(node: Node) -> LeWMConfig:
     return config
 
 
+def example() -> dict[str, Any]:
+    """The parts of a small model."""
+    return {
+        "encoder": ViTConfig(16, 8, 8, 1, 2, 16),
+        "predictor": PredictorConfig(3, 8, 8, 8, 1, 2, 16, 4),
+        "action_encoder": EmbedderConfig(4, 8),
+        "projector": MLPConfig(8, 16, 8, "batch"),
+        "pred_proj": MLPConfig(8, 16, 8, "batch"),
+    }
+
+
+def inputs(config: LeWMConfig, draw: np.random.Generator) -> dict[str, np.ndarray]:
+    """A frame and candidates of actions."""
+    channels, side = config.encoder.num_channels, config.encoder.image_size
+    return {
+        "pixels": normal(draw, 1, 1, channels, side, side),
+        "actions": normal(draw, 1, CANDIDATES, HORIZON, config.action_encoder.input_dim),
+    }
+
+
+def outputs(model: LeWM, given: Mapping[str, Array]) -> dict[str, Array]:
+    """The latent of the frame and where the candidates lead."""
+    latents, actions = model.encode(given["pixels"]), given["actions"]
+    rolled = model.rollout(latents, actions[:, 0, :0], actions)
+    return {"latents": latents, "rollout": rolled[:, :, 1:]}
+
+
+REFERENCE = """
+out["latents"] = model.encode({"pixels": given["pixels"]})["emb"]
+rolled = model.rollout({"pixels": candidates(given["pixels"])}, given["actions"])
+out["rollout"] = predictions(rolled["predicted_emb"])
+"""
 FAMILY = Family(
+    model=LeWM,
+    config=LeWMConfig,
     targets={
         "stable_worldmodel.wm.lewm.LeWM": _lewm,
         "stable_worldmodel.wm.lewm.lewm.LeWM": _lewm,
         "stable_worldmodel.wm.LeWM": _lewm,
         "jepa.JEPA": _lewm,
     },
-    config=LeWMConfig,
-    model=LeWM,
     rules=lambda _: KeyRules(vits=("encoder",)),
     describe=lambda config: describe_parts(config, "stable_worldmodel.wm.lewm", "stable_worldmodel.wm.lewm.LeWM"),
+    example=lambda: LeWMConfig(**example()),
+    inputs=inputs,
+    outputs=outputs,
+    reference=REFERENCE,
 )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jax import Array
 
-from swmjax.checkpoints.torch.backbones import DINOV2, create_backbone, describe_backbone
-from swmjax.checkpoints.torch.family import Family, block_causal
+from swmjax.checkpoints.torch.backbones import DINOV2, create_backbone, describe_backbone, frame_side
+from swmjax.checkpoints.torch.family import CANDIDATES, HORIZON, Family, normal
 from swmjax.checkpoints.torch.key_rules import KeyRules
 from swmjax.checkpoints.torch.node import MAX_DEPTH, Node, Targets
+from swmjax.models.blocks.dinov2 import DINOv2Config
 from swmjax.models.blocks.layers import LinearEmbedderConfig
 from swmjax.models.prejepa.predictor import CausalPredictorConfig
 from swmjax.models.prejepa.prejepa import PreJEPA, PreJEPAConfig
@@ -92,19 +95,64 @@ def _buffers(config: PreJEPAConfig) -> dict[str, np.ndarray]:
     return {f"predictor.transformer.layers.{i}.0.bias": mask for i in range(predictor.depth)}
 
 
+def block_causal(frames: int, patches: int) -> np.ndarray:
+    """Mask [1, 1, frames * patches, frames * patches] of tokens that attend to all of their frame and of those before.
+
+    Args:
+        frames: Frames of the window.
+        patches: Tokens of a frame.
+    """
+    frame = np.arange(frames * patches) // patches
+    return (frame[:, None] >= frame[None])[None, None]
+
+
+def _example() -> PreJEPAConfig:
+    encoder = DINOv2Config(8, 1, 2, 2, 28, 14)
+    predictor = CausalPredictorConfig(4, 3, 13, 1, 2, 16, 4)
+    embedders = (("proprio", LinearEmbedderConfig(3, 2)), ("action", LinearEmbedderConfig(4, 3)))
+    return PreJEPAConfig(encoder, predictor, embedders)
+
+
+def _inputs(config: PreJEPAConfig, draw: np.random.Generator) -> dict[str, np.ndarray]:
+    lengths = {name: embedder.in_chans for name, embedder in config.extra_encoders}
+    actions = normal(draw, 1, CANDIDATES, HORIZON, lengths.pop("action"))
+    side = frame_side(config.encoder, config.predictor.num_patches)
+    given = {"pixels": normal(draw, 1, 1, config.encoder.num_channels, side, side), "actions": actions}
+    return given | {name: normal(draw, 1, 1, length) for name, length in lengths.items()}
+
+
+def _outputs(model: PreJEPA, given: Mapping[str, Array]) -> dict[str, Array]:
+    actions = given["actions"]
+    rolled = model.rollout(model.encode(given), actions[:, 0, :0], actions)
+    return {f"rollout_{name}": value[:, :, 1:] for name, value in rolled.items()}
+
+
+_REFERENCE = """
+sources = [name for name in given if name != "actions"]
+info = {name: candidates(given[name]) for name in sources}
+info |= {name: torch.zeros(1, given["actions"].shape[1], 1) for name in ("id", "step_idx")}
+info = model.rollout(info, given["actions"])
+for name in sources:
+    out[f"rollout_{name}"] = predictions(info[f"predicted_{name}_emb"])
+"""
 FAMILY = Family(
+    model=PreJEPA,
+    config=PreJEPAConfig,
     targets={
         "stable_worldmodel.wm.PreJEPA": _prejepa,
         "stable_worldmodel.wm.prejepa.PreJEPA": _prejepa,
         "stable_worldmodel.wm.prejepa.prejepa.PreJEPA": _prejepa,
     },
-    config=PreJEPAConfig,
-    model=PreJEPA,
     rules=lambda _: KeyRules(
         dinos=("backbone",),
         # Attention masks, and a decoder for pictures.
         unused=(r"^predictor\.transformer\.layers\.\d+\.0\.bias$", r"^decoder\."),
     ),
     describe=_describe,
+    example=_example,
+    inputs=_inputs,
+    outputs=_outputs,
+    reference=_REFERENCE,
     buffers=_buffers,
+    backbone=lambda config: config.encoder,
 )

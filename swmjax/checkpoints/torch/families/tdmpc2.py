@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from jax import Array
+
 from swmjax.checkpoints.errors import CheckpointError
-from swmjax.checkpoints.torch.family import Family
+from swmjax.checkpoints.torch.family import CANDIDATES, HORIZON, Family, Settings, normal
 from swmjax.checkpoints.torch.key_rules import KeyRules
 from swmjax.checkpoints.torch.node import Node
 from swmjax.models.blocks.two_hot import Bins
@@ -20,15 +23,11 @@ def _tdmpc2(node: Node) -> TDMPC2Config:
     node.flag("_recursive_", False)
     if node.take("extra_encoders", None) is not None:
         raise CheckpointError(f"{node.at('extra_encoders')}: is not supported; allowed is null")
-    return from_cfg(node.object("cfg"))
+    return _from_settings(node.object("cfg"))
 
 
-def from_cfg(node: Node) -> TDMPC2Config:
-    """The configuration in what the reference's constructor gets as `cfg`: the sizes, among settings of training.
-
-    Args:
-        node: an object with `wm` and `action_dim`, and with `extra_dims` if vectors are encoded.
-    """
+def _from_settings(node: Node) -> TDMPC2Config:
+    """The model of what the reference's constructor gets as `cfg`: the sizes, among settings of training."""
     wm = node.object("wm")
     for name in _TRAINING:
         wm.number(name, 0.0)
@@ -58,7 +57,7 @@ def from_cfg(node: Node) -> TDMPC2Config:
     return config
 
 
-def is_cfg(config: Mapping[str, Any]) -> bool:
+def _are_settings(config: Mapping[str, Any]) -> bool:
     """Whether this is what the constructor gets as `cfg`, as the online script saves it."""
     wm = config.get("wm")
     return isinstance(wm, dict) and "num_q" in wm
@@ -78,14 +77,38 @@ def _describe(config: TDMPC2Config) -> dict[str, Any]:
     return {"_target_": "stable_worldmodel.wm.tdmpc2.TDMPC2", "_recursive_": False, "cfg": cfg}
 
 
+def _inputs(config: TDMPC2Config, draw: np.random.Generator) -> dict[str, np.ndarray]:
+    frame, lengths = (3, config.image_size, config.image_size), dict(config.extra_dims)
+    given = {name: normal(draw, 1, *(frame if name == "pixels" else (lengths[name],))) for name, _ in config.encoding}
+    actions = draw.uniform(-1, 1, (1, CANDIDATES, HORIZON, config.action_dim)).astype(np.float32)
+    return given | {"actions": actions}
+
+
+def _outputs(model: TDMPC2, given: Mapping[str, Array]) -> dict[str, Array]:
+    latents = model.encode(given)
+    return {"latents": latents, "cost": model.plan_cost(latents, given["actions"])}
+
+
+_REFERENCE = """
+info = {name: value for name, value in given.items() if name != "actions"}
+out["latents"] = model.encode(dict(info))
+out["cost"] = model.get_cost({name: candidates(value) for name, value in info.items()}, given["actions"])
+"""
 FAMILY = Family(
+    model=TDMPC2,
+    config=TDMPC2Config,
     targets={
         "stable_worldmodel.wm.tdmpc2.TDMPC2": _tdmpc2,
         "stable_worldmodel.wm.tdmpc2.tdmpc2.TDMPC2": _tdmpc2,
         "stable_worldmodel.wm.TDMPC2": _tdmpc2,
     },
-    config=TDMPC2Config,
-    model=TDMPC2,
     rules=lambda _: KeyRules(),
     describe=_describe,
+    example=lambda: TDMPC2Config(
+        2, (("state", 8),), (("state", 5),), mlp_dim=8, enc_dim=8, simnorm_dim=4, num_q=2, bins=Bins(5)
+    ),
+    inputs=_inputs,
+    outputs=_outputs,
+    reference=_REFERENCE,
+    settings=Settings(_are_settings, _from_settings),
 )
