@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from swmjax.checkpoints.torch.read import fill
 from swmjax.checkpoints.torch.key_rules import KeyRules
 from swmjax.checkpoints.torch.matching import tensor_specs
+from swmjax.checkpoints.torch.read import fill
 from swmjax.models.blocks.resnet import ResNet, ResNetConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
