@@ -4,15 +4,16 @@ from swmjax.models.adapters import FunctionModel, from_equinox, from_function, f
 from swmjax.models.blocks.precision import cast_model
 from swmjax.models.dummy import DummyConfig, DummyWorldModel
 from swmjax.models.gcrl import GCRL, GCRLConfig
-from swmjax.models.inputs import ModelInputs, model_inputs
+from swmjax.models.inputs import ModelInputs
 from swmjax.models.lewm import PLDM, LeWM, LeWMConfig, PLDMConfig
 from swmjax.models.oracle import OracleModel
 from swmjax.models.prejepa import PreJEPA, PreJEPAConfig
 from swmjax.models.probes import MLPProbe, attach_probe, get_probe
-from swmjax.models.protocol import WorldModel
+from swmjax.models.protocol import ActingModel, PlannableModel, WorldModel
 from swmjax.models.tdmpc2 import TDMPC2, TDMPC2Config
 
 __all__ = [
+    "ActingModel",
     "DummyConfig",
     "DummyWorldModel",
     "FunctionModel",
@@ -25,6 +26,7 @@ __all__ = [
     "OracleModel",
     "PLDM",
     "PLDMConfig",
+    "PlannableModel",
     "PreJEPA",
     "PreJEPAConfig",
     "TDMPC2",
@@ -36,5 +38,4 @@ __all__ = [
     "from_function",
     "from_linen",
     "get_probe",
-    "model_inputs",
 ]

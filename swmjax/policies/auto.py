@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,17 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from envs_mjx.checks import UserError
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.load import load_pretrained
-from swmjax.models import GCRL, TDMPC2, PreJEPA, model_inputs
-from swmjax.planning import CostFn, GoalMSE, LatentProblem, Objective, encode_problems, latent_cost
+from swmjax.checkpoints.torch import families
+from swmjax.models import ActingModel, PlannableModel
+from swmjax.planning import CostFn, LatentProblem, Objective, encode_problems, latent_cost
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class CostModel:
     """A world model with what its plans are judged by.
 
-    Inside `jit`, make it of weights that are arguments: `nnx.split` the model outside, and
-    `dataclasses.replace(cost_model, model=nnx.merge(graph, weights))` inside.
+    A pytree of the model's weights: give it to `jax.jit` as an argument, so that they are arguments of the program.
 
     Attributes:
         model: a world model of `swmjax.models`.
@@ -31,7 +32,7 @@ class CostModel:
     """
 
     model: Any
-    objective: Objective | None = None
+    objective: Objective | None = field(default=None, metadata={"static": True})
 
     def problems(self, obs: Any, goal: Any = None, action_history: Float[Array, "B Th A"] | None = None) -> Any:
         """Planning problems, encoded once; for `cost`, or as the problems of `solve_batch`.
@@ -76,18 +77,19 @@ class CostModel:
     @property
     def action_size(self) -> int:
         """Entries of a planner action, all environment actions of a block together."""
-        return model_inputs(self.model).action_size
+        return self.model.inputs.action_size
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ActionModel:
-    """A model that knows what to do.
+    """A model that knows what to do; a pytree of the model's weights.
 
     Attributes:
         model: a model of `swmjax.models` with a policy.
     """
 
-    model: Any
+    model: ActingModel
 
     def get_action(self, obs: Mapping[str, Array], key: PRNGKeyArray | None = None) -> Float[Array, "B A"]:
         """The action for the current observations, normalised as in training.
@@ -100,12 +102,7 @@ class ActionModel:
         Raises:
             UserError: a source is missing or has another size.
         """
-        if isinstance(self.model, GCRL):
-            return self.model.get_action(obs, key)
-        latents = self.model.encode_current(obs)
-        if key is None:
-            return self.model.mean_action(latents)
-        return self.model.get_action(key, latents)[:, 0]
+        return self.model.act(obs, key)
 
 
 def AutoCostModel(name: str | Path, **options: Any) -> CostModel:
@@ -123,7 +120,7 @@ def AutoCostModel(name: str | Path, **options: Any) -> CostModel:
     Source: reference, `policy.py`.
     """
     model = load_pretrained(name, **options)
-    if isinstance(model, GCRL):
+    if not isinstance(model, PlannableModel):
         raise CheckpointError(f"{name}: a {type(model).__name__} predicts no costs; load it with AutoActionableModel")
     return CostModel(model, planning_objective(model))
 
@@ -133,10 +130,17 @@ def planning_objective(model: Any) -> Objective | None:
 
     LeWM and PLDM: the squared distance of the last latent from the goal's. PreJEPA: the mean of that over every source
     of a latent. TD-MPC2: None, since it has rewards and values of its own.
+
+    Raises:
+        UserError: the model is none that can be planned with.
     """
-    if model_inputs(model).has_rewards:
-        return None
-    return GoalMSE(reduction="mean" if isinstance(model, PreJEPA) else "sum")
+    if not isinstance(model, PlannableModel):
+        allowed = families.named([family for family in families.FAMILIES if hasattr(family.model, "rollout")])
+        raise UserError(
+            f"a {type(model).__name__} cannot be planned with; allowed are {allowed}, "
+            "which predict what actions lead to"
+        )
+    return model.objective
 
 
 def AutoActionableModel(name: str | Path, **options: Any) -> ActionModel:
@@ -152,6 +156,6 @@ def AutoActionableModel(name: str | Path, **options: Any) -> ActionModel:
     Source: reference, `policy.py`.
     """
     model = load_pretrained(name, **options)
-    if not isinstance(model, GCRL | TDMPC2):
+    if not isinstance(model, ActingModel):
         raise CheckpointError(f"{name}: a {type(model).__name__} has no policy; plan with AutoCostModel")
     return ActionModel(model)

@@ -15,7 +15,7 @@ import envs_mjx
 from envs_mjx.checks import UserError
 from envs_mjx.raster.antialias import resize_antialiased
 from swmjax.checkpoints import load_pretrained, resolve_checkpoint
-from swmjax.models import ModelInputs, OracleModel, model_inputs
+from swmjax.models import ModelInputs, OracleModel
 from swmjax.planning import SOLVERS, GRASPSolver
 from swmjax.policies import LatentShooting, OracleShooting, PlanningPolicy, Scaler, planning_objective
 from swmjax.world.config import ORACLE, EvalConfig
@@ -66,9 +66,10 @@ def set_up(config: EvalConfig) -> Setup:
         raise UserError(f"model: {config.env} has discrete actions; plan for it through its own physics (oracle)")
     model = load_pretrained(config.model)
     try:
-        inputs = model_inputs(model)
+        objective = planning_objective(model)
     except ValueError as error:
         raise UserError(f"{config.model}: {error}") from None
+    inputs = model.inputs
     (action_dim,) = space.shape
     given = config.plan.action_block * action_dim
     if inputs.action_size != given:
@@ -89,7 +90,7 @@ def set_up(config: EvalConfig) -> Setup:
             space,
             scalers["action"],
             config.problems_at_once,
-            planning_objective(model),
+            objective,
             tuple((name, scalers[name]) for name, _ in inputs.vectors),
         )
         return PlanningPolicy(solver, task, config.plan)

@@ -1,5 +1,6 @@
 """The reference's models on random weights, from `tests/golden/make_model_goldens.py`."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -18,6 +19,7 @@ from swmjax.models.prejepa import CausalPredictorConfig
 GOLDEN = Path(__file__).parents[1] / "golden"
 # Numbers are checked, not speed: without optimisation programs compile three times as fast.
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+quick_jit = functools.partial(jax.jit, compiler_options=QUICK)
 RULES = KeyRules(vits=("encoder",), dinos=("backbone",))
 VIT = ViTConfig(16, 4, 24, 2, 2, 40)
 
@@ -100,10 +102,3 @@ def difference(actual, expected):
     actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
     assert actual.shape == expected.shape
     return float(np.max(np.abs(actual - expected)) / np.max(np.abs(expected)))
-
-
-def split_jit(function, model):
-    """A compiled function of a model whose weights are arguments, ready to be called."""
-    graph, weights = nnx.split(model)
-    compiled = jax.jit(lambda w, *a: function(nnx.merge(graph, w), *a), compiler_options=QUICK)
-    return lambda *arguments: compiled(weights, *arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from gymnasium.spaces import Box
-from models.recorded import CONFIGS, QUICK, Recorded, difference
+from models.recorded import CONFIGS, Recorded, difference, quick_jit
 
 from swmjax.checkpoints import CheckpointError, save_pretrained
 from swmjax.planning import CEMSolver, solve, solve_batch
@@ -29,10 +28,10 @@ def recorded(name: str) -> dict[str, jax.Array]:
 def costs(auto: CostModel, candidates: jax.Array, *given: Any) -> jax.Array:
     """Costs of the candidates of a batch of problems, in one program that compiles fast."""
 
-    def program(candidates: jax.Array, *given: Any) -> jax.Array:
+    def program(auto: CostModel, candidates: jax.Array, *given: Any) -> jax.Array:
         return jax.vmap(auto.cost)(auto.problems(*given), candidates)
 
-    return jax.jit(program, compiler_options=QUICK)(candidates, *given)
+    return quick_jit(program)(auto, candidates, *given)
 
 
 def test_costs_of_lewm() -> None:
@@ -61,31 +60,34 @@ def test_costs_of_tdmpc2() -> None:
     def one(state: jax.Array, candidates: jax.Array) -> jax.Array:
         return auto.cost_fn({"state": state})(candidates)
 
-    found = jax.jit(one, compiler_options=QUICK)(io["state"][0, -1], io["candidates"][0])
+    found = quick_jit(one)(io["state"][0, -1], io["candidates"][0])
     assert difference(found, io["cost"][0]) < 1e-4
     assert auto.action_size == 2
 
 
 def test_a_solver_plans_with_it() -> None:
     auto, io = AutoCostModel(GOLDEN / "tdmpc2_state"), recorded("tdmpc2_state")
-    graph, weights = nnx.split(auto.model)
     space, solver = Box(-1.0, 1.0, (2,)), CEMSolver(num_samples=16, n_steps=2, topk=4)
 
     @jax.jit
-    def plan(weights: nnx.State, problems: jax.Array) -> jax.Array:
-        inside = dataclasses.replace(auto, model=nnx.merge(graph, weights))
+    def plan(auto: CostModel, problems: jax.Array) -> jax.Array:
         keys = jax.random.split(jax.random.key(0), problems.shape[0])
-        return solve_batch(solver, inside.cost, problems, space, keys, 3).actions
+        return solve_batch(solver, auto.cost, problems, space, keys, 3).actions
 
-    actions = plan(weights, auto.problems({"state": io["state"]}))
+    problems = auto.problems({"state": io["state"]})
+    actions = plan(auto, problems)
     assert actions.shape == (2, 3, 2)
+    # Weights are arguments: what the program has as constants is smaller than any layer.
+    lowered = plan.lower(auto, problems)
+    assert len(jax.tree.leaves(lowered.in_avals)) == len(jax.tree.leaves(auto)) + 1
+    assert max(map(len, re.findall(r"constant dense<(.*?)>", lowered.as_text()))) < 100
     single = solve(solver, auto.cost_fn({"state": io["state"][0, -1]}), space, jax.random.key(0), 3)
     assert bool(jnp.isfinite(single.cost))
 
 
 def test_actions_of_policies() -> None:
     io = recorded("gcrl_gcbc")
-    action = jax.jit(AutoActionableModel(GOLDEN / "gcrl_gcbc").get_action, compiler_options=QUICK)(io)
+    action = quick_jit(AutoActionableModel(GOLDEN / "gcrl_gcbc").get_action)(io)
     assert difference(action, io["action"]) < 1e-4
     auto, io = AutoActionableModel("tdmpc2_state", root=GOLDEN), recorded("tdmpc2_state")
     action = auto.get_action({"state": io["state"]})

@@ -86,12 +86,12 @@ def verify(loaded: Loaded, python: str | Path | None = None) -> Verification:
         CheckpointError: the reference cannot load or run the model.
     """
     interpreter = reference_python(python)
-    layout = _run(interpreter, LAYOUT).split()[-1]
     model = loaded.model
     family = families.family_of(getattr(model, "config", None))
     if family is None:
-        allowed = ", ".join(family.model.__name__ for family in families.FAMILIES)
+        allowed = families.named(families.FAMILIES)
         raise UserError(f"a {type(model).__name__} cannot be verified; allowed are {allowed}")
+    layout = _run(interpreter, LAYOUT).split()[-1]
     inputs = family.inputs(model.config, np.random.default_rng(0))
     found = family.outputs(model, {name: jnp.asarray(value) for name, value in inputs.items()})
     request = {"backbone": stand_in(family.backbone(model.config)), "wanted": list(found)}

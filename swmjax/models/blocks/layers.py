@@ -8,22 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from envs_mjx.checks import UserError
-
-
-def check_positive(owner: str, **sizes: int) -> None:
-    """Raise ValueError unless every size is a positive integer.
-
-    Args:
-        owner: Name of the configuration that the sizes belong to, used in the message.
-        **sizes: Sizes by field name.
-
-    Raises:
-        UserError: A size is not an integer of at least 1.
-    """
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UserError(f"{owner}.{name} must be an integer of at least 1, got {value!r}")
+from envs_mjx.checks import UserError, check_counts
 
 
 def standardise(x: Float[Array, "*batch D"], eps: float) -> Float[Array, "*batch D"]:
@@ -101,7 +86,7 @@ class MLPConfig:
     norm: Literal["batch", "layer"] | None = "layer"
 
     def __post_init__(self) -> None:
-        check_positive("MLPConfig", input_dim=self.input_dim, hidden_dim=self.hidden_dim, output_dim=self.output_dim)
+        check_counts("MLPConfig", input_dim=self.input_dim, hidden_dim=self.hidden_dim, output_dim=self.output_dim)
         if self.norm not in ("batch", "layer", None):
             raise UserError(f"MLPConfig.norm must be 'batch', 'layer' or None, got {self.norm!r}")
 
@@ -174,13 +159,7 @@ class EmbedderConfig:
     mlp_scale: int = 4
 
     def __post_init__(self) -> None:
-        check_positive(
-            "EmbedderConfig",
-            input_dim=self.input_dim,
-            emb_dim=self.emb_dim,
-            smoothed_dim=self.smoothed_dim,
-            mlp_scale=self.mlp_scale,
-        )
+        check_counts("EmbedderConfig", **vars(self))
 
 
 class Embedder(nnx.Module):
@@ -214,7 +193,7 @@ class LinearEmbedderConfig:
     emb_dim: int
 
     def __post_init__(self) -> None:
-        check_positive("LinearEmbedderConfig", in_chans=self.in_chans, emb_dim=self.emb_dim)
+        check_counts("LinearEmbedderConfig", **vars(self))
 
 
 class LinearEmbedder(nnx.Module):

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from envs_mjx.checks import UserError
-from swmjax.models.blocks.layers import BatchNorm, Identity, check_positive, layer_norm
+from envs_mjx.checks import UserError, check_counts
+from swmjax.models.blocks.layers import BatchNorm, Identity, layer_norm
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class ResNetConfig:
     num_channels: int = 3
 
     def __post_init__(self) -> None:
-        check_positive("ResNetConfig", embedding_size=self.embedding_size, num_channels=self.num_channels)
+        check_counts("ResNetConfig", embedding_size=self.embedding_size, num_channels=self.num_channels)
         if not self.hidden_sizes or len(self.hidden_sizes) != len(self.depths):
             raise UserError(
                 f"ResNetConfig needs one depth for each of hidden_sizes, got {self.hidden_sizes} and {self.depths}"
             )
         for name in ("hidden_sizes", "depths"):
-            check_positive("ResNetConfig", **{f"{name}[{i}]": size for i, size in enumerate(getattr(self, name))})
+            check_counts("ResNetConfig", **{f"{name}[{i}]": size for i, size in enumerate(getattr(self, name))})
         if self.layer_type not in ("bottleneck", "basic"):
             raise UserError(f"ResNetConfig.layer_type must be 'bottleneck' or 'basic', got {self.layer_type!r}")
 

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from envs_mjx.checks import UserError
-from swmjax.models.blocks.layers import check_positive
+from envs_mjx.checks import UserError, check_counts
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Bins:
     high: float = 10.0
 
     def __post_init__(self) -> None:
-        check_positive("Bins", count=self.count)
+        check_counts("Bins", count=self.count)
         if self.count < 2:
             raise UserError(f"Bins.count must be at least 2, got {self.count}")
         if not self.low < self.high:

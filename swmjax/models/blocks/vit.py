@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_counts
 from swmjax.models.blocks.attention import attend
-from swmjax.models.blocks.layers import Gelu, check_positive
+from swmjax.models.blocks.layers import Gelu
 from swmjax.models.blocks.positions import resize_positions
 
 
@@ -26,16 +26,7 @@ class ViTConfig:
     num_channels: int = 3
 
     def __post_init__(self) -> None:
-        check_positive(
-            "ViTConfig",
-            image_size=self.image_size,
-            patch_size=self.patch_size,
-            hidden_size=self.hidden_size,
-            num_hidden_layers=self.num_hidden_layers,
-            num_attention_heads=self.num_attention_heads,
-            intermediate_size=self.intermediate_size,
-            num_channels=self.num_channels,
-        )
+        check_counts("ViTConfig", **{name: size for name, size in vars(self).items() if name != "use_mask_token"})
         if self.hidden_size % self.num_attention_heads:
             raise UserError(
                 f"ViTConfig.hidden_size must be a multiple of num_attention_heads ({self.num_attention_heads}), "

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_counts
 from swmjax.models.blocks.dinov2 import DINOv2, DINOv2Config
-from swmjax.models.blocks.layers import LinearEmbedder, LinearEmbedderConfig, check_positive
+from swmjax.models.blocks.layers import LinearEmbedder, LinearEmbedderConfig
 from swmjax.models.blocks.precision import widened
 from swmjax.models.blocks.resnet import ResNet, ResNetConfig
 from swmjax.models.blocks.vit import ViT, ViTConfig
@@ -62,7 +62,7 @@ class GCRLConfig:
     log_std_max: float = 2.0
 
     def __post_init__(self) -> None:
-        check_positive("GCRLConfig", history_size=self.history_size)
+        check_counts("GCRLConfig", history_size=self.history_size)
         width = self.encoder.hidden_size + sum(embedder.emb_dim for _, embedder in self.extra_encoders)
         for name in ("action_predictor", "value", "critic"):
             part = getattr(self, name)
@@ -222,6 +222,10 @@ class GCRL(nnx.Module):
         if key is None:
             return means[:, -1]
         return means[:, -1] + stds[None] * jax.random.normal(key, means[:, -1].shape, means.dtype)
+
+    def act(self, obs: Mapping[str, Array], key: PRNGKeyArray | None = None) -> Float[Array, "B A"]:
+        """The action for the last frame, a sample, or without a key the mean; see `get_action`."""
+        return self.get_action(obs, key)
 
     @property
     def _dtype(self) -> jnp.dtype:

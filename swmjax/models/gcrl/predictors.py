@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from envs_mjx.checks import UserError
-from swmjax.models.blocks.layers import Relu, check_positive, linear
-from swmjax.models.gcrl.transformer import Transformer, TrunkConfig
+from envs_mjx.checks import UserError, check_counts
+from swmjax.models.blocks.layers import Relu, linear
+from swmjax.models.blocks.transformer import TrunkConfig
+from swmjax.models.gcrl.transformer import Transformer
 
 
 def _check_pool(owner: str, pool: str) -> None:
@@ -26,7 +27,7 @@ class GoalPredictorConfig(TrunkConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive("GoalPredictorConfig", out_dim=self.out_dim)
+        check_counts("GoalPredictorConfig", out_dim=self.out_dim)
         _check_pool("GoalPredictorConfig", self.pool)
 
 
@@ -40,7 +41,7 @@ class QPredictorConfig(TrunkConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive("QPredictorConfig", action_dim=self.action_dim, q_hidden_dim=self.q_hidden_dim)
+        check_counts("QPredictorConfig", action_dim=self.action_dim, q_hidden_dim=self.q_hidden_dim)
         _check_pool("QPredictorConfig", self.pool)
 
 
@@ -52,7 +53,7 @@ class MetricValuePredictorConfig(TrunkConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive("MetricValuePredictorConfig", embed_dim=self.embed_dim)
+        check_counts("MetricValuePredictorConfig", embed_dim=self.embed_dim)
 
 
 class _Positions(nnx.Module):

@@ -1,6 +1,5 @@
 """The transformers of the goal-conditioned baselines: frames see their past and the goal, one embedding a frame."""
 
-from dataclasses import dataclass
 from typing import Literal, cast
 
 import jax
@@ -9,42 +8,10 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from swmjax.models.blocks.attention import attend
-from swmjax.models.blocks.layers import check_positive, layer_norm, linear
-from swmjax.models.lewm.predictor import FeedForward, PredictorConfig
+from swmjax.models.blocks.layers import layer_norm, linear
+from swmjax.models.blocks.transformer import FeedForward, TrunkConfig
 
 Kind = Literal["self", "cross", "frames"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrunkConfig:
-    """Sizes of a transformer over the patches of at most `num_frames` frames."""
-
-    num_patches: int
-    num_frames: int
-    dim: int
-    depth: int
-    heads: int
-    mlp_dim: int
-    dim_head: int = 64
-
-    def __post_init__(self) -> None:
-        check_positive(
-            type(self).__name__,
-            num_patches=self.num_patches,
-            num_frames=self.num_frames,
-            dim=self.dim,
-            depth=self.depth,
-            heads=self.heads,
-            mlp_dim=self.mlp_dim,
-            dim_head=self.dim_head,
-        )
-
-    @property
-    def feed_forward(self) -> PredictorConfig:
-        """The same sizes for the feed-forward that LeWM's predictor has as well."""
-        return PredictorConfig(
-            self.num_frames, self.dim, self.dim, self.dim, self.depth, self.heads, self.mlp_dim, self.dim_head
-        )
 
 
 class Attention(nnx.Module):
@@ -136,7 +103,7 @@ class Transformer(nnx.Module):
         self.norm = layer_norm(config.dim, rngs=rngs)
         self.layers = nnx.List(
             [
-                nnx.List([Attention(config, kind, rngs=rngs), FeedForward(config.feed_forward, rngs=rngs)])
+                nnx.List([Attention(config, kind, rngs=rngs), FeedForward(config.dim, config.mlp_dim, rngs=rngs)])
                 for kind in kinds
             ]
         )

@@ -1,6 +1,7 @@
 """LeWM: a joint-embedding world model; frames in, latents rolled forward by actions."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 from flax import nnx
@@ -10,8 +11,11 @@ from envs_mjx.checks import UserError
 from swmjax.models.blocks.layers import MLP, Embedder, EmbedderConfig, Identity, MLPConfig
 from swmjax.models.blocks.precision import widened
 from swmjax.models.blocks.vit import ViT, ViTConfig
+from swmjax.models.inputs import ModelInputs
 from swmjax.models.lewm.predictor import Predictor, PredictorConfig
 from swmjax.models.lewm.rollout import rollout
+from swmjax.models.rollouts import check_history, with_context
+from swmjax.planning import GoalMSE, Objective
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class LeWM(nnx.Module):
     Source: reference, `wm/lewm/lewm.py`.
     """
 
+    objective: ClassVar[Objective] = GoalMSE()
+
     def __init__(self, config: LeWMConfig, *, rngs: nnx.Rngs):
         self.config = config
         self.encoder = ViT(config.encoder, rngs=rngs)
@@ -62,6 +68,12 @@ class LeWM(nnx.Module):
         self.action_encoder = Embedder(config.action_encoder, rngs=rngs)
         self.projector = MLP(config.projector, rngs=rngs) if config.projector else Identity()
         self.pred_proj = MLP(config.pred_proj, rngs=rngs) if config.pred_proj else Identity()
+
+    @property
+    def inputs(self) -> ModelInputs:
+        """Frames, and actions of this size."""
+        encoder = self.config.encoder
+        return ModelInputs(self.config.action_encoder.input_dim, encoder.image_size, encoder.num_channels)
 
     def encode(self, pixels: Float[Array, "B T C H W"]) -> Float[Array, "B T D"]:
         """Latents of frames.
@@ -113,21 +125,14 @@ class LeWM(nnx.Module):
         Raises:
             UserError: The action history does not have Tc - 1 steps.
         """
-        batch, context, _ = latents.shape
-        count = actions.shape[1]
-        if action_history.shape[1] != context - 1:
-            raise UserError(
-                f"action_history must have {context - 1} steps for a context of {context} frames, "
-                f"got {action_history.shape[1]}"
-            )
+        check_history(action_history, latents.shape[1])
         frames = jnp.moveaxis(latents.astype(self._dtype), 1, 0)[:, :, None]
         past = jnp.moveaxis(action_history, 1, 0)[:, :, None]
         coming = jnp.moveaxis(actions, 2, 0)
-        predicted = widened(
-            rollout(self.predictor, self.pred_proj, frames, self._embed(past), self._embed(coming), self.config.remat)
+        predicted = rollout(
+            self.predictor, self.pred_proj, frames, self._embed(past), self._embed(coming), self.config.remat
         )
-        known = jnp.broadcast_to(latents[:, None], (batch, count, *latents.shape[1:])).astype(predicted.dtype)
-        return jnp.concatenate([known, jnp.moveaxis(predicted, 0, 2)], axis=2)
+        return with_context(latents, widened(predicted))
 
     @property
     def _dtype(self) -> jnp.dtype:

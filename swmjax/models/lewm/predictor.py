@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from swmjax.models.blocks.layers import Gelu, Identity, Silu, check_positive, layer_norm, linear, standardise
+from envs_mjx.checks import check_counts
+from swmjax.models.blocks.layers import Identity, Silu, layer_norm, linear, standardise
+from swmjax.models.blocks.transformer import Attention, FeedForward
 
 MODULATION_EPS = 1e-6
 
@@ -26,69 +28,15 @@ class PredictorConfig:
     dim_head: int = 64
 
     def __post_init__(self) -> None:
-        check_positive(
-            "PredictorConfig",
-            num_frames=self.num_frames,
-            input_dim=self.input_dim,
-            hidden_dim=self.hidden_dim,
-            output_dim=self.output_dim,
-            depth=self.depth,
-            heads=self.heads,
-            mlp_dim=self.mlp_dim,
-            dim_head=self.dim_head,
-        )
-
-
-class Attention(nnx.Module):
-    """Causal multi-head attention with its own input norm; `to_qkv` holds queries, keys, values in that order."""
-
-    def __init__(self, config: PredictorConfig, *, rngs: nnx.Rngs):
-        inner = config.heads * config.dim_head
-        self.heads = config.heads
-        self.norm = layer_norm(config.hidden_dim, rngs=rngs)
-        self.to_qkv = linear(config.hidden_dim, 3 * inner, use_bias=False, rngs=rngs)
-        same = config.heads == 1 and config.dim_head == config.hidden_dim
-        # The reference leaves the projection out when a single head has the width of a token.
-        self.to_out = nnx.List([Identity() if same else linear(inner, config.hidden_dim, rngs=rngs)])
-
-    def __call__(self, x: Float[Array, "*batch T D"]) -> Float[Array, "*batch T D"]:
-        q, k, v = (
-            part.reshape(*part.shape[:-1], self.heads, -1) for part in jnp.split(self.to_qkv(self.norm(x)), 3, axis=-1)
-        )
-        scores = jnp.einsum("...qhd,...khd->...hqk", q, k) * q.shape[-1] ** -0.5
-        window = jnp.arange(x.shape[-2])
-        future = (window[:, None] < window[None, :]).reshape((1,) * (scores.ndim - 2) + (window.size, window.size))
-        weights = jax.nn.softmax(jnp.where(future, -jnp.inf, scores), axis=-1)
-        mixed = jnp.einsum("...hqk,...khd->...qhd", weights, v)
-        return self.to_out[0](mixed.reshape(*x.shape[:-1], -1))
-
-
-class FeedForward(nnx.Module):
-    """Norm, Linear, GELU, Linear; places 3 and 5 of `net` are the reference's dropouts."""
-
-    def __init__(self, config: PredictorConfig, *, rngs: nnx.Rngs):
-        self.net = nnx.List(
-            [
-                layer_norm(config.hidden_dim, rngs=rngs),
-                linear(config.hidden_dim, config.mlp_dim, rngs=rngs),
-                Gelu(),
-                Identity(),
-                linear(config.mlp_dim, config.hidden_dim, rngs=rngs),
-            ]
-        )
-
-    def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
-        for layer in self.net:
-            x = layer(x)
-        return x
+        check_counts("PredictorConfig", **vars(self))
 
 
 class ConditionalBlock(nnx.Module):
     """A transformer block whose norms are shifted and scaled, and whose branches are gated, by the action."""
 
     def __init__(self, config: PredictorConfig, *, rngs: nnx.Rngs):
-        self.attn = Attention(config, rngs=rngs)
-        self.mlp = FeedForward(config, rngs=rngs)
+        self.attn = Attention(config.hidden_dim, config.heads, config.dim_head, rngs=rngs)
+        self.mlp = FeedForward(config.hidden_dim, config.mlp_dim, rngs=rngs)
         zeros = nnx.initializers.zeros_init()
         self.adaLN_modulation = nnx.List(
             [

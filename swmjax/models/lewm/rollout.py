@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from swmjax.models.blocks.layers import standardise
-from swmjax.models.lewm.predictor import MODULATION_EPS, Attention, Predictor, Transformer
+from swmjax.models.blocks.transformer import Attention
+from swmjax.models.lewm.predictor import MODULATION_EPS, Predictor, Transformer
 
 KeysValues = list[tuple[Array, Array]]
 """Per earlier token its keys and values, [B, n, heads * dim_head] with n = N, or 1 for a frame of the context."""

@@ -10,8 +10,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from swmjax.models.blocks.attention import Block, attend_blocks
-from swmjax.models.blocks.layers import check_positive, layer_norm
-from swmjax.models.lewm.predictor import Attention, FeedForward, PredictorConfig
+from swmjax.models.blocks.layers import layer_norm
+from swmjax.models.blocks.transformer import Attention, FeedForward, TrunkConfig
 
 Cache = list[list[Block]]
 """For every layer the keys and values of the earlier frames in the window, each [B, n, heads, P, E].
@@ -21,47 +21,19 @@ n is N, or 1 for a frame that all candidates share.
 
 
 @dataclass(frozen=True)
-class CausalPredictorConfig:
+class CausalPredictorConfig(TrunkConfig):
     """Sizes of the predictor. `num_frames` is the longest window it has positions for, `dim` the fused token size."""
-
-    num_patches: int
-    num_frames: int
-    dim: int
-    depth: int
-    heads: int
-    mlp_dim: int
-    dim_head: int = 64
-
-    def __post_init__(self) -> None:
-        check_positive(
-            "CausalPredictorConfig",
-            num_patches=self.num_patches,
-            num_frames=self.num_frames,
-            dim=self.dim,
-            depth=self.depth,
-            heads=self.heads,
-            mlp_dim=self.mlp_dim,
-            dim_head=self.dim_head,
-        )
 
 
 class Transformer(nnx.Module):
     """Pre-norm blocks, each a list of attention and feed-forward, and a final norm."""
 
     def __init__(self, config: CausalPredictorConfig, *, rngs: nnx.Rngs):
-        sizes = PredictorConfig(
-            num_frames=config.num_frames,
-            input_dim=config.dim,
-            hidden_dim=config.dim,
-            output_dim=config.dim,
-            depth=config.depth,
-            heads=config.heads,
-            mlp_dim=config.mlp_dim,
-            dim_head=config.dim_head,
-        )
-        self.layers = nnx.List(
-            [nnx.List([Attention(sizes, rngs=rngs), FeedForward(sizes, rngs=rngs)]) for _ in range(config.depth)]
-        )
+        def block() -> nnx.List:
+            attention = Attention(config.dim, config.heads, config.dim_head, rngs=rngs)
+            return nnx.List([attention, FeedForward(config.dim, config.mlp_dim, rngs=rngs)])
+
+        self.layers = nnx.List([block() for _ in range(config.depth)])
         self.norm = layer_norm(config.dim, rngs=rngs)
 
 

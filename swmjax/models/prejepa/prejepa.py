@@ -1,7 +1,9 @@
 """PreJEPA (DINO-WM): patch tokens of a frozen encoder, rolled forward together with proprioception and actions."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +14,11 @@ from envs_mjx.checks import UserError
 from swmjax.models.blocks.dinov2 import DINOv2, DINOv2Config
 from swmjax.models.blocks.layers import LinearEmbedder, LinearEmbedderConfig
 from swmjax.models.blocks.precision import widened
+from swmjax.models.inputs import ModelInputs
 from swmjax.models.prejepa.predictor import CausalPredictor, CausalPredictorConfig
 from swmjax.models.prejepa.rollout import rollout
+from swmjax.models.rollouts import check_history, with_context
+from swmjax.planning import GoalMSE, Objective
 
 PIXELS, ACTION = "pixels", "action"
 
@@ -75,11 +80,23 @@ class PreJEPA(nnx.Module):
     Source: reference, `wm/prejepa/prejepa.py`; Zhou et al. 2024 (DINO-WM).
     """
 
+    objective: ClassVar[Objective] = GoalMSE(reduction="mean")
+
     def __init__(self, config: PreJEPAConfig, *, rngs: nnx.Rngs):
         self.config = config
         self.backbone = DINOv2(config.encoder, rngs=rngs)
         self.predictor = CausalPredictor(config.predictor, rngs=rngs)
         self.extra_encoders = nnx.Dict({name: LinearEmbedder(e, rngs=rngs) for name, e in config.extra_encoders})
+
+    @property
+    def inputs(self) -> ModelInputs:
+        """Frames, the observed vectors, and actions of this size."""
+        config = self.config
+        lengths = {name: embedder.in_chans for name, embedder in config.extra_encoders}
+        # The backbone takes frames of any size; the predictor says how many patches they had in training.
+        side = math.isqrt(config.predictor.num_patches) * config.encoder.patch_size
+        vectors = tuple((name, lengths[name]) for name in config.sources)
+        return ModelInputs(lengths[ACTION], side, config.encoder.num_channels, vectors)
 
     def encode(self, obs: Mapping[str, Array] | Array) -> dict[str, Array]:
         """Latents of observations.
@@ -156,11 +173,7 @@ class PreJEPA(nnx.Module):
             UserError: The action history does not have Tc - 1 steps.
         """
         context, count = latents[PIXELS].shape[1], actions.shape[1]
-        if action_history.shape[1] != context - 1:
-            raise UserError(
-                f"action_history must have {context - 1} steps for a context of {context} frames, "
-                f"got {action_history.shape[1]}"
-            )
+        check_history(action_history, context)
         past = {name: latent[:, : context - 1] for name, latent in latents.items()}
         known = jnp.moveaxis(self._fuse(past, self._embed(action_history)), 1, 0)[:, :, None]
         coming = jnp.moveaxis(self._embed(actions), 2, 0)
@@ -177,9 +190,8 @@ class PreJEPA(nnx.Module):
         result = {}
         for name in (PIXELS, *self.config.sources):
             slot = self.config.slot(name)
-            new = widened(jnp.moveaxis(predicted[..., slot] if name == PIXELS else predicted[..., 0, slot], 0, 2))
-            old = latents[name].astype(new.dtype)[:, None]
-            result[name] = jnp.concatenate([jnp.broadcast_to(old, (*new.shape[:2], *old.shape[2:])), new], axis=2)
+            new = predicted[..., slot] if name == PIXELS else predicted[..., 0, slot]
+            result[name] = with_context(latents[name], widened(new))
         return result
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,13 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_counts
 from swmjax.models.blocks.cnn import CNN, output_size
-from swmjax.models.blocks.layers import check_positive, layer_norm
+from swmjax.models.blocks.layers import layer_norm
 from swmjax.models.blocks.precision import widened
 from swmjax.models.blocks.two_hot import Bins, two_hot_inverse
+from swmjax.models.inputs import ModelInputs
+from swmjax.models.rollouts import markov_rollout
 from swmjax.models.tdmpc2.layers import MLP, NormedLinear, RunningScale, plain_linear, sim_norm
 from swmjax.models.tdmpc2.squashed_gaussian import log_std
 
@@ -48,7 +51,7 @@ class TDMPC2Config:
     num_pi_trajs: int = 1
 
     def __post_init__(self) -> None:
-        check_positive(
+        check_counts(
             "TDMPC2Config",
             action_dim=self.action_dim,
             image_size=self.image_size,
@@ -109,6 +112,8 @@ class TDMPC2(nnx.Module):
     Source: Hansen et al. 2024; reference, `wm/tdmpc2/tdmpc2.py`.
     """
 
+    objective: ClassVar[None] = None
+
     def __init__(self, config: TDMPC2Config, *, rngs: nnx.Rngs):
         self.config = config
         sizes, lengths = dict(config.encoding), dict(config.extra_dims)
@@ -135,6 +140,13 @@ class TDMPC2(nnx.Module):
         self.pi = MLP(latent, hidden, 2 * config.action_dim, rngs=rngs)
         self.qs = nnx.List([MLP(both, hidden, bins, zero_last=True, rngs=rngs) for _ in range(config.num_q)])
         self.target_qs = nnx.clone(self.qs)
+
+    @property
+    def inputs(self) -> ModelInputs:
+        """Frames if it has any, the encoded vectors, and actions of this size."""
+        config, lengths = self.config, dict(self.config.extra_dims)
+        size = config.image_size if config.has_pixels else None
+        return ModelInputs(config.action_dim, size, vectors=tuple((name, lengths[name]) for name in config.vectors))
 
     def encode(self, obs: Observations | Array) -> Float[Array, "*batch D"]:
         """Latents of observations.
@@ -234,14 +246,7 @@ class TDMPC2(nnx.Module):
         Returns:
             Latents [B, N, Tc + H, D]: the context, then H predictions.
         """
-        known = jnp.broadcast_to(latents[:, None], (*actions.shape[:2], *latents.shape[1:]))
-
-        def step(latent: Array, action: Array) -> tuple[Array, Array]:
-            latent = self.predict(latent, action)
-            return latent, latent
-
-        _, predicted = jax.lax.scan(step, known[:, :, -1], jnp.moveaxis(actions, 2, 0))
-        return jnp.concatenate([known, jnp.moveaxis(predicted, 0, 2)], axis=2)
+        return markov_rollout(self.predict, latents, actions)
 
     def plan_cost(self, latents: Float[Array, "B D"], actions: Float[Array, "B N H A"]) -> Float[Array, "B N"]:
         """Minus the discounted rewards of each candidate and the cautious value of where it ends.
@@ -278,6 +283,12 @@ class TDMPC2(nnx.Module):
     def mean_action(self, latents: Float[Array, "*batch D"]) -> Float[Array, "*batch A"]:
         """The deterministic action of the policy prior, in [-1, 1]."""
         return jnp.tanh(self.policy(latents)[0])
+
+    def act(self, obs: Observations, key: PRNGKeyArray | None = None) -> Float[Array, "B A"]:
+        """The action for the last of the observations, as `encode_current` takes them: a sample, or without a key the
+        mean."""
+        latents = self.encode_current(obs)
+        return self.mean_action(latents) if key is None else self.get_action(key, latents)[:, 0]
 
     def policy_rollout(self, latents: Float[Array, "B D"], noise: Float[Array, "B K H A"]) -> Float[Array, "B K H A"]:
         """Action sequences of the policy prior in its own imagination.

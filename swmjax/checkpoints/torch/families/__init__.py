@@ -5,7 +5,7 @@ The `_target_` strings of a `config.json` are looked up in them; nothing is impo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from swmjax.checkpoints.errors import CheckpointError
@@ -59,6 +59,12 @@ def build_config(config: Mapping[str, Any]) -> Any:
     Source: reference, `config/train/model/*.yaml` and the constructors these files name.
     """
     return read_family(config)[1]
+
+
+def named(found: Collection[Family]) -> str:
+    """The names of families' models, for messages."""
+    *others, last = [family.model.__name__ for family in found]
+    return f"{', '.join(others)} and {last}"
 
 
 def family_of(config: Any) -> Family | None:

@@ -22,10 +22,11 @@ from swmjax.checkpoints.torch.node import MAX_DEPTH, Node, Targets
 from swmjax.models.blocks.dinov2 import DINOv2Config
 from swmjax.models.blocks.layers import LinearEmbedderConfig
 from swmjax.models.blocks.resnet import ResNetConfig
+from swmjax.models.blocks.transformer import TrunkConfig
 from swmjax.models.blocks.vit import ViTConfig
 from swmjax.models.gcrl.gcrl import GCRL, GCRLConfig, Wrapper
 from swmjax.models.gcrl.predictors import GoalPredictorConfig, MetricValuePredictorConfig, QPredictorConfig
-from swmjax.models.gcrl.transformer import TrunkConfig, layer_kinds
+from swmjax.models.gcrl.transformer import layer_kinds
 
 _MODULES = ("stable_worldmodel.wm.gcrl.module", "stable_worldmodel.wm.gcrl")
 _FROZEN = "stable_pretraining.backbone.utils.EvalOnly"
