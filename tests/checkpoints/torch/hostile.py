@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from swmjax.checkpoints import CheckpointError, read_state_dict
+from swmjax.checkpoints.torch import pickle_subset
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 ORIGINS = (
@@ -167,6 +168,22 @@ BOMBS: dict[str, bytes] = {
 }
 
 
+class Opcodes:
+    """How many opcodes were carried out."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        counted = {code: self.counted(operation) for code, operation in pickle_subset._OPERATIONS.items()}
+        pickle_subset._OPERATIONS.update(counted)
+
+    def counted(self, operation: Callable[[object], None]) -> Callable[[object], None]:
+        def run(machine: object) -> None:
+            self.done += 1
+            operation(machine)
+
+        return run
+
+
 def read(path: Path, data: bytes) -> tuple[str, float]:
     """What became of a file, and the seconds of this process that it took."""
     path.write_bytes(data)
@@ -206,14 +223,16 @@ def many_members() -> bytes:
 
 def main(folder: Path, count: int) -> None:
     warnings.simplefilter("ignore")
-    slowest, tally = ("", 0.0), dict[str, list[str]]()
-    path = folder / "w.pt"
+    slowest, longest, tally = ("", 0.0), ("", 0), dict[str, list[str]]()
+    path, opcodes = folder / "w.pt", Opcodes()
 
     def account(label: str, data: bytes) -> None:
-        nonlocal slowest
+        nonlocal slowest, longest
+        opcodes.done = 0
         told, seconds = read(path, data)
         tally.setdefault(told, []).append(label)
         slowest = max(slowest, (label, seconds), key=lambda pair: pair[1])
+        longest = max(longest, (label, opcodes.done), key=lambda pair: pair[1])
 
     account("whole", ORIGINS[0].read_bytes())
     # More than this is a MemoryError. The largest pickle that is read has 8 MiB, and its values become objects.
@@ -229,7 +248,7 @@ def main(folder: Path, count: int) -> None:
     counts = {told: len(labels) for told, labels in tally.items()}
     wrong = {told: labels[:5] for told, labels in tally.items() if told not in ("read", "refused")}
     survived = [label for label in tally["read"] if label in BOMBS or label in ("zip bomb", "many members")]
-    print(json.dumps({"counts": counts, "wrong": wrong, "survived": survived, "slowest": slowest}))
+    print(json.dumps({"counts": counts, "wrong": wrong, "survived": survived, "slowest": slowest, "longest": longest}))
 
 
 if __name__ == "__main__":

@@ -212,7 +212,5 @@ def test_a_new_family_is_planned_with(folder: Path) -> None:
 
 
 def test_who_has_no_family_is_told_the_families() -> None:
-    with pytest.raises(
-        ValueError, match="a Glider cannot be verified; allowed are LeWM, PLDM, .*TDMPC2 and GCRL"
-    ):
+    with pytest.raises(ValueError, match="a Glider cannot be verified; allowed are LeWM, PLDM, .*TDMPC2 and GCRL"):
         verification.verify(Loaded(Glider(GliderConfig(3, 2), rngs=nnx.Rngs(0))), "/bin/sh")

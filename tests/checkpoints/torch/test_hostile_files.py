@@ -1,4 +1,4 @@
-"""Ten thousand damaged and hostile `.pt` files: an error or plain arrays, within a second, in bounded memory."""
+"""Ten thousand damaged and hostile `.pt` files: an error or plain arrays, with bounded work, in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from swmjax.checkpoints.torch.pickle_subset import MAX_OPERATIONS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited through what Linux tells of it")
 
@@ -23,7 +25,9 @@ def read_hostile(folder: Path, count: int) -> None:
     assert told["wrong"] == {}
     assert told["survived"] == []
     assert told["counts"]["refused"] > count // 2
-    assert told["slowest"][1] < 1.0, told["slowest"]
+    assert told["longest"][1] <= MAX_OPERATIONS, told["longest"]
+    # A second on a fast machine that does nothing else.
+    assert told["slowest"][1] < 30.0, told["slowest"]
 
 
 def test_some_hostile_files(tmp_path: Path) -> None:
