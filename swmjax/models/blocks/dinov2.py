@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from envs_mjx.checks import UserError, check_counts
+from envs_mjx.checks import check_count, check_counts
 from swmjax.models.blocks.positions import resize_positions
 from swmjax.models.blocks.vit import FeedForward, PatchEmbeddings, SelfAttention, ViTConfig, dense
 
@@ -33,10 +33,7 @@ class DINOv2Config:
 
     def __post_init__(self) -> None:
         check_counts("DINOv2Config", mlp_ratio=self.mlp_ratio)
-        if type(self.num_register_tokens) is not int or self.num_register_tokens < 0:
-            raise UserError(
-                f"DINOv2Config.num_register_tokens must be an integer of at least 0, got {self.num_register_tokens!r}"
-            )
+        check_count("DINOv2Config.num_register_tokens", self.num_register_tokens, 0)
         self.sizes  # noqa: B018 - validates the rest
 
     @property

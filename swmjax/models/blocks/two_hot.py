@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from envs_mjx.checks import UserError, check_counts
+from envs_mjx.checks import UserError, check_counts, check_integer
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,7 @@ class Bins:
 
     def __post_init__(self) -> None:
         check_counts("Bins", count=self.count)
-        if self.count < 2:
-            raise UserError(f"Bins.count must be at least 2, got {self.count}")
+        check_integer("Bins.count", self.count, 2)
         if not self.low < self.high:
             raise UserError(f"Bins.low must be below high ({self.high}), got {self.low}")
 
