@@ -22,31 +22,33 @@ from model_sizes import ACTION, CLOCKS, PROPRIO, STATE, WINDOW, Sizes, restored
 
 from swmjax import models
 from swmjax.checkpoints import read_state_dict
-from swmjax.checkpoints.load import build_model
-from swmjax.models import cast_model
-from swmjax.models.gcrl_predictors import GoalPredictorConfig
-from swmjax.models.two_hot import Bins
+from swmjax.checkpoints.torch.read import build_model
+from swmjax.models import blocks, cast_model
+from swmjax.models.blocks.two_hot import Bins
+from swmjax.models.gcrl.predictors import GoalPredictorConfig
+from swmjax.models.lewm import PredictorConfig
+from swmjax.models.prejepa import CausalPredictorConfig
 from swmjax.planning import GoalMSE, LatentProblem, model_cost
 
 
 def config(name: str, sizes: Sizes) -> Any:
     """The configuration of a model."""
-    width, dino = sizes.vit[0], models.DINOv2Config(**sizes.encoder(sizes.dino), use_mask_token=True)
+    width, dino = sizes.vit[0], blocks.DINOv2Config(**sizes.encoder(sizes.dino), use_mask_token=True)
     if name in ("lewm", "pldm"):
-        projector = models.MLPConfig(width, sizes.mlp, width, "batch")
+        projector = blocks.MLPConfig(width, sizes.mlp, width, "batch")
         kind = models.LeWMConfig if name == "lewm" else models.PLDMConfig
         return kind(
-            models.ViTConfig(**sizes.encoder(sizes.vit), intermediate_size=4 * width),
-            models.PredictorConfig(**sizes.frames(width)),
-            models.EmbedderConfig(ACTION, width),
+            blocks.ViTConfig(**sizes.encoder(sizes.vit), intermediate_size=4 * width),
+            PredictorConfig(**sizes.frames(width)),
+            blocks.EmbedderConfig(ACTION, width),
             projector,
             projector,
         )
     if name == "prejepa":
         sources = {"proprio": PROPRIO, "action": ACTION}
-        embedders = tuple((n, models.LinearEmbedderConfig(size, sizes.embedding)) for n, size in sources.items())
+        embedders = tuple((n, blocks.LinearEmbedderConfig(size, sizes.embedding)) for n, size in sources.items())
         trunk = sizes.trunk(dino.hidden_size + len(sources) * sizes.embedding)
-        return models.PreJEPAConfig(dino, models.CausalPredictorConfig(**trunk), embedders, WINDOW)
+        return models.PreJEPAConfig(dino, CausalPredictorConfig(**trunk), embedders, WINDOW)
     if name == "tdmpc2":
         return models.TDMPC2Config(
             ACTION,

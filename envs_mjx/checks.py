@@ -79,6 +79,20 @@ def check_count(name: str, value: object, least: int = 1) -> None:
         raise UserError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
+def check_counts(owner: str, **values: object) -> None:
+    """Raise unless every value is an integer of at least 1.
+
+    Args:
+        owner: Name of the class that the fields belong to, for the message.
+        **values: What was given, by field.
+
+    Raises:
+        UserError: A value is not such an integer.
+    """
+    for name, value in values.items():
+        check_count(f"{owner}.{name}", value)
+
+
 def check_nonnegative(name: str, value: object) -> None:
     """Raise unless the value is a finite number of at least 0.
 

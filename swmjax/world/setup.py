@@ -14,11 +14,11 @@ from gymnasium.spaces import Box
 import envs_mjx
 from envs_mjx.checks import UserError
 from envs_mjx.raster.antialias import resize_antialiased
-from swmjax.checkpoints import load_pretrained, planning_objective, resolve_checkpoint
-from swmjax.models import ModelInputs, OracleModel, model_inputs
+from swmjax.checkpoints import load_pretrained, resolve_checkpoint
+from swmjax.models import ModelInputs, OracleModel
 from swmjax.planning import SOLVERS
 from swmjax.planning.host import HostSolver
-from swmjax.policies import LatentShooting, OracleShooting, PlanningPolicy, Scaler
+from swmjax.policies import LatentShooting, OracleShooting, PlanningPolicy, Scaler, planning_objective
 from swmjax.world.config import ORACLE, EvalConfig
 from swmjax.world.problems import Problems, read_problems
 
@@ -67,9 +67,10 @@ def set_up(config: EvalConfig) -> Setup:
         raise UserError(f"model: {config.env} has discrete actions; plan for it through its own physics (oracle)")
     model = load_pretrained(config.model)
     try:
-        inputs = model_inputs(model)
+        objective = planning_objective(model)
     except ValueError as error:
         raise UserError(f"{config.model}: {error}") from None
+    inputs = model.inputs
     (action_dim,) = space.shape
     given = config.plan.action_block * action_dim
     if inputs.action_size != given:
@@ -90,7 +91,7 @@ def set_up(config: EvalConfig) -> Setup:
             space,
             scalers["action"],
             config.plan_batch_size,
-            planning_objective(model),
+            objective,
             tuple((name, scalers[name]) for name, _ in inputs.vectors),
         )
         return PlanningPolicy(solver, task, config.plan)
