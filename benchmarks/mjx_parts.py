@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import chex
 import jax
@@ -69,8 +69,6 @@ class OneOf(PopulationSolver):
         ValueError: The solvers differ in `num_samples` or `n_steps`.
     """
 
-    kind: ClassVar[Literal["sampling"]] = "sampling"
-
     solvers: tuple[Any, ...]
     index: Any
 
@@ -85,7 +83,7 @@ class OneOf(PopulationSolver):
         """Steps per solve."""
         return int(self.solvers[0].n_steps)
 
-    def init(self, key: Any, space: Any, horizon: int, warm_start: Any = None) -> OneOfState:
+    def init(self, key: Any, space: Any, horizon: int, warm_start: Any = None, carry: Any = None) -> OneOfState:
         """All states before the first step."""
         states = tuple(solver.init(key, space, horizon, warm_start) for solver in self.solvers)
         return OneOfState(index=self.index, states=states)
@@ -112,10 +110,10 @@ class OneOf(PopulationSolver):
         record = StepRecord(candidates=candidates, costs=finite_or_last(costs))
         return dataclasses.replace(state, states=states), record
 
-    def finish(self, state: OneOfState, cost_fn: Any) -> Plan:
+    def finish(self, state: OneOfState, scorer: Any) -> Plan:
         """The plan of the one that plans."""
 
         def finished(number: int) -> Any:
-            return lambda states: self.solvers[number].finish(states[number], cost_fn)
+            return lambda states: self.solvers[number].finish(states[number], scorer)
 
         return jax.lax.switch(state.index, [finished(number) for number in range(len(self.solvers))], state.states)

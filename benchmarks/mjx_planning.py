@@ -24,8 +24,8 @@ from common import NOT_MEASURED, Report, machine, progress
 from mjx_tasks import OBJECTIVES, Bench, load_bench
 
 from swmjax.models import OracleModel
-from swmjax.paths import config_path
 from swmjax.policies import OracleShooting, PlanningPolicy
+from swmjax.runs.paths import config_path
 
 CONFIG = "bench/mjx.yaml"
 

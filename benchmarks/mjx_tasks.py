@@ -54,7 +54,7 @@ OBJECTIVES: dict[str, StepCost] = {
 """Costs of the state after one environment step, by the name that the settings use."""
 
 
-USABLE = [name for name, entry in SOLVERS.items() if entry.from_settings and issubclass(entry.solver, PopulationSolver)]
+USABLE = [name for name, one in SOLVERS.items() if one.from_settings and issubclass(one, PopulationSolver)]
 """Solvers that can share a program, see `OneOf`."""
 
 

@@ -22,31 +22,33 @@ from model_sizes import ACTION, CLOCKS, PROPRIO, STATE, WINDOW, Sizes, restored
 
 from swmjax import models
 from swmjax.checkpoints import read_state_dict
-from swmjax.checkpoints.load import build_model
-from swmjax.models import cast_model
-from swmjax.models.gcrl_predictors import GoalPredictorConfig
-from swmjax.models.two_hot import Bins
-from swmjax.planning import GoalMSE, LatentProblem, latent_cost
+from swmjax.checkpoints.torch.read import build_model
+from swmjax.models import blocks, cast_model
+from swmjax.models.blocks.two_hot import Bins
+from swmjax.models.gcrl.predictors import GoalPredictorConfig
+from swmjax.models.lewm import PredictorConfig
+from swmjax.models.prejepa import CausalPredictorConfig
+from swmjax.planning import GoalMSE, LatentProblem, model_cost
 
 
 def config(name: str, sizes: Sizes) -> Any:
     """The configuration of a model."""
-    width, dino = sizes.vit[0], models.DINOv2Config(**sizes.encoder(sizes.dino), use_mask_token=True)
+    width, dino = sizes.vit[0], blocks.DINOv2Config(**sizes.encoder(sizes.dino), use_mask_token=True)
     if name in ("lewm", "pldm"):
-        projector = models.MLPConfig(width, sizes.mlp, width, "batch")
+        projector = blocks.MLPConfig(width, sizes.mlp, width, "batch")
         kind = models.LeWMConfig if name == "lewm" else models.PLDMConfig
         return kind(
-            models.ViTConfig(**sizes.encoder(sizes.vit), intermediate_size=4 * width),
-            models.PredictorConfig(**sizes.frames(width)),
-            models.EmbedderConfig(ACTION, width),
+            blocks.ViTConfig(**sizes.encoder(sizes.vit), intermediate_size=4 * width),
+            PredictorConfig(**sizes.frames(width)),
+            blocks.EmbedderConfig(ACTION, width),
             projector,
             projector,
         )
     if name == "prejepa":
         sources = {"proprio": PROPRIO, "action": ACTION}
-        embedders = tuple((n, models.LinearEmbedderConfig(size, sizes.embedding)) for n, size in sources.items())
+        embedders = tuple((n, blocks.LinearEmbedderConfig(size, sizes.embedding)) for n, size in sources.items())
         trunk = sizes.trunk(dino.hidden_size + len(sources) * sizes.embedding)
-        return models.PreJEPAConfig(dino, models.CausalPredictorConfig(**trunk), embedders, WINDOW)
+        return models.PreJEPAConfig(dino, CausalPredictorConfig(**trunk), embedders, WINDOW)
     if name == "tdmpc2":
         return models.TDMPC2Config(
             ACTION,
@@ -92,7 +94,7 @@ def stages(name: str, graph: Any, weights: Any, given: dict[str, jax.Array]) -> 
         first = jax.tree.map(lambda leaf: leaf[0], (latents, goal))
         problem = LatentProblem(latents=first[0], action_history=history[0], goal=first[1])
         objective = GoalMSE("mean" if name == "prejepa" else "sum")
-        return latent_cost(model(weights), objective)(problem, actions[0])[None]
+        return model_cost(model(weights), objective)(problem, actions[0])[None]
 
     obs, goal, actions, history = given.get("pixels"), given.get("goal"), given["candidates"], jnp.zeros((1, 0, ACTION))
     if name == "tdmpc2":
@@ -122,7 +124,7 @@ def gradient_memory(sizes: Sizes, candidates: int, dtype: Any) -> dict[str, int]
 
         def cost(actions: Any, weights: Any, graph: Any = graph, latents: Any = latents) -> Any:
             problem = LatentProblem(latents=latents, action_history=jnp.zeros((0, ACTION)), goal=latents)
-            return jnp.sum(latent_cost(nnx.merge(graph, weights), GoalMSE("mean"))(problem, actions))
+            return jnp.sum(model_cost(nnx.merge(graph, weights), GoalMSE("mean"))(problem, actions))
 
         actions = jax.ShapeDtypeStruct((candidates, 5, ACTION), jnp.float32)
         analysis = jax.jit(jax.grad(cost)).lower(actions, weights).compile().memory_analysis()

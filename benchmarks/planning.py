@@ -21,7 +21,7 @@ from gymnasium.spaces import Box
 
 from swmjax.checkpoints import build_config, load_pretrained
 from swmjax.models import LeWM
-from swmjax.planning import CEMSolver, GoalMSE, Plan, encode_problems, latent_cost, solve, solve_batch
+from swmjax.planning import CEMSolver, GoalMSE, Plan, encode_problems, model_cost, solve, solve_batch
 
 ACTION_SIZE, ACTION_BLOCK, HORIZON = 10, 5, 5
 TOLERANCE = 1e-4
@@ -170,13 +170,13 @@ def measure(
         return encode_problems(nnx.merge(graph, weights), pixels, goal, jnp.zeros((1, 0, ACTION_SIZE)))
 
     def plan(weights, pixels, goal, key):
-        cost = latent_cost(nnx.merge(graph, weights), GoalMSE())
+        cost = model_cost(nnx.merge(graph, weights), GoalMSE())
         return solve_batch(solver, cost, encode(weights, pixels, goal), space, key, HORIZON)
 
     @jax.jit
     def recorded(weights, pixels, goal, noise):
         problem = jax.tree.map(lambda leaf: leaf[0], encode(weights, pixels, goal))
-        cost = latent_cost(nnx.merge(graph, weights), GoalMSE())
+        cost = model_cost(nnx.merge(graph, weights), GoalMSE())
         replay = RecordedCEM(**dataclasses.asdict(solver), noise=noise)
         return solve(replay, lambda actions: cost(problem, actions), space, key, HORIZON)
 

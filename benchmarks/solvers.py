@@ -30,11 +30,12 @@ from swmjax.planning import (
     GoalMSE,
     block_space,
     encode_problems,
-    latent_cost,
     make_solver,
+    model_cost,
     solve,
     solve_batch,
 )
+from swmjax.planning.population import PopulationSolver
 from swmjax.world import draw_problem
 
 PARTS = ("solvers", "problems", "rates", "driver")
@@ -96,7 +97,7 @@ def main() -> None:
     physical = {
         name: options
         for name, options in cases(effort, effort.physics_candidates).items()
-        if SOLVERS[name].kind == "sampling"
+        if issubclass(SOLVERS[name], PopulationSolver) and SOLVERS[name].actions == "box"
     }
     with exchange_folder() as name:
         folder = Path(name)
@@ -109,7 +110,7 @@ def main() -> None:
             "horizon": HORIZON,
             "latent": latent if "solvers" in arguments.parts else {},
             "physical": physical if "solvers" in arguments.parts else {},
-            "classes": {name: SOLVERS[name].solver.__name__ for name in latent},
+            "classes": {name: SOLVERS[name].__name__ for name in latent},
             "start": start,
             "goal": goal,
             "problems": effort.problems if "problems" in arguments.parts else 0,
@@ -157,13 +158,13 @@ class LatentTask:
 
     def plan(self, solver: Any, problems: int = 1, **options: Any) -> Callable[[], Any]:
         """A call that compiles at first and plans from frames to actions."""
-        space = CATEGORIES if solver.kind == "discrete" else LATENT_SPACE
+        space = CATEGORIES if solver.actions == "discrete" else LATENT_SPACE
 
         @jax.jit
         def run(weights, pixels, goal, key):
             model = nnx.merge(self.graph, weights)
             encoded = encode_problems(model, pixels, goal, jnp.zeros((problems, 0, ACTION_SIZE)))
-            cost = latent_cost(model, GoalMSE())
+            cost = model_cost(model, GoalMSE())
             return solve_batch(solver, cost, encoded, space, key, HORIZON, **options).actions
 
         frames = [jnp.repeat(frame, problems, axis=0) for frame in self.frames]

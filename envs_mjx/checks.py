@@ -5,7 +5,9 @@ Everything is checked once, where it is given, before anything is computed.
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+from envs_mjx.names import unknown_name
 
 
 class UserError(ValueError):
@@ -77,6 +79,20 @@ def check_count(name: str, value: object, least: int = 1) -> None:
         raise UserError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
+def check_counts(owner: str, **values: object) -> None:
+    """Raise unless every value is an integer of at least 1.
+
+    Args:
+        owner: Name of the class that the fields belong to, for the message.
+        **values: What was given, by field.
+
+    Raises:
+        UserError: A value is not such an integer.
+    """
+    for name, value in values.items():
+        check_count(f"{owner}.{name}", value)
+
+
 def check_nonnegative(name: str, value: object) -> None:
     """Raise unless the value is a finite number of at least 0.
 
@@ -118,6 +134,21 @@ def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
     """
     if value not in allowed:
         raise UserError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def check_name(kind: str, name: str, known: Iterable[str]) -> None:
+    """Raise unless there is something of that name; the message offers the nearest.
+
+    Args:
+        kind: What is named, for the message.
+        name: What was given.
+        known: All names.
+
+    Raises:
+        UserError: The name is none of them.
+    """
+    if name not in known:
+        raise UserError(unknown_name(kind, name, known))
 
 
 def is_finite_number(value: object) -> bool:

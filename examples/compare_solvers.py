@@ -27,7 +27,8 @@ from rich.table import Table
 
 import envs_mjx
 from swmjax.models import OracleModel
-from swmjax.planning import SOLVERS, ProblemTransitions, TransitionCost, block_space, make_solver, one_hot, solve_batch
+from swmjax.planning import SOLVERS, Transitions, block_space, make_solver, one_hot, solve_batch
+from swmjax.planning.host import HostSolver
 from swmjax.world import draw_problem
 
 BLOCK, HORIZON = 5, 3
@@ -93,25 +94,23 @@ def transitions(state):
         start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(candidates), *leaf.shape)), state)
         return jnp.moveaxis(jax.lax.scan(step, start, jnp.moveaxis(candidates, 1, 0))[1], 0, 1)
 
-    return TransitionCost(partial(cost, state, oracle=SMOOTH), state.obs["state"], state.goal, predict, rollout)
+    return Transitions(state.obs["state"], state.goal, predict, rollout)
 
 
 def planner(name):
     """From the problems and a key to the actions [B, H, BLOCK * 2] that a solver plans."""
-    solver, discrete = make_solver(name, SETTINGS[name]), SOLVERS[name].kind == "discrete"
+    solver, discrete = make_solver(name, SETTINGS[name]), SOLVERS[name].actions == "discrete"
     space = MOVES_SPACE if discrete else SPACE
     cost_fn = moves_cost if discrete else cost
     if name in FOLLOW_GRADIENTS:
         cost_fn = partial(cost_fn, oracle=SMOOTH)
-    if name == "grasp":
-        cost_fn = ProblemTransitions(transitions)
-    constraint_fn = in_bounds if name == "lagrangian" else None
+    problem = {"transitions": transitions, "constraint_fn": in_bounds if name == "lagrangian" else None}
 
     def plan(states, key):
-        actions = solve_batch(solver, cost_fn, states, space, key, HORIZON, constraint_fn=constraint_fn).actions
+        actions = solve_batch(solver, cost_fn, states, space, key, HORIZON, **problem).actions
         return to_actions(one_hot(actions, space)) if discrete else actions
 
-    return jax.jit(plan) if SOLVERS[name].compiled else plan
+    return plan if isinstance(solver, HostSolver) else jax.jit(plan)
 
 
 def main() -> None:
@@ -137,8 +136,8 @@ def main() -> None:
         ends = jax.vmap(lambda state, plan: ORACLE.rollout(state, plan[None]))(states, jnp.clip(actions, -1.0, 1.0))
         return jax.vmap(jax.vmap(ENV.distance))(ends)[:, 0], ends.terminated[:, 0]
 
-    columns = [("solver", "left"), ("kind", "left"), ("distance px", "right"), ("solved", "right"), ("plan s", "right"),
-               ("first s", "right")]  # fmt: skip
+    columns = [("solver", "left"), ("actions", "left"), ("distance px", "right"), ("solved", "right"),
+               ("plan s", "right"), ("first s", "right")]  # fmt: skip
     table = Table(title=f"PushT physics, {len(seeds)} problems, one plan of {HORIZON} x {BLOCK} actions each")
     for column, side in columns:
         table.add_column(column, justify=side, no_wrap=True)
@@ -157,7 +156,7 @@ def main() -> None:
         left, solved = map(np.asarray, execute(states, actions))
         points[name] = seconds[1], left
         table.add_row(
-            name, SOLVERS[name].kind, f"{np.median(left):.1f}", f"{solved.sum()} of {solved.size}",
+            name, SOLVERS[name].actions, f"{np.median(left):.1f}", f"{solved.sum()} of {solved.size}",
             f"{seconds[1]:.2f}", f"{seconds[0]:.1f}",
         )  # fmt: skip
     Console().print(table)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium.spaces import Box
 
-from swmjax.planning import GRASPSolver, TransitionCost, solve
+from swmjax.planning import GRASPSolver, Transitions, solve
 
 SPACE = Box(-2.0, 2.0, (2,), np.float32)
 HORIZON = 40
@@ -32,13 +32,10 @@ def rollout(candidates):
     return jnp.moveaxis(jax.lax.scan(move, start, jnp.moveaxis(candidates, 1, 0))[1], 0, 1)
 
 
-def cost(candidates):
-    """Squared distance of the last state from the goal."""
-    return jnp.square(rollout(candidates)[:, -1] - GOAL[None]).sum(1)
-
-
-problem = TransitionCost(cost, start=jnp.zeros(4), goal=GOAL, predict=predict, rollout=rollout)
+steps = Transitions(start=jnp.zeros(4), goal=GOAL, predict=predict, rollout=rollout)
 solver = GRASPSolver(n_steps=600, sync_steps=50, sync_lr=0.1)
-plan = jax.jit(lambda key: solve(solver, problem, SPACE, key, HORIZON))(jax.random.key(0))
+plan = jax.jit(lambda key: solve(solver, steps.goal_distance, SPACE, key, HORIZON, transitions=steps))(
+    jax.random.key(0)
+)
 end = ", ".join(f"{x:+.2f}" for x in rollout(plan.actions[None])[0, -1])
 print(f"GRASPSolver: cost {plan.cost:.4f}, ends at ({end}), goal (+3.00, +1.00, +0.00, +0.00)")

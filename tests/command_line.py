@@ -1,9 +1,12 @@
 """The command line as users run it."""
 
+import math
 from pathlib import Path
+from unittest import mock
 
 from typer.testing import CliRunner
 
+from swmjax.cli import console
 from swmjax.cli.app import app
 
 
@@ -15,7 +18,9 @@ class Command:
 
     def run(self, *arguments, code=0):
         """The result of a call that ends with an exit code."""
-        result = CliRunner().invoke(app, [self.name, *map(str, arguments)])
+        # A slow machine would otherwise say in between that it is still compiling.
+        with mock.patch.object(console, "LINE_SECONDS", math.inf):
+            result = CliRunner().invoke(app, [self.name, *map(str, arguments)])
         assert result.exit_code == code, result.output
         return result
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import gymnasium
 
 import envs_mjx
-from swmjax.planning import SOLVERS
+from swmjax.planning.solvers import SOLVERS, source, summary
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -31,9 +31,9 @@ def environments() -> str:
 
 
 def solvers() -> str:
-    """Every solver: its name, kind, what it does, and where it was published."""
-    rows = [(f"`{name}`", entry.kind, entry.summary, entry.source) for name, entry in SOLVERS.items()]
-    return markdown(("solver", "kind", "what it does", "source"), rows)
+    """Every solver: its name, the actions that it plans, what it does, and where it was published."""
+    rows = [(f"`{name}`", one.actions, summary(one), source(one)) for name, one in SOLVERS.items()]
+    return markdown(("solver", "actions", "what it does", "source"), rows)
 
 
 TABLES = {"environments": environments, "solvers": solvers}

@@ -1,38 +1,24 @@
 """Checkpoints: names, torch archives without torch, and models filled from them."""
 
-from swmjax.checkpoints.auto import ActionModel, AutoActionableModel, AutoCostModel, CostModel, planning_objective
+import importlib
+import warnings
+from typing import Any
+
 from swmjax.checkpoints.errors import CheckpointError
-from swmjax.checkpoints.export import export_pretrained
-from swmjax.checkpoints.importing import Import, import_checkpoint
 from swmjax.checkpoints.load import load_checkpoint, load_pretrained, load_probe
-from swmjax.checkpoints.native import Saving, save_pretrained
-from swmjax.checkpoints.source import Loaded, Source
-from swmjax.checkpoints.store import (
-    CheckpointFiles,
-    CheckpointRow,
-    checkpoints_root,
-    list_checkpoints,
-    read_config,
-    resolve_checkpoint,
-)
-from swmjax.checkpoints.targets import build_config
-from swmjax.checkpoints.torch_archive import read_state_dict
-from swmjax.checkpoints.torch_writer import write_state_dict
-from swmjax.checkpoints.verification import Verification, verify
+from swmjax.checkpoints.names import checkpoints_root, list_checkpoints, read_config, resolve_checkpoint
+from swmjax.checkpoints.native import save_pretrained
+from swmjax.checkpoints.torch.archive import read_state_dict
+from swmjax.checkpoints.torch.export import export_pretrained
+from swmjax.checkpoints.torch.families import build_config
+from swmjax.checkpoints.torch.importing import import_checkpoint
+from swmjax.checkpoints.torch.source import Loaded
+from swmjax.checkpoints.torch.verification import verify
+from swmjax.checkpoints.torch.writer import write_state_dict
 
 __all__ = [
-    "ActionModel",
-    "AutoActionableModel",
-    "AutoCostModel",
     "CheckpointError",
-    "CheckpointFiles",
-    "CheckpointRow",
-    "CostModel",
-    "Import",
     "Loaded",
-    "Saving",
-    "Source",
-    "Verification",
     "build_config",
     "checkpoints_root",
     "export_pretrained",
@@ -41,7 +27,6 @@ __all__ = [
     "load_checkpoint",
     "load_pretrained",
     "load_probe",
-    "planning_objective",
     "read_config",
     "read_state_dict",
     "resolve_checkpoint",
@@ -49,3 +34,13 @@ __all__ = [
     "verify",
     "write_state_dict",
 ]
+
+_MOVED = ("ActionModel", "AutoActionableModel", "AutoCostModel", "CostModel", "planning_objective")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"{name} has moved; import it from swmjax.policies", DeprecationWarning, stacklevel=2)
+    # By name, since policies build upon checkpoints.
+    return getattr(importlib.import_module("swmjax.policies.auto"), name)

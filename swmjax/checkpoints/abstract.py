@@ -8,26 +8,28 @@ from typing import Any
 import jax
 from flax import nnx
 
-from swmjax.checkpoints.targets import family_of
 from swmjax.models.probes import attach_probe
 
 Shardings = jax.sharding.Sharding | Callable[[str, tuple[int, ...]], jax.sharding.Sharding] | None
 """Where arrays go: all alike, by dotted name and shape, or to the default device."""
 
 
-def abstract_model(config: Any, probes: Mapping[str, nnx.Module] | None = None) -> nnx.Module:
+def abstract_model(
+    model: Callable[..., nnx.Module], config: Any, probes: Mapping[str, nnx.Module] | None = None
+) -> nnx.Module:
     """The model of a configuration with shapes in place of arrays; random weights are never drawn.
 
     Args:
-        config: of a family that has checkpoints.
+        model: the model's class, built as `model(config, rngs=...)`.
+        config: its configuration.
         probes: probes to attach, by key.
     """
 
     def make() -> nnx.Module:
-        model = family_of(config).model(config, rngs=nnx.Rngs(0))
+        made = model(config, rngs=nnx.Rngs(0))
         for key, probe in (probes or {}).items():
-            model = attach_probe(model, key, probe)
-        return model
+            made = attach_probe(made, key, probe)
+        return made
 
     return nnx.eval_shape(make)
 

@@ -11,8 +11,8 @@ import numpy as np
 
 import swmjax
 from swmjax.checkpoints.errors import CheckpointError, shown
-from swmjax.files import replacing
 from swmjax.models.actor import ACTIVATIONS, Actor
+from swmjax.runs.files import replacing
 
 FORMAT = 1
 """Version of the layout; a release reads this one and all before it."""

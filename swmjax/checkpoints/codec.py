@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from envs_mjx.checks import UserError
-from swmjax import models
 from swmjax.checkpoints.errors import CheckpointError, shown
-from swmjax.checkpoints.targets.node import MAX_DEPTH, MAX_SIZE
-from swmjax.models.gcrl_predictors import GoalPredictorConfig, MetricValuePredictorConfig, QPredictorConfig
-from swmjax.models.resnet import ResNetConfig
-from swmjax.models.two_hot import Bins
+from swmjax.checkpoints.torch import families
+from swmjax.checkpoints.torch.node import MAX_DEPTH, MAX_SIZE
 
 _PREFIX = "swmjax.models."
 _DEPTHS = {"depth", "depths", "num_hidden_layers", "num_q"}
 """Fields that say how often something is repeated; each unit is built one by one."""
-_CLASSES: dict[str, type] = {
-    _PREFIX + kind.__name__: kind
-    for kind in (
-        models.LeWMConfig,
-        models.PLDMConfig,
-        models.PreJEPAConfig,
-        models.TDMPC2Config,
-        models.GCRLConfig,
-        models.ViTConfig,
-        models.DINOv2Config,
-        ResNetConfig,
-        models.PredictorConfig,
-        models.CausalPredictorConfig,
-        models.EmbedderConfig,
-        models.LinearEmbedderConfig,
-        models.MLPConfig,
-        GoalPredictorConfig,
-        QPredictorConfig,
-        MetricValuePredictorConfig,
-        Bins,
-    )
-}
 
 
 def to_json(value: Any) -> Any:
@@ -53,8 +29,8 @@ def to_json(value: Any) -> Any:
     """
     if dataclasses.is_dataclass(value):
         target = _PREFIX + type(value).__name__
-        if _CLASSES.get(target) is not type(value):
-            raise UserError(f"a {type(value).__name__} cannot be saved; allowed are {', '.join(_CLASSES)}")
+        if _known().get(target) is not type(value):
+            raise UserError(f"a {type(value).__name__} cannot be saved; allowed are {', '.join(_known())}")
         return {"_target_": target} | {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
     return [to_json(item) for item in value] if isinstance(value, tuple) else value
 
@@ -74,9 +50,9 @@ def from_json(value: Any, place: str = "model") -> Any:
     if not isinstance(value, Mapping):
         return value
     target = value.get("_target_")
-    kind = _CLASSES.get(target) if isinstance(target, str) else None
+    kind = _known().get(target) if isinstance(target, str) else None
     if kind is None:
-        raise CheckpointError(f"{place}._target_: {shown(target)} is not known; allowed are {', '.join(_CLASSES)}")
+        raise CheckpointError(f"{place}._target_: {shown(target)} is not known; allowed are {', '.join(_known())}")
     known = [field.name for field in dataclasses.fields(kind)]
     given = {name: from_json(item, f"{place}.{name}") for name, item in value.items() if name != "_target_"}
     if unknown := sorted(set(given) - set(known)):
@@ -90,6 +66,56 @@ def from_json(value: Any, place: str = "model") -> Any:
         return kind(**given)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{place}: {' '.join(str(error).split())}") from None
+
+
+def override(raw: Mapping[str, Any], extra_args: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A configuration with some of its values replaced.
+
+    Args:
+        raw: the JSON object; it stays as it is.
+        extra_args: values by dotted key, for example `{"encoder.size": "small"}`; objects on the way are made.
+
+    Raises:
+        CheckpointError: a key that leads through something that is no object.
+
+    Source: reference, `wm/utils.py`.
+    """
+    result = dict(raw)
+    for key, value in (extra_args or {}).items():
+        *owners, last = key.split(".")
+        place = result
+        for i, owner in enumerate(owners):
+            inner = place.get(owner, {})
+            if not isinstance(inner, dict):
+                at = ".".join(owners[: i + 1])
+                raise CheckpointError(f"{at}: is {shown(inner)}, so that {shown(key)} cannot be set in it")
+            place[owner] = dict(inner)
+            place = place[owner]
+        place[last] = value
+    return result
+
+
+def _known() -> dict[str, type]:
+    """The classes of configurations by their names in a file."""
+    return _with_parts(tuple(family.config for family in families.FAMILIES))
+
+
+@functools.cache
+def _with_parts(configs: tuple[type, ...]) -> dict[str, type]:
+    """Configurations, and those that the annotations of their fields mention."""
+    found: dict[str, type] = {}
+    waiting = list(configs)
+    for kind in waiting:
+        if found.setdefault(_PREFIX + kind.__name__, kind) is kind:
+            waiting += [part for hint in get_type_hints(kind).values() for part in _dataclasses_in(hint)]
+    return found
+
+
+def _dataclasses_in(hint: Any) -> Iterator[type]:
+    if dataclasses.is_dataclass(hint):
+        yield hint  # type: ignore[misc]
+    for inner in get_args(hint):
+        yield from _dataclasses_in(inner)
 
 
 def _check(value: Any, hint: Any, place: str, limit: int) -> None:

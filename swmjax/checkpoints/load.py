@@ -1,10 +1,8 @@
-"""Load a reference checkpoint into a model of swmjax."""
+"""Load a checkpoint, whatever its format, into a model."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +13,14 @@ from flax import nnx
 
 from envs_mjx.checks import UserError
 from swmjax.checkpoints import native
-from swmjax.checkpoints.abstract import Shardings, abstract_model, place
-from swmjax.checkpoints.errors import CheckpointError
-from swmjax.checkpoints.key_maps import KeyRules, match_tensors, tensor_specs
-from swmjax.checkpoints.source import Loaded, override, source_of, unused_of
-from swmjax.checkpoints.store import CheckpointFiles, read_config, resolve_checkpoint
-from swmjax.checkpoints.targets import build_config, complete, family_of
-from swmjax.checkpoints.torch_archive import read_state_dict
+from swmjax.checkpoints.abstract import Shardings
+from swmjax.checkpoints.errors import within
+from swmjax.checkpoints.names import resolve_checkpoint
+from swmjax.checkpoints.torch.archive import read_state_dict
+from swmjax.checkpoints.torch.key_rules import KeyRules
+from swmjax.checkpoints.torch.read import TorchCheckpoint, fill
+from swmjax.checkpoints.torch.source import Loaded
 from swmjax.models.probes import attach_probe, get_probe
-
-_MODEL = re.compile(r"(?:(?:module|_orig_mod)\.)*model\.")
 
 
 def load_pretrained(
@@ -76,108 +72,18 @@ def load_checkpoint(
     extra_args: Mapping[str, Any] | None = None,
 ) -> Loaded:
     """As `load_pretrained`, with what an export needs to write a torch checkpoint back as it was."""
-    return load_files(
-        resolve_checkpoint(name, root),
-        dtype=dtype,
-        remat=remat,
-        probes=probes,
-        sharding=sharding,
-        extra_args=extra_args,
-    )
-
-
-def load_files(
-    files: CheckpointFiles,
-    *,
-    dtype: Any = None,
-    remat: bool = False,
-    probes: Mapping[str, nnx.Module] | None = None,
-    sharding: Shardings = None,
-    extra_args: Mapping[str, Any] | None = None,
-) -> Loaded:
-    """As `load_checkpoint`, from files that were found already."""
     wanted = np.dtype(jnp.float32 if dtype is None else dtype)
     if not jnp.issubdtype(wanted, jnp.floating):
         raise UserError(f"dtype must be a floating-point type, got {wanted}")
     if jax.dtypes.canonicalize_dtype(wanted) != wanted:
         raise UserError("dtype float64 needs jax_enable_x64; allowed without it are float32, float16 and bfloat16")
-    raw = read_config(files.config)
-    if files.weights is None:
-        given = {**(extra_args or {}), **({"remat": True} if remat else {})}
-        kept = None if dtype is None else wanted
-        return native.restore(files.config.parent, raw, dtype=kept, probes=probes, sharding=sharding, extra_args=given)
-    try:
-        raw = override(raw, extra_args)
-        config = build_config(raw)
-    except CheckpointError as error:
-        raise CheckpointError(_prefixed(files.config, error)) from None
-    if remat and not hasattr(config, "remat"):
-        raise UserError(f"remat: {type(config).__name__} has no such option")
-    tensors = model_part(read_state_dict(files.weights))
-    config = complete(config, tensors)
-    try:
-        model = build_model(replace(config, remat=True) if remat else config, tensors, wanted, probes, sharding)
-    except CheckpointError as error:
-        raise CheckpointError(_prefixed(files.weights, error)) from None
-    family = family_of(config)
-    return Loaded(model, source_of(raw, config, tensors, family), unused_of(config, tensors, family))
-
-
-def model_part(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """The tensors of the model, where a training module with losses and teachers has it as `model`."""
-    return {name: array for name, array in tensors.items() if _MODEL.match(name)} or tensors
-
-
-def build_model(
-    config: Any,
-    tensors: Mapping[str, np.ndarray],
-    dtype: Any,
-    probes: Mapping[str, nnx.Module] | None = None,
-    sharding: Shardings = None,
-) -> Any:
-    """Build the model of a configuration and fill it with tensors.
-
-    Args:
-        config: as `build_config` makes it.
-        tensors: a torch state dict.
-        dtype: the dtype of every parameter.
-        probes: probes to attach before, by key.
-        sharding: where arrays go.
-
-    Raises:
-        CheckpointError: the tensors are not those of this model; one line per problem.
-    """
-    config = complete(config, tensors)
-    return fill(abstract_model(config, probes), tensors, family_of(config).rules(config), dtype, sharding)
-
-
-def fill(
-    model: nnx.Module,
-    tensors: Mapping[str, np.ndarray],
-    rules: KeyRules,
-    dtype: Any,
-    sharding: Shardings = None,
-) -> Any:
-    """A module with the values of a torch state dict.
-
-    Args:
-        model: the module; only its structure and shapes matter.
-        tensors: a torch state dict.
-        rules: how the file names its tensors.
-        dtype: the dtype of every parameter.
-        sharding: where arrays go.
-
-    Raises:
-        CheckpointError: the tensors are not those of this module; one line per problem.
-    """
-    graph, state = nnx.split(model)
-    variables = dict(nnx.to_flat_state(state))
-    arrays = match_tensors(tensors, tensor_specs(variables), rules)
-    copies = {path: np.array(array, dtype, order="C") for path, array in arrays.items()}
-    places = {path: place(sharding, ".".join(map(str, path)), array.shape) for path, array in copies.items()}
-    values = jax.device_put(copies, places)
-    filled = [(path, variable.replace(values[path])) for path, variable in variables.items()]
-    return nnx.merge(graph, nnx.from_flat_state(filled))
+    files = resolve_checkpoint(name, root)
+    if files.weights is not None:
+        checkpoint = TorchCheckpoint.read(files, extra_args)
+        return checkpoint.load(wanted, remat=remat, probes=probes, sharding=sharding)
+    given = {**(extra_args or {}), **({"remat": True} if remat else {})}
+    kept = None if dtype is None else wanted
+    return native.restore(files.config, dtype=kept, probes=probes, sharding=sharding, extra_args=given)
 
 
 def load_probe(model: Any, key: str, path: str | Path) -> Any:
@@ -202,11 +108,5 @@ def load_probe(model: Any, key: str, path: str | Path) -> Any:
         raise UserError(f"the model has no probe {key!r}; attach one with attach_probe before filling it")
     tensors = read_state_dict(path)
     dtype = next(leaf.dtype for leaf in jax.tree.leaves(nnx.state(probe)))
-    try:
+    with within(Path(path)):
         return attach_probe(model, key, fill(probe, tensors, KeyRules(), dtype))
-    except CheckpointError as error:
-        raise CheckpointError(_prefixed(Path(path), error)) from None
-
-
-def _prefixed(file: Path, error: CheckpointError) -> str:
-    return "\n".join(f"{file}: {line}" for line in str(error).splitlines())

@@ -28,18 +28,18 @@ from flax import nnx
 import swmjax
 from envs_mjx.checks import UserError
 from swmjax.checkpoints.abstract import Shardings, abstract_model, place
-from swmjax.checkpoints.codec import from_json, to_json
-from swmjax.checkpoints.errors import CheckpointError, shown
-from swmjax.checkpoints.source import Loaded, Source, override
-from swmjax.checkpoints.store import checkpoint_path
-from swmjax.checkpoints.torch_archive import read_state_dict
-from swmjax.checkpoints.torch_writer import write_state_dict
+from swmjax.checkpoints.codec import from_json, override, to_json
+from swmjax.checkpoints.errors import CheckpointError, listed, shown, within
+from swmjax.checkpoints.names import checkpoint_path, read_config
+from swmjax.checkpoints.torch.archive import read_state_dict
+from swmjax.checkpoints.torch.families import family_of
+from swmjax.checkpoints.torch.source import Loaded, Source
+from swmjax.checkpoints.torch.writer import write_state_dict
 
 FORMAT = 1
 """Version of the layout; a release reads this one and all before it."""
 STAMP = "swmjax"
 """Key of the version stamp; `config.json` of a torch checkpoint has none."""
-MAX_LINES = 10
 _UNUSED = "unused.pt"
 
 
@@ -146,6 +146,8 @@ class _Stamp:
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> _Stamp:
+        if not is_native(raw):
+            raise CheckpointError(f"{STAMP}: is missing; allowed is the config.json of a checkpoint of swmjax")
         stamp = raw[STAMP]
         version = stamp.get("format")
         if type(version) is not int or not 1 <= version <= FORMAT:
@@ -162,8 +164,7 @@ class _Stamp:
 
 
 def restore(
-    folder: Path,
-    raw: Mapping[str, Any],
+    file: Path,
     *,
     dtype: Any = None,
     probes: Mapping[str, nnx.Module] | None = None,
@@ -173,8 +174,7 @@ def restore(
     """Load a checkpoint of swmjax.
 
     Args:
-        folder: the checkpoint.
-        raw: its `config.json`.
+        file: its `config.json`.
         dtype: the dtype of every array; None for those that were saved.
         probes: probes that were attached when it was saved, by key.
         sharding: where the arrays go, whatever devices they were saved from.
@@ -183,15 +183,16 @@ def restore(
     Raises:
         CheckpointError: not what the configuration describes, or damaged; one line per problem.
     """
-    file = folder / "config.json"
-    try:
+    raw, folder = read_config(file), file.parent
+    with within(file):
         stamp = _Stamp.read(raw)
         if not isinstance(raw.get("model"), dict):
             raise CheckpointError("model: is missing; allowed is a model's configuration")
         config = from_json(override(raw["model"], extra_args))
-    except CheckpointError as error:
-        raise CheckpointError(f"{file}: {error}") from None
-    graph, state = nnx.split(abstract_model(config, probes))
+        family = family_of(config)
+        if family is None:
+            raise CheckpointError(f"model: is a {type(config).__name__}; allowed is that of a whole model")
+    graph, state = nnx.split(abstract_model(family.model, config, probes))
     wanted = _named(state)
     kinds = {name: np.dtype(dtype or stamp.other_dtypes.get(name, stamp.dtype)) for name in wanted}
     for kind in set(kinds.values()):
@@ -254,9 +255,8 @@ def _read(
         raise CheckpointError(f"{folder}: is damaged, {shown(str(error), 200)}") from error
     finally:
         checkpointer.close()
-    if len(problems) > MAX_LINES:
-        problems[MAX_LINES:] = [f"and {len(problems) - MAX_LINES} more problems of this kind"]
-    raise CheckpointError("\n".join(f"{folder}: {line}" for line in problems))
+    with within(folder):
+        raise CheckpointError(listed(problems))
 
 
 def _problems(found: Mapping[str, Any], wanted: Mapping[str, Any], stamp: _Stamp) -> list[str]:

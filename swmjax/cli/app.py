@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 import swmjax
-from swmjax import compilation_cache
 from swmjax.cli.checkpoints import checkpoints_command
 from swmjax.cli.collect import collect_command
 from swmjax.cli.envs import envs_command, fovs_command
@@ -14,6 +13,7 @@ from swmjax.cli.export import export_command
 from swmjax.cli.import_ import import_command
 from swmjax.cli.solvers import solvers_command
 from swmjax.cli.train_expert import train_expert_command
+from swmjax.runs import compilation_cache
 
 app = typer.Typer(
     name="swmjax",

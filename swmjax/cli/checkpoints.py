@@ -15,7 +15,7 @@ def checkpoints_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the checkpoints in $STABLEWM_HOME/checkpoints."""
-    from swmjax.checkpoints.store import checkpoints_root, list_checkpoints
+    from swmjax.checkpoints.names import checkpoints_root, list_checkpoints
 
     rows = list_checkpoints(pattern)
     if as_json:

@@ -1,8 +1,5 @@
 """`swmjax collect`: episodes of an expert or of random actions, as a dataset."""
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +59,7 @@ def collect_command(
     from swmjax import world
     from swmjax.data import LanceWriter
     from swmjax.policies import RandomPolicy
+    from swmjax.runs.interrupts import Stopped
 
     if append and overwrite:
         console.fail("--append and --overwrite exclude each other")
@@ -73,27 +71,26 @@ def collect_command(
     world.check_collection(env, episodes, max_steps, seed, names, batch_size, shown)
     player = RandomPolicy(env.action_space) if policy == RANDOM else _expert(policy, env_id, env, deterministic, noise)
     LanceWriter(output, mode)
-    written, interrupted = _run(
-        episodes,
-        lambda progress, stopped: world.collect(
-            env,
-            player,
-            output,
-            episodes,
-            max_steps=max_steps,
-            seed=seed,
-            image_size=shown,
-            variation=names,
-            mode=mode,
-            batch_size=batch_size,
-            progress=progress,
-            stopped=stopped,
-        ),
-    )
-    if interrupted:
-        rest = f"--append --seed {seed + written} --episodes {episodes - written}"
-        kept = f"{written} of {episodes} episodes are kept in {output}; collect the others with {rest}"
-        console.fail(f"interrupted: {kept if written else 'nothing was written'}", console.INTERRUPTED)
+    try:
+        with console.progress_bar(episodes, "episodes") as (progress, note):
+            written = world.collect(
+                env,
+                player,
+                output,
+                episodes,
+                max_steps=max_steps,
+                seed=seed,
+                image_size=shown,
+                variation=names,
+                mode=mode,
+                batch_size=batch_size,
+                progress=progress,
+                note=note,
+            )
+    except Stopped as stop:
+        others = f"--append --seed {seed + stop.done} --episodes {episodes - stop.done}"
+        kept = f"{stop.done} of {episodes} episodes are kept in {output}; collect the others with {others}"
+        console.fail(f"interrupted: {kept if stop.done else 'nothing was written'}", console.INTERRUPTED)
     if as_json:
         console.print_json({"env": env_id, "policy": policy, "episodes": written, "path": str(output)})
     else:
@@ -101,7 +98,7 @@ def collect_command(
 
 
 def _env_options(task: str | None, assignments: Any) -> dict[str, Any]:
-    from swmjax.settings import assign, read_assignments
+    from swmjax.runs.settings import assign, read_assignments
 
     settings: dict[str, Any] = {}
     if task is not None:
@@ -137,25 +134,3 @@ def _expert(path: str, env_id: str, env: Any, deterministic: bool, noise: float)
             f"those of {env_id} are {env.action_space}"
         )
     return policy
-
-
-def _run(episodes: int, collect: Callable[..., int]) -> tuple[int, bool]:
-    with console.progress_bar(episodes, "episodes") as progress, _interruptions() as asked:
-        written = collect(progress, lambda: bool(asked))
-    return written, bool(asked) and written < episodes
-
-
-@contextmanager
-def _interruptions() -> Iterator[list[int]]:
-    """Filled by the first Ctrl-C, so that the episode at hand is finished; a second one interrupts as usual."""
-    usual, asked = signal.getsignal(signal.SIGINT), list[int]()
-
-    def remember(number: int, frame: Any) -> None:
-        asked.append(number)
-        signal.signal(signal.SIGINT, usual)
-
-    signal.signal(signal.SIGINT, remember)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, usual)

@@ -3,6 +3,7 @@
 import functools
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -15,6 +16,8 @@ from rich.table import Table
 
 USER_ERROR = 2
 INTERRUPTED = 130
+LINE_SECONDS = 15.0
+"""Where nobody watches, a line tells every so often where the program is."""
 
 
 def out() -> Console:
@@ -31,6 +34,15 @@ def fail(message: str, code: int = USER_ERROR) -> NoReturn:
     """Print a message to stderr and leave with an exit code."""
     err().print(f"[bold red]error:[/] {escape(message)}", highlight=False)
     raise typer.Exit(code)
+
+
+def note(message: str) -> None:
+    """Print what the user should know to stderr."""
+    err().print(_note(message), highlight=False)
+
+
+def _note(message: str) -> str:
+    return f"[yellow]note:[/] {escape(message)}"
 
 
 @contextmanager
@@ -65,8 +77,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def progress_bar(total: int, unit: str, done: int = 0, decimals: int = 2) -> Iterator[Callable[[str, int], None]]:
-    """A bar on stderr with rate and time left, which disappears at the end.
+def progress_bar(
+    total: int, unit: str, done: int = 0, decimals: int = 2
+) -> Iterator[tuple[Callable[[str, int], None], Callable[[str], None]]]:
+    """A bar on stderr with rate and time left, which disappears at the end; a line now and then in a pipe.
 
     Args:
         total: what there is to do.
@@ -75,7 +89,7 @@ def progress_bar(total: int, unit: str, done: int = 0, decimals: int = 2) -> Ite
         decimals: of the rate.
 
     Yields:
-        A function that shows the stage and how much is done.
+        A function that shows the stage and how much is done, and one that prints a note.
     """
     columns = (
         TextColumn("[progress.description]{task.description}"),
@@ -88,13 +102,18 @@ def progress_bar(total: int, unit: str, done: int = 0, decimals: int = 2) -> Ite
     )
     with Progress(*columns, console=err(), transient=True, speed_estimate_period=120.0) as bar:
         task = bar.add_task("starting", total=total, completed=done, rate="")
+        next_line = time.monotonic() + LINE_SECONDS
 
         def show(stage: str, completed: int) -> None:
+            nonlocal next_line
             bar.update(task, description=stage, completed=completed)
             speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
             bar.update(task, rate=f"{speed:,.{decimals}f} {unit}/s" if speed else "")
+            if not bar.console.is_terminal and time.monotonic() >= next_line:
+                next_line = time.monotonic() + LINE_SECONDS
+                bar.console.print(f"{stage} ({completed:,}/{total:,} {unit})", highlight=False, markup=False)
 
-        yield show
+        yield show, lambda message: bar.console.print(_note(message), highlight=False)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

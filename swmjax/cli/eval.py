@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swmjax.cli import console
+from swmjax.cli.run import folder_of_run, print_written, settings_of_run
 
 if TYPE_CHECKING:
-    from swmjax.world import EvalConfig, RunFolder
+    from swmjax.runs.folder import RunFolder
+    from swmjax.world import EvalConfig
 
 Optional = typer.Option
 _PLANNING = "Planning"
@@ -63,6 +65,7 @@ def eval_command(
     Without arguments: PushT, CEM through the environment's own physics, 20 episodes with reachable goals.
     """
     from swmjax import world
+    from swmjax.world.rows import EPISODES
 
     changes = {
         "episodes": episodes,
@@ -76,48 +79,39 @@ def eval_command(
         "action_stats": None if action_stats is None else str(action_stats),
         "video_episodes": None if video else 0,
     }
-    if resume is not None:
-        given = [env_id, model, config, set_, output, *changes.values()]
-        if any(value is not None for value in given):
-            console.fail("--resume takes its settings from the run folder; give it without other settings")
-        folder = world.RunFolder(resume)
-        settings = world.EvalConfig.from_dict(folder.read_config())
-        done = folder.read_episodes() if (resume / "episodes.parquet").exists() else []
-        if folder.complete:
-            console.fail(f"{resume}: this run is complete, nothing is left to resume")
-    else:
+
+    def load() -> "EvalConfig":
         if problems is not None and episodes is None:
             changes["episodes"] = world.read_problems(problems).count
-        settings = world.load_settings(env_id, model, config, changes, set_ or ())
-        folder, done = None, []
+        return world.load_settings(env_id, model, config, changes, set_ or (), console.note)
+
+    given = [env_id, model, config, set_, output, *changes.values()]
+    settings, resumed = settings_of_run(world.EvalConfig, load, resume, given)
+    done = EPISODES.read(resumed.path) if resumed is not None and EPISODES.path(resumed.path).exists() else []
     setup = world.set_up(settings)
-    if folder is None:
-        name = f"{settings.env.rsplit('/', 1)[-1]}-{Path(settings.model).stem}-{settings.solver['name']}"
-        path = world.create_run_folder(Path("results"), name) if output is None else world.explicit_run_folder(output)
-        folder = world.RunFolder(path)
-        folder.write_config(settings.to_dict())
+    folder = folder_of_run(settings, resumed, output)
     for note in setup.notes:
-        console.err().print(f"[yellow]note:[/] {note}", highlight=False)
-    _run(settings, setup, folder, done, as_json)
+        console.note(note)
+    results = _run(settings, setup, folder, done)
+    if as_json:
+        console.print_json(results | {"folder": str(folder.path)})
+    else:
+        _report(results, folder)
 
 
-def _run(settings: "EvalConfig", setup: Any, folder: "RunFolder", done: list[dict[str, Any]], as_json: bool) -> None:
+def _run(settings: "EvalConfig", setup: Any, folder: "RunFolder", done: list[dict[str, Any]]) -> dict[str, Any]:
     from swmjax import world
+    from swmjax.runs.interrupts import Stopped
 
     try:
-        with console.progress_bar(settings.episodes, "episodes", len(done)) as progress:
-            results = world.evaluate(settings, setup, folder, done, progress)
-    except world.Interrupted as stop:
-        kept = len(stop.rows)
+        with console.progress_bar(settings.episodes, "episodes", len(done)) as (progress, note):
+            return world.evaluate(settings, setup, folder, done, progress, note)
+    except Stopped as stop:
         console.fail(
-            f"interrupted: {kept} of {settings.episodes} episodes are kept in {folder.path}; "
+            f"interrupted: {stop.done} of {settings.episodes} episodes are kept in {folder.path}; "
             f"finish with `swmjax eval --resume {folder.path}`",
             console.INTERRUPTED,
         )
-    if as_json:
-        console.print_json(results | {"folder": str(folder.path)})
-        return
-    _report(results, folder)
 
 
 def _report(results: dict[str, Any], folder: "RunFolder") -> None:
@@ -141,8 +135,7 @@ def _report(results: dict[str, Any], folder: "RunFolder") -> None:
     ]  # fmt: skip
     title = f"{results['env']}, model {results['model']}, solver {results['solver']}"
     console.print_facts(title, rows)
-    files = sorted(path.name for path in folder.path.iterdir() if not path.name.startswith("."))
-    console.out().print(f"written to {folder.path}: {', '.join(files)}", highlight=False, markup=False)
+    print_written(folder)
 
 
 def _seconds(value: float) -> str:

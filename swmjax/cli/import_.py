@@ -8,7 +8,7 @@ import typer
 from swmjax.cli.console import command, err, fail, out, print_json, print_table
 
 if TYPE_CHECKING:
-    from swmjax.checkpoints.importing import Import
+    from swmjax.checkpoints.torch.importing import Import
 
 
 @command
@@ -32,9 +32,9 @@ def import_command(
 
     Names are relative to $STABLEWM_HOME/checkpoints, unless they begin with / or a dot.
     """
-    from swmjax.checkpoints.importing import import_checkpoint
-    from swmjax.checkpoints.verification import reference_python as find
-    from swmjax.checkpoints.verification import verify as compare
+    from swmjax.checkpoints.torch.importing import import_checkpoint
+    from swmjax.checkpoints.torch.verification import reference_python as find
+    from swmjax.checkpoints.torch.verification import verify as compare
 
     if reference_python is not None and not verify:
         fail("--reference-python is for --verify; give both or neither")

@@ -1,6 +1,6 @@
 """`swmjax solvers`: which solvers there are."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,21 +12,22 @@ def solvers_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the solvers."""
-    from swmjax.planning import SOLVERS
+    from swmjax.planning.solvers import SOLVERS, source, summary
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "solver": name,
-            "kind": entry.kind,
-            "summary": entry.summary,
-            "source": entry.source,
-            "import": f"from swmjax.planning import {entry.solver.__name__}",
+            "actions": solver.actions,
+            "takes": sorted(solver.takes),
+            "summary": summary(solver),
+            "source": source(solver),
+            "import": f"from swmjax.planning import {solver.__name__}",
         }
-        for name, entry in SOLVERS.items()
+        for name, solver in SOLVERS.items()
     ]
     if as_json:
         print_json(rows)
     else:
-        header = ("Solver", "Kind", "What it does", "Source", "Class")
-        shown = [(r["solver"], r["kind"], r["summary"], r["source"], r["import"].split()[-1]) for r in rows]
+        header = ("Solver", "Actions", "What it does", "Source", "Class")
+        shown = [(r["solver"], r["actions"], r["summary"], r["source"], r["import"].split()[-1]) for r in rows]
         print_table("Solvers, all from swmjax.planning", header, shown)

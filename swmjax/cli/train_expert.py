@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swmjax.cli import console
+from swmjax.cli.run import folder_of_run, print_written, settings_of_run
 
 if TYPE_CHECKING:
+    from swmjax.runs.folder import RunFolder
     from swmjax.training import ExpertConfig
-    from swmjax.world import RunFolder
 
 Optional = typer.Option
 _OUTPUT = "Output"
@@ -39,26 +40,19 @@ def train_expert_command(
     as_json: Annotated[bool, Optional("--json", help="Print the results as JSON.", rich_help_panel=_OUTPUT)] = False,
 ) -> None:
     """Train an expert with SAC or PPO; collect datasets with it by `swmjax collect`."""
-    from swmjax import training, world
+    from swmjax import training
     from swmjax.training.brax_parts import brax_parts
 
     changes = {"env_options.task": task, "algorithm.name": algorithm, "steps": steps, "seed": seed}
-    if resume is not None:
-        if any(value is not None for value in [env_id, config, set_, output, *changes.values()]):
-            console.fail("--resume takes its settings from the run folder; give it without other settings")
-        folder = world.RunFolder(resume)
-        settings = training.ExpertConfig.from_dict(folder.read_config())
-        if folder.complete:
-            console.fail(f"{resume}: this run is complete, nothing is left to resume")
-    else:
-        settings, folder = training.load_expert_settings(env_id, config, changes, set_ or ()), None
+
+    def load() -> "ExpertConfig":
+        return training.load_expert_settings(env_id, config, changes, set_ or (), console.note)
+
+    given = [env_id, config, set_, output, *changes.values()]
+    settings, resumed = settings_of_run(training.ExpertConfig, load, resume, given)
     brax_parts()
     settings.make_task()
-    if folder is None:
-        name = f"{settings.env.rsplit('/', 1)[-1]}-{settings.env_options.get('task', '')}-{settings.algorithm['name']}"
-        path = world.create_run_folder(Path("results"), name) if output is None else world.explicit_run_folder(output)
-        folder = world.RunFolder(path)
-        folder.write_config(settings.to_dict())
+    folder = folder_of_run(settings, resumed, output)
     results = _run(settings, folder)
     folder.write_results(results)
     if as_json:
@@ -69,17 +63,15 @@ def train_expert_command(
 
 def _run(settings: "ExpertConfig", folder: "RunFolder") -> dict[str, Any]:
     from swmjax import training
-
-    def note(text: str) -> None:
-        console.err().print(f"[yellow]note:[/] {text}", highlight=False)
+    from swmjax.runs.interrupts import Stopped
 
     total = settings.epochs * settings.steps_per_epoch
     try:
-        with console.progress_bar(total, "steps", decimals=0) as progress:
+        with console.progress_bar(total, "steps", decimals=0) as (progress, note):
             return training.train_expert(settings, folder.path, progress, note)
-    except training.Stopped as stop:
+    except Stopped as stop:
         console.fail(
-            f"interrupted: the state after {stop.steps:,} of {total:,} steps is kept in {folder.path}; "
+            f"interrupted: the state after {stop.done:,} of {total:,} steps is kept in {folder.path}; "
             f"go on with `swmjax train-expert --resume {folder.path}`",
             console.INTERRUPTED,
         )
@@ -102,8 +94,7 @@ def _report(settings: "ExpertConfig", results: dict[str, Any], folder: "RunFolde
         ("device", results["device"]),
     ]  # fmt: skip
     console.print_facts(f"{results['env']}, {results['algorithm']}", rows)
-    files = sorted(path.name for path in folder.path.iterdir() if not path.name.startswith("."))
-    console.out().print(f"written to {folder.path}: {', '.join(files)}", highlight=False, markup=False)
+    print_written(folder)
     task = settings.env_options.get("task")
     option = "" if task is None else f"--task {task} "
     hint = f"swmjax collect {settings.env} {option}--policy {folder.path} --output {folder.path.name}.lance"

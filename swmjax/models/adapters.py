@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen
 from jaxtyping import Array, Float
 
 from envs_mjx.checks import UserError
+from swmjax.models.rollouts import markov_rollout
+from swmjax.planning import GoalMSE, Objective
 
 Latent = Any
 """One latent: an array [*D], or a pytree of arrays."""
@@ -34,6 +35,8 @@ class FunctionModel:
         step_fn: parameters, one latent and one planner action [A] to the latent one step later.
         encode_fn: parameters and one observation to its latent.
     """
+
+    objective: ClassVar[Objective] = GoalMSE()
 
     params: Any
     step_fn: Callable[[Any, Latent, Array], Latent] = field(metadata={"static": True})
@@ -65,23 +68,9 @@ class FunctionModel:
             UserError: a step changes the shape or dtype of a latent.
         """
 
-        def one(latent: Latent, sequence: Float[Array, "H A"]) -> Any:
-            _check_step(jax.eval_shape(self._step, latent, sequence[0]), latent)
-
-            def step(latent: Latent, action: Array) -> tuple[Latent, Latent]:
-                latent = self._step(latent, action)
-                return latent, latent
-
-            return jax.lax.scan(step, latent, sequence)[1]
-
-        last = jax.tree.map(lambda leaf: leaf[:, -1], latents)
-        predicted = jax.vmap(jax.vmap(one, in_axes=(None, 0)))(last, actions)
-
-        def joined(known: Array, new: Array) -> Array:
-            known = jnp.broadcast_to(known[:, None], (*new.shape[:2], *known.shape[1:]))
-            return jnp.concatenate([known, new], axis=2)
-
-        return jax.tree.map(joined, latents, predicted)
+        one = jax.tree.map(lambda leaf: leaf[0, -1], latents)
+        _check_step(jax.eval_shape(self._step, one, actions[0, 0, 0]), one)
+        return markov_rollout(self.predict, latents, actions)
 
     def _step(self, latent: Latent, action: Array) -> Latent:
         return self.step_fn(self.params, latent, action)

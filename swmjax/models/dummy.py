@@ -1,13 +1,17 @@
 """The smallest world model: linear encoder, linear dynamics. For trying out planners and pipelines."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from swmjax.models.layers import check_positive, linear
+from envs_mjx.checks import check_counts
+from swmjax.models.blocks.layers import linear
+from swmjax.models.inputs import ModelInputs
+from swmjax.models.rollouts import markov_rollout
+from swmjax.planning import GoalMSE, Objective
 
 LATENT_DIM = 10
 
@@ -21,7 +25,7 @@ class DummyConfig:
 
     def __post_init__(self) -> None:
         names = ("channels", "height", "width")
-        check_positive("DummyConfig", action_dim=self.action_dim, **dict(zip(names, self.image_shape, strict=True)))
+        check_counts("DummyConfig", action_dim=self.action_dim, **dict(zip(names, self.image_shape, strict=True)))
 
 
 class DummyWorldModel(nnx.Module):
@@ -30,11 +34,19 @@ class DummyWorldModel(nnx.Module):
     Source: older releases of the reference, `wm/dummy.py`; the released package has it no more.
     """
 
+    objective: ClassVar[Objective] = GoalMSE()
+
     def __init__(self, config: DummyConfig, *, rngs: nnx.Rngs):
         self.config = config
         channels, height, width = config.image_shape
         self.encoder = linear(channels * height * width, LATENT_DIM, rngs=rngs)
         self.predictor = linear(LATENT_DIM + config.action_dim, LATENT_DIM, rngs=rngs)
+
+    @property
+    def inputs(self) -> ModelInputs:
+        """Frames, and actions of this size."""
+        channels, height, _ = self.config.image_shape
+        return ModelInputs(self.config.action_dim, height, channels)
 
     def encode(self, pixels: Float[Array, "B T C H W"]) -> Float[Array, "B T D"]:
         """Latents of ImageNet-normalised frames."""
@@ -60,11 +72,4 @@ class DummyWorldModel(nnx.Module):
         Returns:
             Latents [B, N, Tc + H, D]: the context, then H predictions.
         """
-        known = jnp.broadcast_to(latents[:, None], (*actions.shape[:2], *latents.shape[1:]))
-
-        def step(latent: Array, action: Array) -> tuple[Array, Array]:
-            latent = self.predict(latent, action)
-            return latent, latent
-
-        _, predicted = jax.lax.scan(step, known[:, :, -1], jnp.moveaxis(actions, 2, 0))
-        return jnp.concatenate([known, jnp.moveaxis(predicted, 0, 2)], axis=2)
+        return markov_rollout(self.predict, latents, actions)

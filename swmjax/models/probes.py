@@ -6,7 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from envs_mjx.checks import UserError
-from swmjax.models.layers import Relu, linear
+from swmjax.models.blocks.layers import Relu, linear
 
 M = TypeVar("M", bound=nnx.Module)
 

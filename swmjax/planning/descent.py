@@ -12,8 +12,10 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from envs_mjx.checks import UserError, check_integer, check_nonnegative
+from swmjax.planning.base import Solver
 from swmjax.planning.optimizers import Options, checked_options, make_optimizer
 from swmjax.planning.population import clipped, cost_dtype
+from swmjax.planning.scoring import Scorer
 from swmjax.planning.simplex import Slots
 
 
@@ -49,7 +51,7 @@ class DescentState:
 
 
 @dataclass(frozen=True)
-class DescentSolver:
+class DescentSolver(Solver):
     """Several sequences that follow their gradients; the solvers of this family say which, and where they must stay.
 
     Args:
@@ -77,22 +79,6 @@ class DescentSolver:
         options = checked_options(name, self.optimizer, self.learning_rate, self.optimizer_kwargs)
         object.__setattr__(self, "optimizer_kwargs", options)
 
-    def sample_noise(
-        self, key: Key[Array, ""], step: Int[Array, ""], shape: tuple[int, ...], dtype: jax.typing.DTypeLike
-    ) -> Float[Array, "N H A"]:
-        """Standard normal noise: the only random draw of the solver, so tests can put in recorded noise.
-
-        Args:
-            key: Key of the problem.
-            step: 0 for the starts, of which the first is left alone; from 1 on the number of the step.
-            shape: (num_samples, H, A).
-            dtype: Type of the noise.
-
-        Returns:
-            Noise of that shape.
-        """
-        return jax.random.normal(jax.random.fold_in(key, step), shape, dtype)
-
     def begin(
         self,
         key: Key[Array, ""],
@@ -110,6 +96,7 @@ class DescentSolver:
         step = jnp.zeros((), jnp.int32)
         iterates = jnp.broadcast_to(start.astype(dtype)[None], (self.num_samples, *start.shape))
         if self.num_samples > 1 and self.var_scale > 0:
+            # The draw of step 0; steps draw from number 1 on.
             noise = self.sample_noise(key, step, iterates.shape, dtype)
             iterates = iterates + self.var_scale * noise.at[0].set(0)
         if not isinstance(region, Slots):
@@ -243,6 +230,27 @@ def costs_and_gradient(
     values, pullback = value_and_pullback({"costs": cost_fn}, state.candidates)
     gradient, usable = finite_gradient(values["costs"], pullback({"costs": jnp.ones_like(values["costs"])}))
     return values["costs"], gradient.astype(state.iterates.dtype), usable
+
+
+def best_sequence(state: DescentState, scorer: Scorer) -> tuple[Float[Array, "H A"], Float[Array, ""]]:
+    """The sequence with the lowest cost now, in the plan's dtype, and that cost.
+
+    Args:
+        state: The sequences after the last step.
+        scorer: Scores candidates.
+
+    Returns:
+        The start and inf, if no sequence ever had a finite cost.
+    """
+    state = remember(state, scorer(state.candidates))
+    index = jnp.argmin(state.known_costs)
+    cost = state.known_costs[index]
+    return jnp.where(jnp.isfinite(cost), state.known[index].astype(state.start.dtype), state.start), cost
+
+
+def cost_of_one(scorer: Scorer, state: DescentState) -> Callable[[Float[Array, "H A"], None], Float[Array, ""]]:
+    """The cost of one sequence in the precision of the descent, for optimisers with a line search."""
+    return lambda one, _: scorer(one[None].astype(state.start.dtype))[0].astype(one.dtype)
 
 
 def finite_gradient(

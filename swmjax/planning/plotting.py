@@ -1,5 +1,6 @@
 """Pictures of plans."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,35 +8,29 @@ import jax
 import numpy as np
 
 from envs_mjx.checks import UserError
-from swmjax.planning.types import Plan
 
 
-def plot_plan(plan: Plan, file: str | Path | None = None) -> Any:
-    """Draw the metrics of one plan over the solver's steps and, if the trace has a `cloud`, where the solver looked.
+def plot_trace(trace: Mapping[str, Any], file: str | Path | None = None) -> Any:
+    """Draw the metrics of one plan over the solver's steps and, if there is a `cloud`, where the solver looked.
 
     Args:
-        plan: The plan of one problem, with its trace.
+        trace: Metrics by name, as `Plan.trace` of one problem has them.
         file: Where to save the picture, in the format that its name ends with; nowhere if not given.
 
     Returns:
         The Matplotlib figure.
 
     Raises:
-        UserError: Matplotlib is not installed, the trace is empty, or it is that of a batch of plans.
+        UserError: Matplotlib is not installed, or the trace is empty.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise UserError("plots need Matplotlib; install it with pip install 'swmjax[plot]'") from None
-    trace = {name: np.asarray(value) for name, value in jax.device_get(plan.trace).items()}
+    trace = {name: np.asarray(value) for name, value in jax.device_get(dict(trace)).items()}
     curves = {name: value for name, value in trace.items() if name != "cloud"}
     if not curves:
         raise UserError("the plan has no trace to draw; solve with metrics=(BestCost(),) or more")
-    if np.ndim(plan.cost) != 0:
-        raise UserError(
-            f"plot draws one plan, got a batch of shape {list(np.shape(plan.cost))}; take one with "
-            "jax.tree.map(lambda leaf: leaf[0], plan)"
-        )
     costs = {name: value for name, value in curves.items() if name.endswith("cost")}
     others = {name: value for name, value in curves.items() if name not in costs}
     panels = [*([costs] if costs else []), *({name: value} for name, value in others.items())]

@@ -1,5 +1,6 @@
 """What solvers that score a population share."""
 
+from abc import abstractmethod
 from typing import Any
 
 import chex
@@ -8,25 +9,35 @@ import jax.numpy as jnp
 from gymnasium.spaces import Box
 from jaxtyping import Array, Bool, Float, Int
 
+from swmjax.planning.base import Solver
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.types import Status, StepRecord
 
 
-class PopulationSolver:
+class PopulationSolver(Solver):
     """A solver whose step is `propose`, score, `update`; `CompositeSolver` joins several of them."""
 
+    @abstractmethod
     def propose(self, state: Any) -> Any:
-        """The population of the next step."""
-        raise NotImplementedError
+        """The population of the next step: candidates [N, H, A], those of a `Dict` space by name."""
 
+    @abstractmethod
     def update(self, state: Any, candidates: Any, costs: Float[Array, " N"]) -> tuple[Any, StepRecord]:
-        """The state after the population was scored, and what was seen on the way."""
-        raise NotImplementedError
+        """Learn from a population.
 
-    def step(self, state: Any, cost_fn: Scorer) -> tuple[Any, StepRecord]:
+        Args:
+            state: The state before.
+            candidates: What `propose` gave.
+            costs: Their costs.
+
+        Returns:
+            The state after, and what was seen on the way.
+        """
+
+    def step(self, state: Any, scorer: Scorer) -> tuple[Any, StepRecord]:
         """Propose a population, score it and learn from it."""
         candidates = self.propose(state)
-        return self.update(state, candidates, cost_fn(candidates))
+        return self.update(state, candidates, scorer(candidates))
 
 
 @chex.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from envs_mjx.checks import UserError
+from swmjax.planning.types import Problem, Transitions
 
 CANDIDATES, PROBLEMS = "candidates", "problems"
 """Names of the mesh axes that candidates and problems are shared among."""
@@ -24,12 +26,14 @@ class Scorer:
         constraint_fn: Candidates to constraint values [N, C], or None.
         chunk: Candidates scored at once, the rest after them; all if None.
         mesh: Devices that share the candidates, along its axis `candidates` if it has one; see `planning_mesh`.
+        transitions: Single steps of the model, for a solver that takes them.
     """
 
     cost_fn: Callable[[Any], Float[Array, " N"]]
     constraint_fn: Callable[[Any], Float[Array, "N C"]] | None = None
     chunk: int | None = None
     mesh: Mesh | None = None
+    transitions: Transitions | None = None
 
     def __call__(self, candidates: Any) -> Float[Array, " N"]:
         """Costs of candidates; see `CostFn`.
@@ -96,6 +100,35 @@ class Scorer:
             return candidates
         sharding = NamedSharding(self.mesh, PartitionSpec(CANDIDATES))
         return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, sharding), candidates)
+
+
+@dataclass(frozen=True)
+class BatchScorer:
+    """The cost functions of many problems; hashed by its parts, so that programs made with it are found again.
+
+    Args:
+        cost_fn: One problem and its candidates [N, H, A] to costs [N].
+        constraint_fn: One problem and its candidates to constraint values [N, C], or None.
+        chunk: See `Scorer`.
+        mesh: Devices, along the axes `candidates` and `problems` if it has them; see `planning_mesh`.
+        transitions: One problem to the single steps of its model, for a solver that takes them.
+    """
+
+    cost_fn: Callable[[Problem, Any], Float[Array, " N"]]
+    constraint_fn: Callable[[Problem, Any], Float[Array, "N C"]] | None = None
+    chunk: int | None = None
+    mesh: Mesh | None = None
+    transitions: Callable[[Problem], Transitions] | None = None
+
+    def of(self, problem: Problem) -> Scorer:
+        """The cost function of one problem."""
+        return Scorer(
+            cost_fn=partial(self.cost_fn, problem),
+            constraint_fn=None if self.constraint_fn is None else partial(self.constraint_fn, problem),
+            chunk=self.chunk,
+            mesh=self.mesh,
+            transitions=None if self.transitions is None else self.transitions(problem),
+        )
 
 
 def planning_mesh(mesh: Mesh | None) -> Mesh | None:

@@ -1,7 +1,6 @@
 """The one driver for every solver."""
 
-import dataclasses
-import inspect
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,21 +8,19 @@ from typing import Any
 import gymnasium
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key
 
 from envs_mjx.checks import UserError, check_integer
-from swmjax.planning.host import HostSolver
-from swmjax.planning.metrics import DEFAULT_METRICS, Metric, trace_row
-from swmjax.planning.scoring import PROBLEMS, Scorer, planning_mesh
-from swmjax.planning.types import ConstraintFn, CostFn, Plan, Problem, Solver
-
-Listener = Callable[[Any, dict[str, Any]], None]
-"""Called on the host with the number of the step and the metrics of that step, as NumPy arrays."""
+from swmjax.planning.base import Listener, Solver
+from swmjax.planning.costs.transitions import ProblemTransitions, TransitionCost
+from swmjax.planning.metrics import DEFAULT_METRICS, Metric
+from swmjax.planning.scoring import BatchScorer, Scorer, planning_mesh
+from swmjax.planning.types import ConstraintFn, CostFn, Plan, Problem, Transitions
 
 
 def solve(
-    solver: Solver | HostSolver,
+    solver: Solver,
     cost_fn: CostFn,
     space: gymnasium.Space,
     key: Key[Array, ""],
@@ -32,6 +29,7 @@ def solve(
     *,
     carry: Any = None,
     constraint_fn: ConstraintFn | None = None,
+    transitions: Transitions | None = None,
     metrics: tuple[Metric, ...] = DEFAULT_METRICS,
     on_step: Listener | None = None,
     candidate_chunk: int | None = None,
@@ -48,8 +46,9 @@ def solve(
         key: Typed key.
         horizon: H, planner steps.
         warm_start: The first W <= H actions to start from, in action units; zeros follow.
-        carry: `Plan.carry` of the solve before of the same problem, for solvers that keep something.
-        constraint_fn: Candidates to constraint values [N, C], at most 0 when satisfied; for constrained solvers.
+        carry: `Plan.carry` of the solve before of the same problem, for solvers that take it.
+        constraint_fn: Candidates to constraint values [N, C], at most 0 when satisfied; for solvers that take them.
+        transitions: Single steps of the model, for solvers that need them; others make nothing of it.
         metrics: What the trace keeps of every step.
         on_step: Called on the host after each step, for a live plot or log; the order of the calls is not promised.
         candidate_chunk: Candidates scored at once, to bound the memory; all if not given. The result is the same to
@@ -61,56 +60,18 @@ def solve(
         The plan with its trace.
 
     Raises:
-        UserError: The space, the horizon, the warm start or the shape of the costs does not fit, or constraints or a
-            carry are given to a solver that takes none.
+        UserError: The space, the horizon, the warm start or the shape of the costs does not fit; constraints or a carry
+            are given to a solver that takes none, or no transitions to one that needs them.
     """
-    if candidate_chunk is not None:
-        check_integer("candidate_chunk", candidate_chunk, 1)
-    if constraint_fn is not None and solver.kind != "constrained":
-        raise UserError(
-            f"{type(solver).__name__} takes no constraints; use LagrangianSolver, or add a penalty to the cost"
-        )
-    scorer = Scorer(cost_fn, constraint_fn, candidate_chunk, planning_mesh(mesh))
-    if isinstance(solver, HostSolver):
-        if carry is not None:
-            raise UserError(_keeps_nothing(solver))
-        return solver.solve_host(scorer, space, key, horizon, warm_start, metrics, on_step)
-
-    def advance(state: Any, number: Array) -> tuple[Any, dict[str, Array]]:
-        state, record = solver.step(state, scorer)
-        row = trace_row(metrics, record)
-        if on_step is not None:
-            jax.debug.callback(on_step, number, row)
-        return state, row
-
-    state = started(solver, scorer, key, space, horizon, warm_start, carry)
-    state, trace = jax.lax.scan(advance, state, jnp.arange(solver.n_steps))
-    return dataclasses.replace(solver.finish(state, scorer), trace=trace)
-
-
-def started(
-    solver: Solver,
-    scorer: Scorer,
-    key: Key[Array, ""],
-    space: gymnasium.Space,
-    horizon: int,
-    warm_start: Any,
-    carry: Any,
-) -> Any:
-    """The state before the first step, see `solve`.
-
-    Solvers whose state depends on the cost function (on the number of constraints, or the size of a latent) have a
-    method `prepare(state, cost_fn) -> state` that completes what `init` gave.
-    """
-    if carry is not None and "carry" not in inspect.signature(solver.init).parameters:
-        raise UserError(_keeps_nothing(solver))
-    kept = {} if carry is None else {"carry": carry}
-    state = solver.init(key, space, horizon, warm_start, **kept)
-    return solver.prepare(state, scorer) if hasattr(solver, "prepare") else state
+    if transitions is None and isinstance(cost_fn, TransitionCost):
+        transitions = _older(cost_fn).transitions
+    _check_given(solver, carry, constraint_fn, transitions, candidate_chunk)
+    scorer = Scorer(cost_fn, constraint_fn, candidate_chunk, planning_mesh(mesh), transitions)
+    return solver.run(scorer, space, key, horizon, warm_start, carry, metrics, on_step)
 
 
 def solve_batch(
-    solver: Solver | HostSolver,
+    solver: Solver,
     cost_fn: Callable[[Problem, Any], Float[Array, " N"]],
     problems: Problem,
     space: gymnasium.Space,
@@ -122,8 +83,11 @@ def solve_batch(
     *,
     carry: Any = None,
     constraint_fn: Callable[[Problem, Any], Float[Array, "N C"]] | None = None,
+    transitions: Callable[[Problem], Transitions] | None = None,
+    metrics: tuple[Metric, ...] = DEFAULT_METRICS,
+    on_step: Listener | None = None,
+    candidate_chunk: int | None = None,
     mesh: Mesh | None = None,
-    **options: Any,
 ) -> Plan:
     """Plan for many problems as one program: matrix products merge problems and candidates.
 
@@ -141,54 +105,55 @@ def solve_batch(
         batch_size: Problems solved side by side, the rest after them: bounds the memory; all at once if not given.
         carry: `Plan.carry` of the solve before of the same problems.
         constraint_fn: One problem and its candidates to constraint values [N, C].
+        transitions: One problem to the single steps of its model.
+        metrics: See `solve`.
+        on_step: See `solve`.
+        candidate_chunk: See `solve`.
         mesh: Devices; its axis `problems` shares the problems among them, `candidates` every population.
-        **options: `metrics`, `on_step` and `candidate_chunk` of `solve`.
 
     Returns:
         Plans, every field with a leading axis of B problems.
 
     Raises:
-        UserError: There are no problems, or a shape does not fit.
+        UserError: There are no problems, or what `solve` raises.
     """
+    if transitions is None and isinstance(cost_fn, ProblemTransitions):
+        transitions = _older(cost_fn).transitions
+    _check_given(solver, carry, constraint_fn, transitions, candidate_chunk)
     keys = _keys(key, problems, problem_ids, warm_start, carry)
-    mesh = planning_mesh(mesh)
-    if isinstance(solver, HostSolver):
-        given = {"carry": carry, "constraint_fn": constraint_fn, "mesh": mesh, "batch_size": batch_size}
-        given["on_step"] = options.pop("on_step", None)
-        if refused := [name for name, value in given.items() if value is not None]:
-            raise UserError(f"{type(solver).__name__} plans for batches without {', '.join(refused)}")
-        options = {"metrics": DEFAULT_METRICS} | options
-        return solver.solve_host_batch(cost_fn, problems, space, keys, horizon, warm_start, **options)
+    if "transitions" not in solver.takes:
+        transitions = None
+    scorer = BatchScorer(cost_fn, constraint_fn, candidate_chunk, planning_mesh(mesh), transitions)
+    return solver.run_batch(
+        scorer, problems, space, keys, horizon, warm_start, carry, metrics, on_step, batch_size=batch_size
+    )
 
-    def solve_one(problem: Problem, one_key: Array, warm_start: Any, carry: Any) -> Plan:
-        constraints = None if constraint_fn is None else partial(constraint_fn, problem)
-        return solve(
-            solver,
-            partial(cost_fn, problem),
-            space,
-            one_key,
-            horizon,
-            warm_start,
-            carry=carry,
-            constraint_fn=constraints,
-            mesh=mesh,
-            **options,
+
+def _check_given(solver: Solver, carry: Any, constraint_fn: Any, transitions: Any, candidate_chunk: int | None) -> None:
+    """Refuse what the solver does not take, and a problem that lacks what it needs."""
+    name = type(solver).__name__
+    if candidate_chunk is not None:
+        check_integer("candidate_chunk", candidate_chunk, 1)
+    if constraint_fn is not None and "constraints" not in solver.takes:
+        raise UserError(f"{name} takes no constraints; use LagrangianSolver, or add a penalty to the cost")
+    if carry is not None and "carry" not in solver.takes:
+        raise UserError(f"{name} keeps nothing from one solve to the next; leave out carry")
+    if transitions is None and "transitions" in solver.takes:
+        raise UserError(
+            f"{name} plans in states as well as in actions and needs the single steps of the model: give transitions, "
+            "a Transitions in solve and a function from a problem to one in solve_batch (see function_transitions and "
+            "model_transitions)"
         )
 
-    arguments = problems, keys, warm_start, carry
-    axis = None
-    if mesh is not None and PROBLEMS in mesh.axis_names:
-        _check_shares(keys.shape[0], mesh, batch_size)
-        arguments = jax.lax.with_sharding_constraint(arguments, NamedSharding(mesh, PartitionSpec(PROBLEMS)))
-        axis = PROBLEMS
-    if batch_size is None:
-        return jax.vmap(solve_one, spmd_axis_name=axis)(*arguments)
-    check_integer("batch_size", batch_size, 1)
-    return jax.lax.map(lambda one: solve_one(*one), arguments, batch_size=batch_size)
 
-
-def _keeps_nothing(solver: Any) -> str:
-    return f"{type(solver).__name__} keeps nothing from one solve to the next; leave out carry"
+def _older(costs: Any) -> Any:
+    """Costs that know single steps, as they were given before `transitions` was an argument."""
+    warnings.warn(
+        f"{type(costs).__name__} becomes the argument transitions of solve and solve_batch; give costs without it",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    return costs
 
 
 def _keys(
@@ -210,14 +175,3 @@ def _keys(
         return key
     ids = jnp.arange(sizes.pop()) if problem_ids is None else problem_ids
     return jax.vmap(partial(jax.random.fold_in, key))(ids)
-
-
-def _check_shares(count: int, mesh: Mesh, batch_size: int | None) -> None:
-    """Refuse problems that a mesh cannot share among its devices."""
-    if batch_size is not None:
-        raise UserError("batch_size cannot be combined with a mesh that shares the problems among devices")
-    if count % mesh.shape[PROBLEMS]:
-        raise UserError(
-            f"the number of problems must be a multiple of the {mesh.shape[PROBLEMS]} devices that share them, "
-            f"got {count}"
-        )

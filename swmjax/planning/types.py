@@ -2,15 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any
 
 import chex
-from gymnasium import Space
-from jaxtyping import Array, Float, Int, Key
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
 
-from swmjax.planning.scoring import Scorer
+from envs_mjx.checks import UserError
+from swmjax.planning.plotting import plot_trace
 
 CostFn = Callable[[Float[Array, "N H A"]], Float[Array, " N"]]
 """Candidate action sequences to costs; lower is better, differentiable where the model is.
@@ -22,7 +25,30 @@ all categories); a solver of a `Dict` space a dict of candidates.
 ConstraintFn = Callable[[Float[Array, "N H A"]], Float[Array, "N C"]]
 """Candidate action sequences to constraint values, satisfied when at most 0."""
 
-Kind = Literal["sampling", "gradient", "constrained", "discrete", "search", "composite"]
+Problem = Any
+"""A pytree that describes one planning problem to a cost function."""
+
+
+@dataclass(frozen=True, eq=False)
+class Transitions:
+    """Where a problem starts, where it should end, and the model in between, for solvers that plan in states as well.
+
+    Args:
+        start: The current state, for a world model its latent.
+        goal: The state to reach.
+        predict: T states [T, *D] and the action [T, A] in each to the T states after them, each from one state.
+        rollout: Candidates [N, H, A] to the H states that they lead to, [N, H, *D].
+    """
+
+    start: Float[Array, "*D"]
+    goal: Float[Array, "*D"]
+    predict: Callable[[Float[Array, "T *D"], Float[Array, "T A"]], Float[Array, "T *D"]]
+    rollout: Callable[[Float[Array, "N H A"]], Float[Array, "N H *D"]]
+
+    def goal_distance(self, candidates: Float[Array, "N H A"]) -> Float[Array, " N"]:
+        """The cost of ending far from the goal: the squared distance of the last state of each rollout."""
+        distance = jnp.square(self.rollout(candidates)[:, -1] - self.goal[None])
+        return jnp.sum(distance, axis=tuple(range(1, distance.ndim)))
 
 
 class Status(IntEnum):
@@ -77,34 +103,10 @@ class Plan:
     carry: Any = None
 
     def plot(self, file: str | Path | None = None) -> Any:
-        """Draw how the solve converged, see `swmjax.planning.plotting.plot_plan`."""
-        from swmjax.planning.plotting import plot_plan
-
-        return plot_plan(self, file)
-
-
-S = TypeVar("S")
-
-
-@runtime_checkable
-class Solver(Protocol[S]):
-    """Hyperparameters and three pure functions; `n_steps` is how often the driver calls `step`.
-
-    `kind` says what it is: a `discrete` solver needs a `Discrete` or `MultiDiscrete` space, a `composite` one a `Dict`,
-    all others a one-axis Box. Only a `constrained` solver takes constraints.
-    """
-
-    kind: ClassVar[Kind]
-
-    @property
-    def n_steps(self) -> int: ...
-
-    def init(self, key: Key[Array, ""], space: Space, horizon: int, warm_start: Any = None) -> S: ...
-
-    def step(self, state: S, cost_fn: Scorer) -> tuple[S, StepRecord]: ...
-
-    def finish(self, state: S, cost_fn: Scorer) -> Plan: ...
-
-
-Problem = Any
-"""A pytree that describes one planning problem to a cost function."""
+        """Draw how the solve of one problem converged, see `swmjax.planning.plotting.plot_trace`."""
+        if np.ndim(self.cost) != 0:
+            raise UserError(
+                f"plot draws one plan, got a batch of shape {list(np.shape(self.cost))}; take one with "
+                "jax.tree.map(lambda leaf: leaf[0], plan)"
+            )
+        return plot_trace(self.trace, file)

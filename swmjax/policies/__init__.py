@@ -1,6 +1,8 @@
-"""Policies: pure functions from observations to actions, with a carry for what they remember; and the loop they play in."""
+"""Policies, pure functions from observations to actions with a carry for what they remember, and the loop they play in."""
 
-from swmjax.planning import PlanCarry, PlanConfig
+from swmjax.planning import PlanConfig
+from swmjax.planning.receding import PlanCarry
+from swmjax.policies.auto import ActionModel, AutoActionableModel, AutoCostModel, CostModel, planning_objective
 from swmjax.policies.base import ActionBox, Observations, Policy
 from swmjax.policies.expert import ExpertPolicy, load_expert
 from swmjax.policies.latent import WorldModelPolicy
@@ -12,6 +14,10 @@ from swmjax.policies.scaling import Scaler
 
 __all__ = [
     "ActionBox",
+    "ActionModel",
+    "AutoActionableModel",
+    "AutoCostModel",
+    "CostModel",
     "ExpertPolicy",
     "MPCPolicy",
     "Observations",
@@ -25,5 +31,6 @@ __all__ = [
     "Start",
     "WorldModelPolicy",
     "load_expert",
+    "planning_objective",
     "rollout",
 ]

@@ -8,7 +8,9 @@ import jax
 from gymnasium.spaces import Box
 from jaxtyping import Array, Float
 
-from swmjax.planning import latent_cost, LatentModel, LatentProblem, Objective, PlanConfig, RewardModel, Solver
+from swmjax.planning import LatentProblem, Objective, PlanConfig, Solver, Transitions, model_cost
+from swmjax.planning.costs.latent import LatentModel, RewardModel
+from swmjax.planning.costs.transitions import model_transitions
 from swmjax.policies.base import ActionBox, Observations
 from swmjax.policies.images import normalised
 from swmjax.policies.mpc import MPCPolicy
@@ -79,8 +81,13 @@ class WorldModelPolicy(MPCPolicy):
 
     @property
     def cost(self) -> Callable[[LatentProblem, Float[Array, "N H A"]], Float[Array, " N"]]:
-        """Cost of the candidates of one problem; knows single steps where the model does."""
-        return latent_cost(self.model, self.objective)
+        """Cost of the candidates of one problem."""
+        return model_cost(self.model, self.objective)
+
+    @property
+    def transitions(self) -> Callable[[LatentProblem], Transitions] | None:
+        """Single steps of the model; None where rewards are the goal."""
+        return None if self.objective is None else model_transitions(self.model)  # type: ignore[arg-type]
 
     def to_env(self, actions: Float[Array, "*batch a"]) -> Float[Array, "*batch a"]:
         """Undo the standardisation."""

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from swmjax.planning import Plan, PlanCarry, PlanConfig, Solver, block_space, mpc, solve_batch
+from swmjax.planning import Plan, PlanConfig, Solver, Transitions, block_space, receding, solve_batch
+from swmjax.planning.receding import PlanCarry
 from swmjax.policies.base import Observations, Policy, zeros_of
 
 
@@ -59,31 +60,36 @@ class MPCPolicy(Policy):
     def to_env(self, actions: Shaped[Array, "*batch a"]) -> Shaped[Array, "..."]:
         """Environment actions of planned ones."""
 
+    @property
+    def transitions(self) -> Callable[[Any], Transitions] | None:
+        """One problem to the single steps of the model; None if it has none."""
+        return None
+
     def init(self, seeds: Int[Array, " B"], obs: Observations) -> PlanCarry:
         """Memory before the first step: no plan yet."""
         observations = None
         if self.config.history_len > 1:
             observations = jax.eval_shape(self.seen, obs)
-        return mpc.start(self.config, self.space, seeds, observations, self.goals(obs))
+        return receding.start(self.config, self.space, seeds, observations, self.goals(obs))
 
     def act(
         self, carry: PlanCarry, obs: Observations, alive: Bool[Array, " B"]
     ) -> tuple[Shaped[Array, "B ..."], PlanCarry]:
         """The next environment action of every episode; plans where the last plan is used up."""
         if carry.history is not None:
-            carry = mpc.remember(self.config, carry, self.seen(obs))
-        actions, carry = mpc.act(self.config, carry, partial(self.plan, carry, obs), alive)
+            carry = receding.remember(self.config, carry, self.seen(obs))
+        actions, carry = receding.act(self.config, carry, partial(self.plan, carry, obs), alive)
         return self.to_env(actions), carry
 
     def looks(self, carry: PlanCarry, alive: Bool[Array, " B"]) -> Bool[Array, ""]:
         """Whether any episode plans now, or a history is kept."""
         if carry.history is not None:
             return alive.any()
-        return mpc.needs_plan(self.config, carry, alive).any()
+        return receding.needs_plan(self.config, carry, alive).any()
 
     def reset(self, carry: PlanCarry, rows: Bool[Array, " B"]) -> PlanCarry:
         """Forget plan and history of episodes that have begun anew; the goals stay."""
-        return mpc.flush(self.config, carry, rows)
+        return receding.flush(self.config, carry, rows)
 
     def plan(
         self, carry: PlanCarry, obs: Observations, needed: Bool[Array, " B"] | None = None, length: int = 1
@@ -103,7 +109,7 @@ class MPCPolicy(Policy):
             observations = jax.tree.map(lambda leaf: leaf[:, None], self.seen(obs))
             actions = jnp.zeros((carry.seeds.shape[0], 0, carry.rest.shape[-1]), carry.rest.dtype)
         else:
-            observations, actions = mpc.context(self.config, carry.history, length)
+            observations, actions = receding.context(self.config, carry.history, length)
         warm = carry.rest if self.config.warm_start and carry.rest.shape[1] else None
         space = block_space(self.space, self.config.action_block)
 
@@ -113,7 +119,16 @@ class MPCPolicy(Policy):
         def solved(rows: Any) -> Plan:
             observations, actions, goals, keys, warm = rows
             problems = self.problems(observations, actions, goals)
-            return solve_batch(self.solver, self.cost, problems, space, keys, self.config.horizon, warm)
+            return solve_batch(
+                self.solver,
+                self.cost,
+                problems,
+                space,
+                keys,
+                self.config.horizon,
+                warm,
+                transitions=self.transitions,
+            )
 
         rows = observations, actions, carry.goals, jax.vmap(key)(carry.plans, carry.seeds), warm
         return self.in_groups(solved, rows, needed)

@@ -10,7 +10,8 @@ from gymnasium.spaces import Box
 from jaxtyping import Array, Float, Shaped
 
 from swmjax.models import OracleModel
-from swmjax.planning import PlanConfig, Solver, block_space, from_one_hot
+from swmjax.planning import PlanConfig, Solver, block_space
+from swmjax.planning.spaces import from_one_hot
 from swmjax.policies.base import Observations
 from swmjax.policies.mpc import MPCPolicy
 from swmjax.policies.rollout import ENV_STATE

@@ -1,4 +1,4 @@
-"""Episodes as one pure function: observe, act, step, until they end. The only loop of this library over an environment."""
+"""Episodes as one pure function: observe, act, step, until they end; the one loop over environment and policy."""
 
 from collections.abc import Callable
 from functools import partial
@@ -48,7 +48,7 @@ class Rollout:
         length: Steps of each episode: until its end, or T.
         ended: Whether it ended.
         kept: What was asked for, [T + 1, ...], at the start and after every step; None if nothing was.
-        actions: Actions [T, B, ...] that were taken; None if nothing is kept. Those after an episode's end mean nothing.
+        actions: Actions [T, B, ...] that were taken, None if nothing is kept; those after an episode's end mean nothing.
     """
 
     states: State

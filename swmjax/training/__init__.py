@@ -1,7 +1,7 @@
 """Training of experts: Brax' SAC and PPO in a loop that can be stopped and resumed."""
 
 from swmjax.training.config import ALGORITHMS, ExpertConfig, load_expert_settings
-from swmjax.training.loop import Stopped, train_expert
+from swmjax.training.loop import train_expert
 from swmjax.training.ppo import PPO
 from swmjax.training.sac import SAC
 from swmjax.training.task import Task
@@ -11,7 +11,6 @@ __all__ = [
     "ExpertConfig",
     "PPO",
     "SAC",
-    "Stopped",
     "Task",
     "load_expert_settings",
     "train_expert",

@@ -2,16 +2,15 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import envs_mjx
-from envs_mjx.checks import UserError
-from envs_mjx.names import unknown_name
-from swmjax.paths import config_path, configs_dir
-from swmjax.settings import assign, read_assignments, read_settings
+from envs_mjx.checks import UserError, check_name
+from swmjax.runs.paths import config_path, configs_dir
+from swmjax.runs.settings import Settings, warn
 from swmjax.training.checks import check_numbers
 from swmjax.training.ppo import PPO
 from swmjax.training.sac import SAC
@@ -22,7 +21,7 @@ ALGORITHMS: dict[str, type[SAC] | type[PPO]] = {"sac": SAC, "ppo": PPO}
 
 
 @dataclass(frozen=True)
-class ExpertConfig:
+class ExpertConfig(Settings):
     """Everything that a training depends on.
 
     Args:
@@ -40,6 +39,9 @@ class ExpertConfig:
     Raises:
         UserError: A value is out of its range; the message names the setting and what is allowed.
     """
+
+    choice: ClassVar[str] = "algorithm.name"
+    example: ClassVar[str] = "algorithm.batch_size=512"
 
     env: str
     env_options: Mapping[str, Any] = field(default_factory=dict)
@@ -75,13 +77,11 @@ class ExpertConfig:
         if not isinstance(self.algorithm, Mapping) or "name" not in self.algorithm:
             raise UserError(f"algorithm must be a mapping with a name, got {self.algorithm!r}")
         name = str(self.algorithm["name"])
-        if name not in ALGORITHMS:
-            raise UserError(unknown_name("algorithm", name, ALGORITHMS))
+        check_name("algorithm", name, ALGORITHMS)
         options = {str(key): value for key, value in self.algorithm.items() if key != "name"}
         known = [entry.name for entry in dataclasses.fields(ALGORITHMS[name])]
         for option in options:
-            if option not in known:
-                raise UserError(unknown_name(f"option of algorithm {name!r}", option, known))
+            check_name(f"option of algorithm {name!r}", option, known)
         for option, value in options.items():
             if isinstance(value, list):
                 options[option] = tuple(value)
@@ -113,24 +113,9 @@ class ExpertConfig:
         """Environment steps of one compiled call."""
         return self.iterations_per_epoch * self.make_algorithm().steps_per_iteration
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain settings, as `from_dict` takes them."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]) -> "ExpertConfig":
-        """Settings as they come out of a YAML file.
-
-        Raises:
-            UserError: An unknown setting, a missing one, or a value out of range.
-        """
-        known = [entry.name for entry in dataclasses.fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise UserError(unknown_name("setting", name, known))
-        if "env" not in settings:
-            raise UserError("setting 'env' is missing")
-        return cls(**settings)
+    @property
+    def run_name(self) -> str:
+        return f"{self.env.rsplit('/', 1)[-1]}-{self.env_options.get('task', '')}-{self.algorithm['name']}"
 
 
 def load_expert_settings(
@@ -138,6 +123,7 @@ def load_expert_settings(
     file: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     assignments: Sequence[str] = (),
+    note: Callable[[str], None] = warn,
 ) -> ExpertConfig:
     """Settings from a preset, changed by options, changed by assignments.
 
@@ -147,6 +133,7 @@ def load_expert_settings(
         overrides: Values by dotted name; None leaves the preset's.
         assignments: Texts such as `algorithm.batch_size=512`, values in YAML. Here as there another `algorithm.name`
             drops the options of the algorithm before.
+        note: Told of names that settings had in earlier releases.
 
     Returns:
         Checked settings.
@@ -160,13 +147,7 @@ def load_expert_settings(
         raise UserError("give the id of an environment; `swmjax envs` lists them")
     else:
         path = _preset(envs_mjx.full_id(env))
-    settings = read_settings(path)
-    for name, value in {"env": env, **(overrides or {})}.items():
-        if value is not None:
-            assign(settings, name, value, "algorithm.name")
-    for name, value in read_assignments(assignments, "algorithm.batch_size=512"):
-        assign(settings, name, value, "algorithm.name")
-    return ExpertConfig.from_dict(settings)
+    return ExpertConfig.load(path, {"env": env, **(overrides or {})}, assignments, note)
 
 
 def _preset(env: str) -> Path:

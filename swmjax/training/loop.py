@@ -1,10 +1,7 @@
 """Run a training: compile once, train epoch by epoch, evaluate, save, and go on where an earlier run stopped."""
 
-import contextlib
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from jaxtyping import Array
 
 from envs_mjx.checks import UserError
 from swmjax.checkpoints.actors import ACTOR_FILE, write_actor
+from swmjax.runs.interrupts import Stopped, asked_to_stop
 from swmjax.training import progress as written
 from swmjax.training.config import ExpertConfig
 from swmjax.training.progress import Row
@@ -23,14 +21,6 @@ from swmjax.training.store import load_state, save_state, saved_epochs
 from swmjax.training.task import Task
 
 Progress = Callable[[str, int], None]
-
-
-class Stopped(KeyboardInterrupt):
-    """The user stopped the training; its state is in the run folder."""
-
-    def __init__(self, steps: int):
-        super().__init__()
-        self.steps = steps
 
 
 @dataclass
@@ -95,7 +85,7 @@ def train_expert(
     programs = _compile(config, task, run.state, play_key)
     actor = programs.actor(run.state)
     run.random_return = float(np.mean(programs.evaluate(actor, jax.random.fold_in(play_key, 0), jnp.asarray(True))[0]))
-    with _asked_to_stop(lambda: progress("stopping", run.epoch * config.steps_per_epoch)) as stop:
+    with asked_to_stop(lambda: progress("stopping", run.epoch * config.steps_per_epoch)) as stop:
         if not run.rows:
             _evaluate(config, run, programs, play_key, {}, note)
         while run.epoch < config.epochs:
@@ -108,9 +98,9 @@ def train_expert(
                 progress("evaluating", run.epoch * config.steps_per_epoch)
                 _evaluate(config, run, programs, play_key, jax.device_get(losses), note)
                 save_state(folder, run.epoch, run.state)
-            elif stop.is_set():
+            elif stop.asked:
                 save_state(folder, run.epoch, run.state)
-            if stop.is_set() and run.epoch < config.epochs:
+            if stop.asked and run.epoch < config.epochs:
                 raise Stopped(run.epoch * config.steps_per_epoch)
     progress("done", run.epoch * config.steps_per_epoch)
     return _results(config, run, programs)
@@ -195,27 +185,3 @@ def _results(config: ExpertConfig, run: _Run, programs: _Programs) -> dict[str, 
         "compile_s": programs.seconds,
         "device": jax.devices()[0].device_kind,
     }
-
-
-@contextlib.contextmanager
-def _asked_to_stop(confirm: Callable[[], None]) -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets, after which it is confirmed; a second one interrupts as usual.
-
-    An interrupt in the middle of a compiled call would lose the state that the call has consumed.
-    """
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    usual = signal.getsignal(signal.SIGINT)
-
-    def remember(number: int, frame: Any) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, usual)
-        confirm()
-
-    signal.signal(signal.SIGINT, remember)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, usual)

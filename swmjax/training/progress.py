@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from envs_mjx.checks import UserError, needs_extra
-from swmjax.files import replacing
+from swmjax.runs.files import replacing
 
 Row = dict[str, float]
 TABLE = "progress.csv"

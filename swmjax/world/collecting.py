@@ -5,7 +5,7 @@ done at a row (NaN in the last one), `reward` and the flags tell how a row was r
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from envs_mjx.checks import UserError
 from swmjax.data import LanceWriter, Mode
 from swmjax.policies.base import Policy
 from swmjax.policies.rollout import Rollout, Start, frame, rollout
+from swmjax.runs.interrupts import Stopped
+from swmjax.runs.watched import Note, Progress, Watched, silent, watched
 
 Episode = dict[str, np.ndarray]
-Progress = Callable[[str, int], None]
 
 _BOOKKEEPING = ("invalid_action",)
 """Entries of `info` that tell of this library and not of the environment."""
@@ -41,8 +42,8 @@ def collect(
     variation: Sequence[str] | None = None,
     mode: Mode = "error",
     batch_size: int = 16,
-    progress: Progress = lambda stage, episodes: None,
-    stopped: Callable[[], bool] = lambda: False,
+    progress: Progress = silent,
+    note: Note = silent,
 ) -> int:
     """Collect episodes into a Lance dataset; nothing is left behind, or changed, where something goes wrong.
 
@@ -60,12 +61,13 @@ def collect(
         mode: What to do where there is a dataset: `error`, `append` or `overwrite`.
         batch_size: Episodes that run side by side.
         progress: Told the stage and the episodes done.
-        stopped: Asked between episodes; the dataset is finished with those that are done.
+        note: Told what the user should read at once.
 
     Returns:
         Number of episodes that were written.
 
     Raises:
+        Stopped: The user stopped the collection; the dataset holds the episodes that were done.
         UserError: A number is out of range, the environment lacks a factor or has other actions than a Box, or the
             dataset to append to has other columns.
         FileExistsError: There is a dataset, and the mode is `error`.
@@ -73,27 +75,33 @@ def collect(
     """
     check_collection(env, episodes, max_steps, seed, variation, batch_size, image_size)
     names = None if variation is None else tuple(variation)
-    columns = _Columns(env, image_size, () if names is None else tuple(env.variation_space.select(names)))
+    factors = () if names is None else tuple(env.variation_space.select(names))
     size = min(batch_size, episodes)
 
-    @jax.jit
-    def run(policy: Policy, seeds: Array) -> Rollout:
+    def play(policy: Policy, seeds: Array) -> Rollout:
         states = jax.vmap(lambda seed: env.reset(jax.random.key(seed), variation=names))(seeds)
         return rollout(env, policy, Start(states=states, seeds=seeds), max_steps, keep=lambda states, _: states)
 
-    written = 0
-    with LanceWriter(path, mode) as writer:
+    def collected(run: Watched) -> Iterator[Episode]:
+        columns = _Columns(env, image_size, factors, run)
+        program, _ = run.compile("compiling", play, policy, jnp.zeros(size, jnp.int32))
         for first in range(0, episodes, size):
-            progress("compiling" if first == 0 else "episodes", written)
+            run.show("episodes")
             numbers = np.minimum(np.arange(first, first + size), episodes - 1)
-            played = jax.block_until_ready(run(policy, jnp.asarray(seed + numbers, jnp.int32)))
-            for episode in columns.episodes(played, min(size, episodes - first), seed + first):
+            played = run.finish(program, policy, jnp.asarray(seed + numbers, jnp.int32))
+            yield from columns.episodes(played, min(size, episodes - first), seed + first)
+
+    with watched(progress, note) as run:
+        with LanceWriter(path, mode) as writer:
+            for episode in collected(run):
                 writer.write_episode(episode)
-                written += 1
-                progress("episodes", written)
-                if stopped():
-                    return written
-    return written
+                run.done += 1
+                run.show("episodes")
+                if run.stop.asked:
+                    break
+        if run.done < episodes:
+            raise Stopped(run.done)
+    return run.done
 
 
 def check_collection(
@@ -120,12 +128,13 @@ def check_collection(
 class _Columns:
     """From states to the columns of a dataset."""
 
-    def __init__(self, env: Env, image_size: int | None, factors: Sequence[str]):
+    def __init__(self, env: Env, image_size: int | None, factors: Sequence[str], run: Watched):
         self._factors = factors
+        self._run = run
         self._pixels = image_size is not None
         self._render = jax.jit(lambda states: jax.lax.map(partial(frame, env, image_size), states))
-        self._rendering: Any = None
         self._goal = jax.jit(lambda state: frame(env, image_size, env.set_state(state, state.info["goal_state"])))
+        self._compiled: dict[Any, Any] = {}
 
     def episodes(self, played: Rollout, count: int, seed: int) -> Iterator[Episode]:
         """The first episodes of a batch, each cut at its end."""
@@ -154,13 +163,19 @@ class _Columns:
     def _frames(self, states: State, row: int, length: int, goal: bool) -> Episode:
         """Frames of all rows, those after the end included, so that one program serves all episodes."""
         states = jax.tree.map(lambda leaf: leaf[:, row], states)
-        # Compiled apart, so that no frame's time holds the compiling.
-        self._rendering = self._rendering or self._render.lower(states).compile()
+        render = self._program("compiling the frames", self._render, states)
         start = time.perf_counter()
-        frames = np.asarray(self._rendering(states))
+        frames = np.asarray(render(states))
         seconds = (time.perf_counter() - start) / len(frames)
         columns: Episode = {}
         if goal:
-            picture = np.asarray(self._goal(jax.tree.map(lambda leaf: leaf[0], states)))
+            first = jax.tree.map(lambda leaf: leaf[0], states)
+            picture = np.asarray(self._program("compiling the goals", self._goal, first)(first))
             columns["goal"] = np.repeat(picture[None], length, axis=0)
         return columns | {"render_time": np.full(length, seconds), "pixels": frames[:length]}
+
+    def _program(self, stage: str, function: Any, *args: Any) -> Any:
+        """Compiled apart, so that no frame's time holds the compiling."""
+        if stage not in self._compiled:
+            self._compiled[stage], _ = self._run.compile(stage, function, *args)
+        return self._compiled[stage]

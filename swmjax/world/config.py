@@ -1,26 +1,26 @@
 """The settings of an evaluation: presets, overrides, and checks before anything is computed."""
 
 import dataclasses
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import envs_mjx
-from envs_mjx.checks import UserError
-from envs_mjx.names import unknown_name
-from swmjax.paths import config_path, configs_dir
+from envs_mjx.checks import UserError, check_count
 from swmjax.planning import SOLVERS, make_solver
 from swmjax.policies import PlanConfig
-from swmjax.settings import assign, read_assignments, read_settings
+from swmjax.runs.paths import config_path, configs_dir
+from swmjax.runs.settings import Settings, warn
 
 ORACLE = "oracle"
 """Name of the model that is the environment's own physics."""
 
 
 @dataclass(frozen=True)
-class EvalConfig:
+class EvalConfig(Settings):
     """Everything that an evaluation depends on.
 
     Args:
@@ -36,13 +36,17 @@ class EvalConfig:
         goal_offset: Steps of the weak policy between start and goal.
         budget: Environment steps per episode.
         batch_size: Episodes per compiled program.
-        problems_at_once: Problems that a checkpoint plans side by side; None for all. Only 1 gives the same result to
-            the bit whatever `batch_size`; on a GPU more are faster.
+        plan_batch_size: Episodes that a checkpoint plans for side by side; None for all. Only 1 gives the same result
+            to the bit whatever `batch_size`; on a GPU more are faster.
         video_episodes: Episodes in the video, 0 for none.
 
     Raises:
         UserError: A value is out of its range; the message names the setting and what is allowed.
     """
+
+    choice: ClassVar[str] = "solver.name"
+    example: ClassVar[str] = "solver.num_samples=1000"
+    old_names: ClassVar[Mapping[str, str]] = {"problems_at_once": "plan_batch_size"}
 
     env: str
     model: str
@@ -56,7 +60,7 @@ class EvalConfig:
     goal_offset: int = 25
     budget: int = 50
     batch_size: int = 10
-    problems_at_once: int | None = 1
+    plan_batch_size: int | None = 1
     video_episodes: int = 3
 
     def __post_init__(self) -> None:
@@ -71,12 +75,10 @@ class EvalConfig:
         if self.problems is not None and not isinstance(self.problems, str):
             raise UserError(f"problems must be the path of an NPZ file, got {self.problems!r}")
         lowest = {"episodes": 1, "seed": 0, "goal_offset": 1, "budget": 1, "batch_size": 1, "video_episodes": 0}
-        if self.problems_at_once is not None:
-            lowest["problems_at_once"] = 1
+        if self.plan_batch_size is not None:
+            lowest["plan_batch_size"] = 1
         for name, least in lowest.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise UserError(f"{name} must be an integer of at least {least}, got {value!r}")
+            check_count(name, getattr(self, name), least)
         if self.seed + self.episodes > 2**31:
             raise UserError(f"seed + episodes must be at most 2**31, got {self.seed} + {self.episodes}")
         planned = self.plan.horizon * self.plan.action_block
@@ -95,37 +97,26 @@ class EvalConfig:
         name = str(self.solver["name"])
         options = {str(key): value for key, value in self.solver.items() if key != "name"}
         if name in SOLVERS and not SOLVERS[name].from_settings:
-            cls = SOLVERS[name].solver.__name__
+            cls = SOLVERS[name].__name__
             raise UserError(f"solver {name!r} is made of other objects; build it in Python with swmjax.planning.{cls}")
         return make_solver(name, options)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain settings, as `from_dict` takes them."""
-        return dataclasses.asdict(self)
+    @property
+    def run_name(self) -> str:
+        return f"{self.env.rsplit('/', 1)[-1]}-{Path(self.model).stem}-{self.solver['name']}"
 
-    @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]) -> "EvalConfig":
-        """Settings as they come out of a YAML file.
+    def from_anywhere(self) -> "EvalConfig":
+        # A model that does not begin with a dot is a name, and means the same everywhere.
+        return dataclasses.replace(
+            self,
+            model=_absolute(self.model) if self.model.startswith(".") else self.model,
+            problems=None if self.problems is None else _absolute(self.problems),
+            action_stats=None if self.action_stats is None else _absolute(self.action_stats),
+        )
 
-        Raises:
-            UserError: An unknown setting, a missing one, or a value out of range.
-        """
-        known = {f.name for f in dataclasses.fields(cls)}
-        for name in settings:
-            if name not in known:
-                raise UserError(unknown_name("setting", name, known))
-        for name in ("env", "model"):
-            if name not in settings:
-                raise UserError(f"setting {name!r} is missing")
-        values = dict(settings)
-        plan = values.get("plan", {})
-        plan_fields = {f.name for f in dataclasses.fields(PlanConfig)}
-        if not isinstance(plan, Mapping):
-            raise UserError(f"plan must be a mapping, got {plan!r}")
-        for name in plan:
-            if name not in plan_fields:
-                raise UserError(unknown_name("setting", f"plan.{name}", {f"plan.{f}" for f in plan_fields}))
-        return cls(**values | {"plan": PlanConfig(**plan)})
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("~") else os.path.abspath(path)
 
 
 def load_settings(
@@ -134,6 +125,7 @@ def load_settings(
     file: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     assignments: Sequence[str] = (),
+    note: Callable[[str], None] = warn,
 ) -> EvalConfig:
     """Settings from a preset, changed by options, changed by assignments.
 
@@ -144,6 +136,7 @@ def load_settings(
         overrides: Values by dotted name; None leaves the preset's.
         assignments: Texts such as `solver.num_samples=1000`, values in YAML. Here as there another `solver.name` drops
             the options of the solver before.
+        note: Told of names that settings had in earlier releases.
 
     Returns:
         Checked settings.
@@ -152,13 +145,7 @@ def load_settings(
         UserError: No such file or preset, an unknown setting, or a value out of range.
     """
     path = config_path(file) if file is not None else _preset(envs_mjx.full_id(env or "swm/PushT-v1"), model)
-    settings = read_settings(path)
-    for name, value in {"env": env, "model": model, **(overrides or {})}.items():
-        if value is not None:
-            assign(settings, name, value, "solver.name")
-    for name, value in read_assignments(assignments, "solver.num_samples=1000"):
-        assign(settings, name, value, "solver.name")
-    return EvalConfig.from_dict(settings)
+    return EvalConfig.load(path, {"env": env, "model": model, **(overrides or {})}, assignments, note)
 
 
 def _preset(env: str, model: str | None) -> Path:

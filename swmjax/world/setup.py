@@ -12,12 +12,14 @@ from gymnasium.spaces import Box
 
 import envs_mjx
 from envs_mjx.checks import UserError
-from swmjax.checkpoints import load_pretrained, planning_objective, resolve_checkpoint
-from swmjax.models import ModelInputs, OracleModel, model_inputs
-from swmjax.planning import SOLVERS, GRASPSolver
-from swmjax.policies import ActionBox, MPCPolicy, PhysicsPolicy, Scaler, WorldModelPolicy
+from swmjax.checkpoints import load_pretrained, resolve_checkpoint
+from swmjax.models import ModelInputs, OracleModel
+from swmjax.planning import SOLVERS
+from swmjax.planning.host import HostSolver
+from swmjax.policies import ActionBox, MPCPolicy, PhysicsPolicy, Scaler, WorldModelPolicy, planning_objective
 from swmjax.world.config import ORACLE, EvalConfig
 from swmjax.world.protocols import Protocol
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -69,9 +71,10 @@ def _world_model(config: EvalConfig, env: envs_mjx.Env) -> tuple[WorldModelPolic
         raise UserError(f"model: {config.env} has discrete actions; plan for it through its own physics (oracle)")
     model = load_pretrained(config.model)
     try:
-        inputs = model_inputs(model)
+        objective = planning_objective(model)
     except UserError as error:
         raise UserError(f"{config.model}: {error}") from None
+    inputs = model.inputs
     (action_dim,) = space.shape
     given = config.plan.action_block * action_dim
     if inputs.action_size != given:
@@ -89,10 +92,10 @@ def _world_model(config: EvalConfig, env: envs_mjx.Env) -> tuple[WorldModelPolic
         config=config.plan,
         actions=ActionBox.of(space),
         scaler=scalers["action"],
-        objective=planning_objective(model),
+        objective=objective,
         image_size=inputs.image_size,
         vectors=tuple((name, scalers[name]) for name, _ in inputs.vectors),
-        plan_batch_size=config.problems_at_once,
+        plan_batch_size=config.plan_batch_size,
     )
     return policy, (note,) if note else ()
 
@@ -104,16 +107,18 @@ def _check_solver(config: EvalConfig, space: gymnasium.Space) -> None:
     if not discrete and not (isinstance(space, Box) and len(space.shape) == 1):
         raise UserError(f"{config.env} cannot be planned for: its actions are {space}, not a one-axis Box or discrete")
     usable = {
-        name: entry
-        for name, entry in SOLVERS.items()
-        if entry.from_settings and entry.compiled and not (oracle and issubclass(entry.solver, GRASPSolver))
+        name: solver
+        for name, solver in SOLVERS.items()
+        if solver.from_settings
+        and not issubclass(solver, HostSolver)
+        and not (oracle and "transitions" in solver.takes)
     }
-    fitting = [name for name, entry in usable.items() if (entry.kind == "discrete") == discrete]
+    fitting = [name for name, solver in usable.items() if solver.actions == ("discrete" if discrete else "box")]
     if name in fitting:
         return
     if name in usable:
         reason = f"does not plan actions of {config.env}, which are {space}"
-    elif issubclass(SOLVERS[name].solver, GRASPSolver):
+    elif "transitions" in SOLVERS[name].takes:
         reason = "plans in latents, which the physics does not have (oracle)"
     else:
         reason = "searches on the host, but evaluations are compiled"

@@ -8,7 +8,7 @@ import imageio_ffmpeg  # type: ignore[import-untyped]
 import numpy as np
 
 from envs_mjx.checks import UserError
-from swmjax.files import replacing
+from swmjax.runs.files import replacing
 from swmjax.world import font
 
 BACKGROUND = 250

@@ -172,12 +172,13 @@ def test_a_repository_without_weights(tmp_path: Path, server: Hub) -> None:
         resolve_checkpoint("user/repo", tmp_path)
 
 
-def test_no_network_is_told_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network_is_told_without_patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     point_at(monkeypatch, "http://127.0.0.1:9")
-    begin = time.monotonic()
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
     with pytest.raises(CheckpointError, match=r"cannot be downloaded from http://127.0.0.1:9: ") as caught:
         resolve_checkpoint("user/repo", tmp_path)
-    assert time.monotonic() - begin < 5
+    assert sum(waits) < 5
     assert "\n" not in str(caught.value)
 
 
@@ -190,7 +191,7 @@ def test_a_half_downloaded_folder_of_the_reference_is_completed(tmp_path: Path, 
 def test_without_the_extra(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['huggingface_hub'] = None\n"
-        "from swmjax.checkpoints.store import resolve_checkpoint\n"
+        "from swmjax.checkpoints.names import resolve_checkpoint\n"
         "from pathlib import Path\n"
         f"resolve_checkpoint('user/repo', Path({str(tmp_path)!r}))"
     )

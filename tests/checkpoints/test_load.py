@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from checkpoints.test_targets import PREJEPA
+from checkpoints.torch.test_configurations import PREJEPA
 from flax import nnx
 from models.recorded import CONFIGS, Recorded
 
-from swmjax.checkpoints import CheckpointError, load, load_pretrained, read_state_dict
-from swmjax.checkpoints.targets import backbones
+from swmjax.checkpoints import CheckpointError, load_pretrained, read_state_dict
+from swmjax.checkpoints.torch import backbones, read
 from swmjax.models import PreJEPA
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -134,7 +134,7 @@ def test_one_wrong_tensor_is_one_line(
 ) -> None:
     tensors = read_state_dict(GOLDEN / "lewm_mini_hf5" / "weights.pt")
     change(tensors)
-    monkeypatch.setattr(load, "read_state_dict", lambda path: tensors)
+    monkeypatch.setattr(read, "read_state_dict", lambda path: tensors)
     with pytest.raises(CheckpointError) as caught:
         load_pretrained(GOLDEN / "lewm_mini_hf5")
     assert str(caught.value) == f"{GOLDEN / 'lewm_mini_hf5' / 'weights.pt'}: {line}"
@@ -152,7 +152,7 @@ def test_a_prejepa_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         "predictor.transformer.layers.1.0.bias": np.ones((1, 1, 12, 12), np.float32),
         "decoder.net.weight": np.ones((2, 2), np.float32),
     }
-    monkeypatch.setattr(load, "read_state_dict", lambda path: tensors)
+    monkeypatch.setattr(read, "read_state_dict", lambda path: tensors)
     (tmp_path / "weights.pt").write_bytes(b"")
     (tmp_path / "config.json").write_text(json.dumps(config))
     model = load_pretrained(tmp_path, remat=True)

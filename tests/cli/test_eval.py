@@ -15,7 +15,9 @@ import pytest
 from command_line import Command
 from goal_env import registered, unchecked_types
 
+from swmjax.runs.table import Table
 from swmjax.world import RunFolder
+from swmjax.world.rows import EPISODES
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MINI = GOLDEN / "lewm_mini_hf4"
@@ -90,15 +92,15 @@ def test_a_run_and_its_report(toy):
     ):
         assert text in shown
     assert result.stderr.strip() == ""
-    assert len(RunFolder(folder).read_episodes()) == 5
+    assert len(EPISODES.read(folder)) == 5
 
 
 def test_the_config_of_a_run_runs_it_again(toy):
     run(toy, "--seed=3", "--episodes=2", "--set=solver.num_samples=12", "--output=one")
     run("--config=one/config.yaml", "--output", "deep/two")
     assert RunFolder(Path("one")).read_config() == RunFolder(Path("deep/two")).read_config()
-    rows = RunFolder(Path("one")).read_episodes()
-    assert rows == RunFolder(Path("deep/two")).read_episodes()
+    rows = EPISODES.read(Path("one"))
+    assert rows == EPISODES.read(Path("deep/two"))
     assert [row["seed"] for row in rows] == [3, 4]
     assert not Path("results").exists()
 
@@ -108,12 +110,12 @@ def test_recorded_problems(toy, tmp_path):
     start, goal = np.linspace(0.0, 0.75, 4)[:, None], np.linspace(2.0, 1.25, 4)[:, None]
     np.savez(recorded, start=start, goal=goal, comment="others are ignored")
     run(toy, f"--problems={recorded}", "--output=all")
-    rows = RunFolder(Path("all")).read_episodes()
+    rows = EPISODES.read(Path("all"))
     assert [row["start"] for row in rows] == start.tolist()
     assert [row["goal"] for row in rows] == goal.tolist()
     assert rows[3]["final_distance"] < 0.5
     run(toy, f"--problems={recorded}", "--episodes=3", "--output=three", "--set=batch_size=3")
-    assert RunFolder(Path("three")).read_episodes() == rows[:3]
+    assert EPISODES.read(Path("three")) == rows[:3]
     assert "problems.npz holds 4 problems, got 5" in refused(toy, f"--problems={recorded}", "--episodes=5")
     assert "its states have 1 entries, those of swm/PushT-v1 have 7" in refused(f"--problems={recorded}")
 
@@ -127,23 +129,23 @@ def test_json_is_all_there_is_on_stdout(toy):
 
 
 def test_interrupted_and_resumed(toy, monkeypatch):
-    original, calls = RunFolder.write_episodes, []
+    original, calls = Table.write, []
 
-    def write(self, rows):
+    def write(self, run, rows):
         calls.append(len(rows))
         if calls == [2, 4]:
             raise KeyboardInterrupt
-        original(self, rows)
+        original(self, run, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "write_episodes", write)
+        patch.setattr(Table, "write", write)
         result = run(toy, "--json", code=130)
     assert result.stdout == ""
     folder = only_run()
     assert result.stderr.strip() == (
         f"error: interrupted: 4 of 5 episodes are kept in {folder}; finish with `swmjax eval --resume {folder}`"
     )
-    assert len(RunFolder(folder).read_episodes()) == 4
+    assert len(EPISODES.read(folder)) == 4
     assert json.loads((folder / "results.json").read_text())["complete"] is False
     config = (folder / "config.yaml").read_bytes()
 
@@ -154,7 +156,7 @@ def test_interrupted_and_resumed(toy, monkeypatch):
     assert (folder / "config.yaml").read_bytes() == config
 
     run(toy, "--output=whole")
-    assert RunFolder(folder).read_episodes() == RunFolder(Path("whole")).read_episodes()
+    assert EPISODES.read(folder) == EPISODES.read(Path("whole"))
     whole = json.loads(Path("whole/results.json").read_text())
     for name in ("success_rate", "success_interval_95", "mean_final_distance"):
         assert finished[name] == whole[name]
@@ -175,7 +177,7 @@ def test_ctrl_c(toy):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
-    kept = len(RunFolder(Path("run")).read_episodes())
+    kept = len(EPISODES.read(Path("run")))
     assert 0 < kept < 40
     assert process.returncode == 130
     assert said.strip() == (
@@ -311,11 +313,11 @@ def test_a_checkpoint_plans_from_frames(toy, checkpoint):
     assert "model mini" in result.stdout
     assert result.stderr.strip() == ""
     run(*arguments, "--output=two", "--set=batch_size=1")
-    assert RunFolder(Path("one")).read_episodes() == RunFolder(Path("two")).read_episodes()
+    assert EPISODES.read(Path("one")) == EPISODES.read(Path("two"))
 
 
 def check_pusht_rows(folder, budget=10):
-    rows = RunFolder(folder).read_episodes()
+    rows = EPISODES.read(folder)
     assert [row["seed"] for row in rows] == [42, 43]
     for row in rows:
         assert (len(row["start"]), len(row["goal"])) == (7, 7)
@@ -341,4 +343,4 @@ def test_pusht_through_its_own_physics():
     check_pusht_rows(Path("run"), budget=15)
     assert Path("run/episodes.mp4").stat().st_size > 1000
     run(*arguments, "--output=one-by-one", "--set=batch_size=1", "--no-video")
-    assert RunFolder(Path("run")).read_episodes() == RunFolder(Path("one-by-one")).read_episodes()
+    assert EPISODES.read(Path("run")) == EPISODES.read(Path("one-by-one"))

@@ -12,8 +12,9 @@ import pytest
 from checkpoints.reference import reference_python
 from typer.testing import CliRunner, Result
 
-from swmjax.checkpoints import build_config, load_pretrained, read_state_dict, verification
-from swmjax.checkpoints.torch_writer import write_state_dict
+from swmjax.checkpoints import build_config, load_pretrained, read_state_dict
+from swmjax.checkpoints.torch import verification
+from swmjax.checkpoints.torch.writer import write_state_dict
 from swmjax.cli.app import app
 
 GOLDEN = Path(__file__).parents[1] / "golden"

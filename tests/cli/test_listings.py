@@ -73,7 +73,7 @@ def test_solvers_lists_every_solver():
     for row in listed:
         assert row["summary"]
         assert row["source"]
-        assert getattr(planning, row["import"].split()[-1]).kind == row["kind"]
+        assert getattr(planning, row["import"].split()[-1]).actions == row["actions"]
 
 
 def test_fovs_of_an_unknown_environment():

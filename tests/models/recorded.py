@@ -1,5 +1,6 @@
 """The reference's models on random weights, from `tests/golden/make_model_goldens.py`."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -7,25 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from swmjax.checkpoints.key_maps import KeyRules, match_tensors, tensor_specs
-from swmjax.checkpoints.load import build_model
-from swmjax.models import (
-    CausalPredictorConfig,
-    DINOv2,
-    DINOv2Config,
-    EmbedderConfig,
-    LinearEmbedderConfig,
-    MLPConfig,
-    PLDMConfig,
-    PredictorConfig,
-    PreJEPAConfig,
-    ViT,
-    ViTConfig,
-)
+from swmjax.checkpoints.torch.key_rules import KeyRules
+from swmjax.checkpoints.torch.matching import match_tensors, tensor_specs
+from swmjax.checkpoints.torch.read import build_model
+from swmjax.models import PLDMConfig, PreJEPAConfig
+from swmjax.models.blocks import DINOv2, DINOv2Config, EmbedderConfig, LinearEmbedderConfig, MLPConfig, ViT, ViTConfig
+from swmjax.models.lewm import PredictorConfig
+from swmjax.models.prejepa import CausalPredictorConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 # Numbers are checked, not speed: without optimisation programs compile three times as fast.
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+quick_jit = functools.partial(jax.jit, compiler_options=QUICK)
 RULES = KeyRules(vits=("encoder",), dinos=("backbone",))
 VIT = ViTConfig(16, 4, 24, 2, 2, 40)
 
@@ -108,10 +102,3 @@ def difference(actual, expected):
     actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
     assert actual.shape == expected.shape
     return float(np.max(np.abs(actual - expected)) / np.max(np.abs(expected)))
-
-
-def split_jit(function, model):
-    """A compiled function of a model whose weights are arguments, ready to be called."""
-    graph, weights = nnx.split(model)
-    compiled = jax.jit(lambda w, *a: function(nnx.merge(graph, w), *a), compiler_options=QUICK)
-    return lambda *arguments: compiled(weights, *arguments)

@@ -12,7 +12,7 @@ from flax import linen
 from gymnasium.spaces import Box
 
 from swmjax.models import FunctionModel, WorldModel, from_equinox, from_function, from_linen
-from swmjax.planning import CEMSolver, GoalMSE, encode_problems, latent_cost, shooting_cost, solve, solve_batch
+from swmjax.planning import CEMSolver, GoalMSE, encode_problems, model_cost, shooting_cost, solve, solve_batch
 
 RNG = np.random.default_rng(0)
 LOOK, MOVE, PUSH = (RNG.normal(size=shape).astype(np.float32) for shape in ((3, 4), (3, 3), (2, 3)))
@@ -139,7 +139,7 @@ def test_latents_and_observations_may_be_trees() -> None:
     obs = {"place": jnp.zeros((2, 1, 2)), "speed": jnp.ones((2, 1, 2))}
     problems = encode_problems(model, obs, obs, jnp.zeros((2, 0, 2)))
     keys = jax.random.split(jax.random.key(0), 2)
-    cost = latent_cost(model, GoalMSE(source="place"))
+    cost = model_cost(model, GoalMSE(source="place"))
     plan = solve_batch(CEMSolver(num_samples=32, n_steps=3, topk=4), cost, problems, SPACE, keys, 3)
     assert plan.actions.shape == (2, 3, 2)
     assert model.rollout(obs, jnp.zeros((2, 0, 2)), jnp.zeros((2, 4, 3, 2)))["place"].shape == (2, 4, 4, 2)

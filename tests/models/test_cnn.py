@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from swmjax.models.cnn import CNN, output_size
-from swmjax.models.tdmpc2_layers import mish
+from swmjax.models.blocks.cnn import CNN, output_size
+from swmjax.models.tdmpc2.layers import mish
 
 
 @pytest.mark.parametrize(("side", "expected"), [(64, 512), (48, 128), (224, 24 * 24 * 32), (39, 32), (38, 0), (6, 0)])

@@ -1,7 +1,6 @@
 """GCBC, GCIQL, GCIVL and HILP on the recorded outputs of the reference, in both precisions, and odd input."""
 
 import dataclasses
-import functools
 import os
 import subprocess
 from pathlib import Path
@@ -11,10 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from models.recorded import difference, quick_jit
 
 from swmjax.checkpoints import load_pretrained
-from swmjax.models.gcrl import GCRL, GCRLConfig
-from swmjax.models.gcrl_predictors import (
+from swmjax.models.blocks.layers import LinearEmbedderConfig
+from swmjax.models.blocks.resnet import ResNetConfig
+from swmjax.models.blocks.vit import ViTConfig
+from swmjax.models.gcrl.gcrl import GCRL, GCRLConfig
+from swmjax.models.gcrl.predictors import (
     GoalPredictor,
     GoalPredictorConfig,
     MetricValuePredictor,
@@ -22,9 +25,6 @@ from swmjax.models.gcrl_predictors import (
     QPredictor,
     QPredictorConfig,
 )
-from swmjax.models.layers import LinearEmbedderConfig
-from swmjax.models.resnet import ResNetConfig
-from swmjax.models.vit import ViTConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = ["gcrl_gcbc", "gcrl_gcbc_deep", "gcrl_iql_value", "gcrl_ivl_policy", "gcrl_hilp_value"]
@@ -32,28 +32,17 @@ TOLERANCES = {False: 1e-4, True: 1e-8}
 SIZES = {"num_patches": 4, "num_frames": 2, "dim": 8, "depth": 1, "heads": 1, "mlp_dim": 4, "dim_head": 8}
 TINY = GCRLConfig(encoder=ViTConfig(14, 7, 8, 1, 2, 8), action_predictor=GoalPredictorConfig(**SIZES, out_dim=2))
 
-# Numbers are checked here, not speed: without optimisation these programs compile three times as fast.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-quick_jit = functools.partial(jax.jit, compiler_options=QUICK)
-
-
-def worst(actual, expected):
-    """Largest error relative to the largest entry."""
-    assert actual.shape == expected.shape
-    return np.max(np.abs(np.asarray(actual, np.float64) - expected)) / np.max(np.abs(expected))
-
 
 def compare(folder, name, x64):
     """Errors of all outputs on a recorded checkpoint."""
     with jax.enable_x64(x64):
         dtype = jnp.float64 if x64 else jnp.float32
-        graphdef, weights = nnx.split(load_pretrained(folder / name, dtype=dtype))
+        model = load_pretrained(folder / name, dtype=dtype)
         golden = dict(np.load(folder / f"{name}_io.npz"))
         obs = {key: jnp.asarray(value, dtype) for key, value in golden.items() if value.dtype == np.float32}
 
         @quick_jit
-        def run(weights, obs):
-            model = nnx.merge(graphdef, weights)
+        def run(model, obs):
             embed, goal = model.encode(obs), model.encode_goal(obs)
             found = {"embed": embed, "goal_embed": goal}
             for context in (1, 2, 3) if x64 else (1, 3):
@@ -66,9 +55,9 @@ def compare(folder, name, x64):
                 found["q"] = model.predict_action_values(embed, obs["actions"], goal)
             return found
 
-        outputs = run(weights, obs)
+        outputs = run(model, obs)
         assert {value.dtype for value in outputs.values()} == {jnp.dtype(dtype)}
-        errors = {key: worst(value, golden[key]) for key, value in outputs.items()}
+        errors = {key: difference(value, golden[key]) for key, value in outputs.items()}
         recorded = {key for key, value in golden.items() if value.dtype == np.float64 and key != "action"}
         assert set(errors) == {key for key in recorded if x64 or not key.endswith("_2")}
         return errors
@@ -107,7 +96,7 @@ def test_actions_are_means_or_means_and_scaled_noise():
         return model.get_action(obs), model.get_action(obs, key, temperature=0.7)
 
     mean, sample = run(jax.random.key(0))
-    assert worst(mean, golden["action"]) < 1e-4
+    assert difference(mean, golden["action"]) < 1e-4
     noise = np.asarray(jax.random.normal(jax.random.key(0), (2, 2)))
     np.testing.assert_allclose(sample, golden["action"] + golden["stds"] * noise, atol=1e-5)
     assert jnp.any(sample != run(jax.random.key(1))[1])

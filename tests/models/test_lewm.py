@@ -1,7 +1,6 @@
 """LeWM on the recorded inputs of the reference, and the fast rollout against the plain one."""
 
 import dataclasses
-import functools
 from pathlib import Path
 
 import jax
@@ -9,11 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from models.recorded import quick_jit
 
 from swmjax.checkpoints import load_pretrained
-from swmjax.models import EmbedderConfig, LeWM, LeWMConfig, MLPConfig, PredictorConfig, ViTConfig, WorldModel
-from swmjax.models.layers import Identity
-from swmjax.models.predictor import Predictor
+from swmjax.models import LeWM, LeWMConfig, WorldModel
+from swmjax.models.blocks import EmbedderConfig, MLPConfig, ViTConfig
+from swmjax.models.blocks.layers import Identity
+from swmjax.models.lewm import PredictorConfig
+from swmjax.models.lewm.predictor import Predictor
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -41,21 +43,19 @@ def assert_close(actual, expected, tolerance):
 def test_recorded_outputs(name, x64, tolerance):
     with jax.enable_x64(x64):
         dtype = jnp.float64 if x64 else jnp.float32
-        graphdef, weights = nnx.split(load_pretrained(GOLDEN / name, dtype=dtype))
         golden = dict(np.load(GOLDEN / f"{name}_io.npz"))
         pixels, goal, history, actions = (
             jnp.asarray(golden[key], dtype) for key in ("pixels", "goal", "action_history", "candidates")
         )
 
         @jax.jit
-        def run(weights):
-            model = nnx.merge(graphdef, weights)
+        def run(model):
             emb = model.encode(pixels)
             one = model.rollout(emb[:, -1:], history[:, :0], actions)
             three = model.rollout(emb, history, actions)
             return emb, model.encode(goal), model.embed_actions(jnp.ones((2, 3, 10), dtype)), one, three
 
-        emb, goal_emb, act_emb, one, three = run(weights)
+        emb, goal_emb, act_emb, one, three = run(load_pretrained(GOLDEN / name, dtype=dtype))
         assert emb.dtype == one.dtype == dtype
         assert_close(emb, golden["emb"], tolerance)
         assert_close(act_emb, golden["act_emb_ones"], tolerance)
@@ -84,24 +84,18 @@ def small(num_frames, depth=2, hidden=12, projector=True):
     return model
 
 
-# Numbers are checked here, not speed: without optimisation these many unrolled programs compile three times as fast.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-
-
 SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize("num_frames", [1, pytest.param(2, marks=SLOW), 3, pytest.param(4, marks=SLOW)])
 def test_fast_rollout_equals_the_plain_one(num_frames):
-    graphdef, weights = nnx.split(small(num_frames))
     longest = 7
     keys = jax.random.split(jax.random.key(0), 3)
     latents = jax.random.normal(keys[0], (2, 3, 8))
     history = jax.random.normal(keys[1], (2, 2, 4))
     actions = jax.random.normal(keys[2], (2, 3, longest, 4))
 
-    def both(weights):
-        model = nnx.merge(graphdef, weights)
+    def both(model):
         plain, fast = {}, {}
         for context in (1, 2, 3):
             arguments = latents[:, -context:], history[:, 3 - context :]
@@ -110,7 +104,7 @@ def test_fast_rollout_equals_the_plain_one(num_frames):
             fast[context] = {h: model.rollout(*arguments, actions[:, :, :h]) for h in horizons}
         return plain, fast
 
-    plain, fast = jax.jit(both, compiler_options=QUICK)(weights)
+    plain, fast = quick_jit(both)(small(num_frames))
     assert {h for by_horizon in fast.values() for h in by_horizon} == set(range(1, longest + 1))
     for context, by_horizon in fast.items():
         for horizon, rollout in by_horizon.items():
@@ -124,7 +118,7 @@ def test_rollout_without_projectors_and_with_one_layer(hidden):
     latents, history = jax.random.normal(jax.random.key(0), (1, 2, 8)), jnp.ones((1, 1, 4))
     actions = jax.random.normal(jax.random.key(1), (1, 2, 4, 4))
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @quick_jit
     def both(*arguments):
         return model.rollout(*arguments), plain_rollout(model, *arguments)
 
@@ -139,7 +133,7 @@ def test_rollout_gradients_equal_the_plain_ones_also_when_recomputed():
 
         def gradient(rollout):
             cost = jax.grad(lambda a: jnp.sum(jnp.square(rollout(latents, history, a)[:, :, -1])))
-            return jax.jit(cost, compiler_options=QUICK)(actions)
+            return quick_jit(cost)(actions)
 
         plain = gradient(lambda *arguments: plain_rollout(model, *arguments))
         assert jnp.max(jnp.abs(plain)) > 1e-3

@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from jax.extend.core import jaxprs_in_params
-from models.recorded import QUICK, difference
+from models.recorded import difference, quick_jit
 
 from swmjax.checkpoints import load_pretrained
 
@@ -61,9 +59,8 @@ def test_bfloat16_computes_in_bfloat16_and_returns_float32(name, run):
     given = {key: jnp.asarray(value) for key, value in np.load(GOLDEN / f"{name}_io.npz").items()}
 
     def traced(dtype):
-        graph, weights = nnx.split(load_pretrained(GOLDEN / name, dtype=dtype))
-        program = jax.jit(lambda w, given: run(nnx.merge(graph, w), given), compiler_options=QUICK)
-        return program.trace(weights, given), weights
+        model = load_pretrained(GOLDEN / name, dtype=dtype)
+        return quick_jit(run).trace(model, given), model
 
     (narrow, few), (wide, many) = traced(jnp.bfloat16), traced(jnp.float32)
     assert set(products(narrow.jaxpr.jaxpr)) == {jnp.dtype(jnp.bfloat16)}

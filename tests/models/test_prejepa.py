@@ -1,24 +1,18 @@
 """PreJEPA: the fast rollout against the plain one, gradients, sizes, and what its messages say."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from models.recorded import CONFIGS, QUICK, Recorded, prejepa
+from models.recorded import CONFIGS, Recorded, prejepa, quick_jit
 
-from swmjax.models import (
-    CausalPredictorConfig,
-    DINOv2Config,
-    LinearEmbedderConfig,
-    PreJEPA,
-    PreJEPAConfig,
-    WorldModel,
-    causal_rollout,
-)
+from swmjax.models import PreJEPA, PreJEPAConfig, WorldModel
+from swmjax.models.blocks import DINOv2Config, LinearEmbedderConfig
+from swmjax.models.prejepa import CausalPredictorConfig
+from swmjax.models.prejepa import rollout as module
 
 
 def small(depth=2, history_size=3, num_frames=3, remat=False):
@@ -71,12 +65,10 @@ def plain_rollout(model, latents, action_history, actions):
 @pytest.mark.parametrize(("history_size", "num_frames", "depth"), [(1, 1, 1), (2, 3, 2), (3, 3, 1)])
 def test_fast_rollout_equals_the_plain_one(history_size, num_frames, depth):
     longest = 4
-    graph, weights = nnx.split(small(depth, history_size, num_frames))
     latents, history, actions = problem(longest)
     cases = [(1, 1), (1, longest), (2, longest), (4, 2), (4, longest)]
 
-    def both(weights):
-        model = nnx.merge(graph, weights)
+    def both(model):
         plain, fast = [], []
         for context, horizon in cases:
             arguments = {k: v[:, -context:] for k, v in latents.items()}, history[:, 4 - context :]
@@ -85,7 +77,7 @@ def test_fast_rollout_equals_the_plain_one(history_size, num_frames, depth):
                 plain.append(plain_rollout(model, *arguments, actions))
         return plain, fast
 
-    plain, fast = jax.jit(both, compiler_options=QUICK)(weights)
+    plain, fast = quick_jit(both)(small(depth, history_size, num_frames))
     by_context = dict(zip((1, 2, 4), plain, strict=True))
     for (context, horizon), rolled in zip(cases, fast, strict=True):
         assert rolled["pixels"].shape == (2, 3, context + horizon, 2, 8)
@@ -100,13 +92,13 @@ def test_results_do_not_depend_on_how_many_candidates_are_rolled_out_at_a_time(m
     model, (latents, history, actions) = small(depth=1, history_size=2, remat=remat), problem(3)
 
     def gradient(group):
-        monkeypatch.setattr(causal_rollout, "_candidates_at_once", lambda: group)
+        monkeypatch.setattr(module, "_candidates_at_once", lambda: group)
 
         def cost(actions):
             rolled = model.rollout(latents, history, actions)["pixels"]
             return jnp.sum(jnp.square(rolled[:, :, -1])), rolled
 
-        return jax.jit(jax.grad(cost, has_aux=True), compiler_options=QUICK)(actions)
+        return quick_jit(jax.grad(cost, has_aux=True))(actions)
 
     slope, rolled = gradient(None)
     assert jnp.max(jnp.abs(slope)) > 1e-3
@@ -125,7 +117,7 @@ def test_gradients_equal_the_plain_ones_also_when_recomputed():
                 rolled = rollout(latents, history, actions)
                 return jnp.sum(jnp.square(rolled["pixels"][:, :, -1])) + jnp.sum(rolled["proprio"][:, :, -1])
 
-            return jax.jit(jax.grad(cost), compiler_options=QUICK)(actions)
+            return quick_jit(jax.grad(cost))(actions)
 
         plain = gradient(lambda *arguments: plain_rollout(small(depth=1, history_size=2), *arguments))
         assert jnp.max(jnp.abs(plain)) > 1e-3
@@ -216,7 +208,7 @@ def test_predictions_are_causal_from_frame_to_frame():
     changed = {k: v.at[:, 2].add(1.0) for k, v in window.items()}
     nudged = {**window, "pixels": window["pixels"].at[:, 0, 1].add(1.0)}
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @quick_jit
     def predict(latents):
         return model.predict(latents, history)["pixels"]
 

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from swmjax.checkpoints import CheckpointError, load_pretrained, load_probe
-from swmjax.checkpoints.key_maps import tensor_specs
+from swmjax.checkpoints.torch.matching import tensor_specs
 from swmjax.models.probes import MLPProbe, attach_probe, get_probe
 
 GOLDEN = Path(__file__).parents[1] / "golden"

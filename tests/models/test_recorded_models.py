@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from models.recorded import CONFIGS, ENCODERS, GOLDEN, PREJEPAS, RULES, Recorded, difference, split_jit
+from models.recorded import CONFIGS, ENCODERS, GOLDEN, PREJEPAS, RULES, Recorded, difference, quick_jit
 
-from swmjax.checkpoints.key_maps import tensor_specs
-from swmjax.checkpoints.targets import backbones
-from swmjax.checkpoints.targets.node import Node, build
-from swmjax.models import DINOv2, ViT, cast_model
+from swmjax.checkpoints.torch import backbones
+from swmjax.checkpoints.torch.matching import tensor_specs
+from swmjax.checkpoints.torch.node import Node, build
+from swmjax.models import cast_model
+from swmjax.models.blocks import DINOv2, ViT
 
 TOLERANCES = {"float32": 1e-4, "float64": 1e-8}
 
@@ -28,8 +29,8 @@ def close(actual, expected, tolerance, what):
 
 def check_encoder(recorded, tolerance):
     sizes = recorded.group("pixels_")
-    run = split_jit(lambda model, frames: {size: model(pixels) for size, pixels in frames.items()}, recorded.model)
-    hidden = run(sizes)
+    run = quick_jit(lambda model, frames: {size: model(pixels) for size, pixels in frames.items()})
+    hidden = run(recorded.model, sizes)
     return max(close(hidden[size], recorded.values[f"hidden_{size}"], tolerance, size) for size in sizes)
 
 
@@ -53,7 +54,7 @@ def check_pldm(recorded, tolerance):
         return out
 
     names = ("pixels", "goal", "action_history", "candidates")
-    out = split_jit(run, recorded.model)(*(recorded[name] for name in names))
+    out = quick_jit(run)(recorded.model, *(recorded[name] for name in names))
     assert {"weights", *names} | set(out) == {k if "weights/" not in k else "weights" for k in recorded.values}
     return max(close(value, recorded.values[name], tolerance, name) for name, value in out.items())
 
@@ -73,8 +74,8 @@ def check_prejepa(recorded, tolerance):
         return out
 
     goal = recorded.group("goal/")
-    out = split_jit(run, recorded.model)(
-        recorded.group("obs/"), goal, recorded["action_history"], recorded["candidates"]
+    out = quick_jit(run)(
+        recorded.model, recorded.group("obs/"), goal, recorded["action_history"], recorded["candidates"]
     )
     errors = []
     for name, value in out.items():
@@ -116,7 +117,7 @@ def test_bfloat16_computes_in_bfloat16_and_returns_float32(name):
     def run(model, obs, history, candidates):
         return model.rollout(model.encode(obs), history, candidates[:, :, :2])
 
-    rolled = split_jit(run, model)(obs, recorded["action_history"], recorded["candidates"])
+    rolled = quick_jit(run)(model, obs, recorded["action_history"], recorded["candidates"])
     for source, value in {"": rolled}.items() if name == "pldm" else rolled.items():
         expected = recorded.values["rollout_context3" + (f"/{source}" if source else "")][:, :, :5]
         assert value.dtype == jnp.float32

@@ -9,21 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from models.recorded import difference, quick_jit
 
-from swmjax.checkpoints.key_maps import KeyRules, tensor_specs
-from swmjax.checkpoints.load import fill
-from swmjax.models.resnet import ResNet, ResNetConfig
+from swmjax.checkpoints.torch.key_rules import KeyRules
+from swmjax.checkpoints.torch.matching import tensor_specs
+from swmjax.checkpoints.torch.read import fill
+from swmjax.models.blocks.resnet import ResNet, ResNetConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = ["resnet_basic", "resnet_bottleneck"]
 TOLERANCES = {False: 1e-4, True: 1e-8}
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-
-
-def worst(actual, expected):
-    """Largest error relative to the largest entry."""
-    assert actual.shape == expected.shape
-    return np.max(np.abs(np.asarray(actual, np.float64) - expected)) / np.max(np.abs(expected))
 
 
 def compare(folder, name, x64):
@@ -36,23 +31,23 @@ def compare(folder, name, x64):
             hidden_sizes=(8, 12), depths=(2, 2), layer_type=name.removeprefix("resnet_"), embedding_size=4
         )
         abstract = nnx.eval_shape(lambda: ResNet(config, rngs=nnx.Rngs(0)))
-        graphdef, weights = nnx.split(fill(abstract, tensors, KeyRules(), dtype))
 
-        def run(weights, pixels):
-            model = nnx.merge(graphdef, weights)
+        @quick_jit
+        def run(model, pixels):
             training = nnx.clone(model)
             training.train()
             first, second = training(pixels), training(pixels + 1)
             return {"features": model(pixels), "trained_0": first, "trained_1": second}, nnx.state(training)
 
-        found, after = jax.jit(run, compiler_options=QUICK)(weights, jnp.asarray(golden["pixels"], dtype))
+        model = fill(abstract, tensors, KeyRules(), dtype)
+        found, after = run(model, jnp.asarray(golden["pixels"], dtype))
         assert {value.dtype for value in found.values()} == {jnp.dtype(dtype)}
         after = dict(nnx.to_flat_state(after))
         for key, spec in tensor_specs(after).items():
             if "running" in key:
                 found[f"after:{key}"] = after[spec.path][...]
         assert set(found) == {key for key, value in golden.items() if value.dtype == np.float64}
-        return {key: worst(value, golden[key]) for key, value in found.items()}
+        return {key: difference(value, golden[key]) for key, value in found.items()}
 
 
 @pytest.mark.parametrize("x64", TOLERANCES)

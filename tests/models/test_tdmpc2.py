@@ -1,7 +1,6 @@
 """TD-MPC2 on the recorded outputs of the reference, in both precisions, and what it makes of odd input."""
 
 import dataclasses
-import functools
 import os
 import subprocess
 from pathlib import Path
@@ -11,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from models.recorded import difference, quick_jit
 
 from swmjax.checkpoints import load_pretrained
 from swmjax.models import WorldModel
-from swmjax.models.squashed_gaussian import gaussian_log_prob, log_std, squash
-from swmjax.models.tdmpc2 import TDMPC2, TDMPC2Config
-from swmjax.models.tdmpc2_layers import RunningScale
-from swmjax.models.two_hot import Bins, symexp, symlog, two_hot, two_hot_inverse
+from swmjax.models.blocks.two_hot import Bins, symexp, symlog, two_hot, two_hot_inverse
+from swmjax.models.tdmpc2.layers import RunningScale
+from swmjax.models.tdmpc2.squashed_gaussian import gaussian_log_prob, log_std, squash
+from swmjax.models.tdmpc2.tdmpc2 import TDMPC2, TDMPC2Config
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = ["tdmpc2_state", "tdmpc2_pixels"]
@@ -26,28 +26,17 @@ TINY = TDMPC2Config(
     action_dim=2, encoding=(("state", 8),), extra_dims=(("state", 5),), mlp_dim=8, enc_dim=8, num_q=2, bins=Bins(5)
 )
 
-# Numbers are checked here, not speed: without optimisation these programs compile three times as fast.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-quick_jit = functools.partial(jax.jit, compiler_options=QUICK)
-
-
-def worst(actual, expected):
-    """Largest error relative to the largest entry."""
-    assert actual.shape == expected.shape
-    return np.max(np.abs(np.asarray(actual, np.float64) - expected)) / np.max(np.abs(expected))
-
 
 def compare(folder, name, x64):
     """Errors of all outputs on a recorded checkpoint."""
     with jax.enable_x64(x64):
         dtype = jnp.float64 if x64 else jnp.float32
-        graphdef, weights = nnx.split(load_pretrained(folder / name, dtype=dtype))
+        model = load_pretrained(folder / name, dtype=dtype)
         golden = dict(np.load(folder / f"{name}_io.npz"))
         inputs = {key: jnp.asarray(value, dtype) for key, value in golden.items() if value.dtype == np.float32}
 
         @quick_jit
-        def run(weights, given):
-            model = nnx.merge(graphdef, weights)
+        def run(model, given):
             obs = {key: given[key] for key, _ in model.config.encoding}
             last = {key: value[:, -1] for key, value in obs.items()}
             current = model.encode_current(last)
@@ -73,11 +62,11 @@ def compare(folder, name, x64):
                 "policy_prefix": model.policy_rollout(prefix, given["noise"]).mean(axis=1),
             }
 
-        outputs = run(weights, inputs)
+        outputs = run(model, inputs)
         golden["z_now"] = np.stack([golden["z"][:, -1]] * 2)
         golden["context"] = np.repeat(golden["z"][:, None], golden["candidates"].shape[1], axis=1)
         assert {value.dtype for value in outputs.values()} == {jnp.dtype(dtype)}
-        return {key: worst(value, golden[key]) for key, value in outputs.items()}
+        return {key: difference(value, golden[key]) for key, value in outputs.items()}
 
 
 @pytest.mark.parametrize("x64", TOLERANCES)
@@ -132,7 +121,7 @@ def test_functions_without_weights():
             "log_std": log_std(arrays["spread"]),
         }
         for key, value in found.items():
-            assert worst(value, golden[key]) < 1e-12, key
+            assert difference(value, golden[key]) < 1e-12, key
         np.testing.assert_allclose(scales, golden["scales"], rtol=1e-6)
         np.testing.assert_allclose(scale(arrays["x"]), golden["scaled"], rtol=1e-6)
 

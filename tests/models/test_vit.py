@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from swmjax.models import ViT, ViTConfig
-from swmjax.models.positions import bicubic_matrix
+from swmjax.models.blocks import ViT, ViTConfig
+from swmjax.models.blocks.positions import bicubic_matrix
 
 
 def test_bicubic_weights_of_37_to_16():

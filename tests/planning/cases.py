@@ -1,6 +1,5 @@
 """One small planning problem for every solver of the registry, for the tests that all of them must pass."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium.spaces import Box, MultiDiscrete
 
-from swmjax.planning import SOLVERS, CategoricalCEMSolver, CEMSolver, CompositeSolver, make_solver, one_hot
-from swmjax.planning.ask_tell import AskTellSolver
-from swmjax.planning.transitions import ProblemTransitions, TransitionCost
+from swmjax.planning import (
+    SOLVERS,
+    AskTellSolver,
+    CategoricalCEMSolver,
+    CEMSolver,
+    CompositeSolver,
+    Transitions,
+    make_solver,
+    one_hot,
+)
 
 HORIZON, SIZE = 3, 4
 BOX = Box(-1.0, 1.0, (SIZE,), np.float32)
@@ -80,6 +86,7 @@ class Case:
         warm_start: One step.
         nothing: The plan of a solve in which nothing was finite, without a warm start; None if it is up to the solver.
         population: Candidates per step.
+        transitions: Single steps of the problem, for a solver that needs them.
     """
 
     solver: Any
@@ -89,6 +96,7 @@ class Case:
     warm_start: Any
     nothing: Any
     population: int
+    transitions: Any = None
 
     def cost_of(self, actions: Any, problem: Any = None) -> Any:
         """Cost of one plan."""
@@ -125,11 +133,13 @@ def reach(target):
     def rollout(candidates):
         return jnp.cumsum(candidates, axis=1)
 
-    def cost(candidates):
-        return jnp.sum(jnp.square(candidates.sum(1) - goal.astype(candidates.dtype)[None]), axis=1)
-
     goal = target.sum(0)
-    return TransitionCost(cost, start=jnp.zeros_like(goal), goal=goal, predict=predict, rollout=rollout)
+    return Transitions(start=jnp.zeros_like(goal), goal=goal, predict=predict, rollout=rollout)
+
+
+def reached(target, candidates):
+    """How far from where the target's actions lead a candidate ends."""
+    return jnp.sum(jnp.square(candidates.sum(1) - target.sum(0).astype(candidates.dtype)[None]), axis=1)
 
 
 def case(name: str) -> Case:
@@ -149,7 +159,7 @@ def case(name: str) -> Case:
             population=24,
         )
     solver = AskTellSolver(Climber(), n_steps=20) if name == "ask_tell" else make_solver(name, SMALL[name])
-    if SOLVERS[name].kind == "discrete":
+    if SOLVERS[name].actions == "discrete":
         return Case(
             solver=solver,
             space=CHOICES,
@@ -163,10 +173,11 @@ def case(name: str) -> Case:
         solver=solver,
         space=BOX,
         problem=TARGET,
-        cost=ProblemTransitions(reach) if name == "grasp" else quadratic,
+        cost=reached if "transitions" in solver.takes else quadratic,
         warm_start=jnp.full((1, SIZE), 0.1),
         nothing=jnp.zeros((HORIZON, SIZE)),
-        population=1 if name == "grasp" else getattr(solver, "num_samples", 24),
+        population=solver.num_samples,
+        transitions=reach if "transitions" in solver.takes else None,
     )
 
 
@@ -182,11 +193,4 @@ def spoiled(case: Case, bad: Any) -> Any:
 
 def doomed(case: Case) -> Any:
     """A cost like the case's that is never finite, gradients included."""
-    if isinstance(case.cost, ProblemTransitions):
-
-        def of(problem):
-            task = case.cost.of(problem)
-            return dataclasses.replace(task, cost_fn=lambda actions: task.cost_fn(actions) * jnp.nan)
-
-        return ProblemTransitions(of)
     return lambda problem, candidates: case.cost(problem, candidates) * jnp.nan

@@ -4,8 +4,7 @@ import dataclasses
 
 import jax
 
-from swmjax.planning import Scorer
-from swmjax.planning.solve import started
+from swmjax.planning.scoring import Scorer
 
 
 def replay(solver, noise):
@@ -19,14 +18,14 @@ def replay(solver, noise):
     return recorded(**{field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)})
 
 
-def run(solver, cost_fn, space, horizon, warm_start=None, constraint_fn=None, carry=None):
+def run(solver, cost_fn, space, horizon, warm_start=None, constraint_fn=None, carry=None, transitions=None):
     """What `solve` does, keeping every state and record: (states of all steps, plan, records of all steps)."""
-    scorer = Scorer(cost_fn, constraint_fn)
+    scorer = Scorer(cost_fn, constraint_fn, transitions=transitions)
 
     def advance(state, _):
         state, record = solver.step(state, scorer)
         return state, (state, record)
 
-    state = started(solver, scorer, jax.random.key(0), space, horizon, warm_start, carry)
+    state = solver.prepare(solver.init(jax.random.key(0), space, horizon, warm_start, carry), scorer)
     state, (states, records) = jax.lax.scan(advance, state, length=solver.n_steps)
     return states, solver.finish(state, scorer), records

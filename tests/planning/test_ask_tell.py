@@ -10,10 +10,9 @@ import pytest
 from gymnasium.spaces import Box, Dict
 from planning.recorded_costs import quad
 
-from swmjax.planning import CEMSolver, Scorer, Status, solve, solve_batch
-from swmjax.planning.ask_tell import AskTellSolver, EvosaxSolver
-from swmjax.planning.composite import CompositeSolver
+from swmjax.planning import AskTellSolver, CEMSolver, CompositeSolver, EvosaxSolver, Status, solve, solve_batch
 from swmjax.planning.population import finite_stand_ins
+from swmjax.planning.scoring import Scorer
 
 SPACE = Box(-1.0, 1.0, (2,), np.float32)
 TARGET = jnp.asarray([[0.5, -0.2], [0.1, 0.9], [-0.6, 0.3]])

@@ -12,8 +12,8 @@ from planning.recorded import replay, run
 from planning.recorded_costs import discrete, recorded_noise
 from planning.recorded_steps import run_recorded
 
-from swmjax.planning import Scorer, Status, one_hot, solve, solve_batch
-from swmjax.planning.categorical_cem import CategoricalCEMSolver
+from swmjax.planning import CategoricalCEMSolver, Status, one_hot, solve, solve_batch
+from swmjax.planning.scoring import Scorer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MIXED = MultiDiscrete([2, 4, 3], start=[0, -1, 5])

@@ -11,7 +11,9 @@ from planning.recorded import replay, run
 from planning.recorded_costs import quad, recorded_noise, wavy
 
 from envs_mjx.checks import check_choice, check_integer
-from swmjax.planning import BestCost, CEMSolver, Scorer, Status, VarNorm, solve
+from swmjax.planning import BestCost, CEMSolver, Status, solve
+from swmjax.planning.metrics import VarNorm
+from swmjax.planning.scoring import Scorer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (4,), np.float32)

@@ -11,7 +11,7 @@ from gymnasium.spaces import Box
 from planning.recorded import replay, run
 
 from swmjax.checkpoints import load_pretrained
-from swmjax.planning import CEMSolver, GoalMSE, encode_problems, latent_cost, shooting_cost, solve, solve_batch
+from swmjax.planning import CEMSolver, GoalMSE, encode_problems, model_cost, shooting_cost, solve, solve_batch
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (10,), np.float32)
@@ -32,7 +32,7 @@ def test_recorded_noise_reproduces_the_reference(name):
     @jax.jit
     def plan(weights, noise):
         model = nnx.merge(graphdef, weights)
-        cost = latent_cost(model, GoalMSE())
+        cost = model_cost(model, GoalMSE())
 
         def one(problem, noise):
             return run(replay(SOLVER, noise), lambda actions: cost(problem, actions), SPACE, 5)
@@ -53,7 +53,7 @@ def test_batch_and_single_problems_plan_alike():
     def batched(weights):
         model = nnx.merge(graphdef, weights)
         problems = encode_problems(model, pixels, goal, history)
-        return solve_batch(solver, latent_cost(model, GoalMSE()), problems, SPACE, key, 4)
+        return solve_batch(solver, model_cost(model, GoalMSE()), problems, SPACE, key, 4)
 
     @jax.jit
     def single(weights, pixels, goal, key):

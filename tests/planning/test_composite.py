@@ -7,10 +7,19 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 from planning.recorded_costs import discrete, quad
 
-from swmjax.planning import CEMSolver, NonFinite, Status, VarNorm, block_space, make_solver, one_hot, solve, solve_batch
-from swmjax.planning.categorical_cem import CategoricalCEMSolver
-from swmjax.planning.composite import CompositeSolver
-from swmjax.planning.icem import ICEMSolver
+from swmjax.planning import (
+    CategoricalCEMSolver,
+    CEMSolver,
+    CompositeSolver,
+    ICEMSolver,
+    Status,
+    block_space,
+    make_solver,
+    one_hot,
+    solve,
+    solve_batch,
+)
+from swmjax.planning.metrics import NonFinite, VarNorm
 
 SPACE = Dict({"arm": Box(-1.0, 1.0, (2,), np.float32), "grip": Discrete(3)})
 TARGETS = jnp.asarray([[[0.5, 0.5]] * 3, [[-0.5, 0.1]] * 3, [[0.2, -0.9]] * 3])

@@ -13,7 +13,8 @@ from planning.recorded import replay, run
 from planning.recorded_costs import quad, wavy
 from planning.recorded_descent import descent_noise
 
-from swmjax.planning import ActionNorm, BestCost, GradientSolver, GradNorm, Status, make_solver, solve
+from swmjax.planning import BestCost, GradientSolver, Status, make_solver, solve
+from swmjax.planning.metrics import ActionNorm, GradNorm
 from swmjax.planning.optimizers import checked_options
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -11,21 +11,10 @@ from gymnasium.spaces import Box
 from planning.recorded import run
 
 from swmjax.checkpoints import load_pretrained
-from swmjax.planning import (
-    GoalMSE,
-    GRASPSolver,
-    LatentProblem,
-    MeanShift,
-    Scorer,
-    Status,
-    function_transitions,
-    latent_cost,
-    make_solver,
-    model_transitions,
-    solve,
-    solve_batch,
-)
-from swmjax.planning.transitions import ProblemTransitions
+from swmjax.planning import GoalMSE, GRASPSolver, LatentProblem, Status, make_solver, model_cost, solve, solve_batch
+from swmjax.planning.costs.transitions import function_transitions, model_transitions
+from swmjax.planning.metrics import MeanShift
+from swmjax.planning.scoring import Scorer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (2,), np.float32)
@@ -37,6 +26,11 @@ def linear(states, actions):
 
 
 TASK = function_transitions(linear, START, GOAL)
+
+
+def plan_for(solver, task, horizon=3, key=None, cost=None, **options):
+    key = jax.random.key(0) if key is None else key
+    return solve(solver, cost or task.goal_distance, SPACE, key, horizon, transitions=task, **options)
 
 
 class Replayed(GRASPSolver):
@@ -70,13 +64,13 @@ def test_every_iteration_of_the_transcription(name, solver):
         return jnp.tanh(states @ jnp.asarray(golden["matrix"].T)) + moved
 
     task = function_transitions(step, jnp.asarray(golden["start"]), jnp.asarray(golden["goal"]))
-    states, plan, records = run(solver, task, SPACE, 4)
+    states, plan, records = run(solver, task.goal_distance, SPACE, 4, transitions=task)
     np.testing.assert_allclose(records.candidates[:, 0], golden["actions"][:-1], atol=1e-5)
     np.testing.assert_allclose(states.actions, golden["actions"][1:], atol=1e-5)
     np.testing.assert_allclose(states.states, golden["states"][1:], atol=1e-5)
     np.testing.assert_allclose(plan.actions, golden["actions"][-1], atol=1e-5)
-    np.testing.assert_allclose(plan.cost, task(plan.actions[None])[0], rtol=1e-6)
-    np.testing.assert_allclose(records.costs[:, 0], task(records.candidates[:, 0]), rtol=1e-5)
+    np.testing.assert_allclose(plan.cost, task.goal_distance(plan.actions[None])[0], rtol=1e-6)
+    np.testing.assert_allclose(records.costs[:, 0], task.goal_distance(records.candidates[:, 0]), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +85,7 @@ def test_every_iteration_of_the_transcription(name, solver):
 )
 @pytest.mark.parametrize("horizon", [1, 5])
 def test_linear_model_reaches_its_goal(solver, accuracy, horizon):
-    plan = solve(solver, TASK, SPACE, jax.random.key(0), horizon, metrics=(MeanShift(),))
+    plan = plan_for(solver, TASK, horizon, metrics=(MeanShift(),))
     reached = TASK.rollout(plan.actions[None])[0, -1]
     np.testing.assert_allclose(reached, GOAL, atol=accuracy)
     np.testing.assert_allclose(plan.cost, jnp.sum(jnp.square(reached - GOAL)), atol=1e-6)
@@ -101,11 +95,12 @@ def test_linear_model_reaches_its_goal(solver, accuracy, horizon):
 
 def test_first_states_lie_on_the_line_to_the_goal():
     solver = GRASPSolver.author()
-    state = solver.prepare(solver.init(jax.random.key(0), SPACE, 4), Scorer(TASK))
+    scorer = Scorer(TASK.goal_distance, transitions=TASK)
+    state = solver.prepare(solver.init(jax.random.key(0), SPACE, 4), scorer)
     np.testing.assert_allclose(state.states, [START + t / 4 * (GOAL - START) for t in (1, 2, 3)], atol=1e-6)
     noisy = GRASPSolver(init_noise=0.5)
-    moved = noisy.prepare(noisy.init(jax.random.key(0), SPACE, 4000), Scorer(TASK)).states
-    line = solver.prepare(solver.init(jax.random.key(0), SPACE, 4000), Scorer(TASK)).states
+    moved = noisy.prepare(noisy.init(jax.random.key(0), SPACE, 4000), scorer).states
+    line = solver.prepare(solver.init(jax.random.key(0), SPACE, 4000), scorer).states
     np.testing.assert_allclose(jnp.std(moved - line), 0.5, rtol=0.03)
 
 
@@ -123,18 +118,24 @@ def test_no_derivative_by_a_state_is_taken():
 
     task = function_transitions(step, START, GOAL)
     solver = GRASPSolver(n_steps=2, sync_every=0)
-    assert solve(solver, task, SPACE, jax.random.key(0), 3).status == Status.OK
+    assert plan_for(solver, task).status == Status.OK
     with pytest.raises(AssertionError, match="differentiated by a state"):
-        solve(dataclasses.replace(solver, sync_every=1), task, SPACE, jax.random.key(0), 3)
+        plan_for(dataclasses.replace(solver, sync_every=1), task)
 
 
 def test_a_batch_of_problems_equals_single_ones():
     problems = {"start": jnp.stack([START, -START, 0.3 * START]), "goal": jnp.stack([GOAL, GOAL, -GOAL])}
-    family = ProblemTransitions(of=lambda problem: function_transitions(linear, **problem))
+
+    def family(problem):
+        return function_transitions(linear, **problem)
+
+    def cost(problem, actions):
+        return family(problem).goal_distance(actions)
+
     solver = GRASPSolver.author(n_steps=12, sync_every=5, sync_mode="cem", sync_samples=8, sync_topk=3)
-    batch = jax.jit(lambda: solve_batch(solver, family, problems, SPACE, jax.random.key(1), 3))()
+    batch = jax.jit(lambda: solve_batch(solver, cost, problems, SPACE, jax.random.key(1), 3, transitions=family))()
     one = jax.tree.map(lambda leaf: leaf[2], problems)
-    single = solve(solver, family.of(one), SPACE, jax.random.fold_in(jax.random.key(1), 2), 3)
+    single = plan_for(solver, family(one), key=jax.random.fold_in(jax.random.key(1), 2))
     np.testing.assert_allclose(batch.actions[2], single.actions, atol=1e-5)
     np.testing.assert_allclose(batch.cost[2], single.cost, rtol=1e-4)
 
@@ -149,8 +150,15 @@ def test_rollouts_happen_only_when_the_solver_or_a_metric_needs_them():
     task = dataclasses.replace(TASK, rollout=rollout)
     solver = GRASPSolver(n_steps=10, sync_every=4, sync_steps=2)
     problems = jnp.stack([GOAL, -GOAL])
-    family = ProblemTransitions(of=lambda goal: dataclasses.replace(task, goal=goal))
-    jax.block_until_ready(solve_batch(solver, family, problems, SPACE, jax.random.key(0), 3, metrics=()))
+
+    def family(goal):
+        return dataclasses.replace(task, goal=goal)
+
+    def cost(goal, actions):
+        return family(goal).goal_distance(actions)
+
+    plan = solve_batch(solver, cost, problems, SPACE, jax.random.key(0), 3, transitions=family, metrics=())
+    jax.block_until_ready(plan)
     jax.effects_barrier()
     # Two synchronisations of two steps, each for all problems at once.
     assert len(rolled) == 4
@@ -161,24 +169,24 @@ def test_what_is_not_finite_never_enters_the_plan(sync_mode):
     solver = GRASPSolver(n_steps=6, sync_every=3, sync_mode=sync_mode, sync_samples=8, sync_topk=3)
     broken = function_transitions(lambda states, actions: linear(states, actions) * jnp.nan, START, GOAL)
     warm_start = jnp.full((2, 2), 0.3)
-    plan = solve(solver, broken, SPACE, jax.random.key(0), 3, warm_start)
+    plan = plan_for(solver, broken, warm_start=warm_start)
     assert plan.status == Status.NO_FINITE_COST
     assert plan.cost == jnp.inf
     np.testing.assert_array_equal(plan.actions, np.pad(warm_start, ((0, 1), (0, 0))))
     rolled_to_nothing = dataclasses.replace(TASK, rollout=lambda actions: TASK.rollout(actions) * jnp.nan)
-    plan = solve(solver, rolled_to_nothing, SPACE, jax.random.key(0), 3, warm_start)
+    plan = plan_for(solver, rolled_to_nothing, warm_start=warm_start)
     assert plan.status == Status.OK
     assert bool(jnp.all(jnp.isfinite(plan.actions)))
 
 
 def test_candidates_without_a_finite_cost_are_no_elites():
     def cost(actions):
-        return jnp.where(jnp.arange(actions.shape[0]) % 3 == 1, -jnp.inf, TASK.cost_fn(actions))
+        return jnp.where(jnp.arange(actions.shape[0]) % 3 == 1, -jnp.inf, TASK.goal_distance(actions))
 
     solver = GRASPSolver.author(
         n_steps=9, sync_every=3, sync_mode="cem", sync_samples=64, sync_steps=15, sync_floor=1e-5
     )
-    plan = solve(solver, dataclasses.replace(TASK, cost_fn=cost), SPACE, jax.random.key(0), 3)
+    plan = plan_for(solver, TASK, cost=cost)
     np.testing.assert_allclose(TASK.rollout(plan.actions[None])[0, -1], GOAL, atol=0.05)
 
 
@@ -190,7 +198,7 @@ def test_dtypes_stay(dtype, sync_mode):
             lambda states, actions: 0.9 * states + actions, START.astype(dtype), GOAL.astype(dtype)
         )
         solver = GRASPSolver(n_steps=4, sync_every=2, sync_mode=sync_mode, sync_samples=8, sync_topk=1)
-        plan = solve(solver, task, SPACE, jax.random.key(0), 3, jnp.zeros((1, 2), dtype))
+        plan = plan_for(solver, task, warm_start=jnp.zeros((1, 2), dtype))
         assert plan.actions.dtype == dtype
         assert plan.cost.dtype == jnp.promote_types(dtype, jnp.float32)
         assert bool(jnp.all(jnp.isfinite(plan.actions)))
@@ -205,18 +213,18 @@ def test_world_model():
         for shape in ((2, 2, latent), (2, 1, latent), (2, 1, size), (4, 2, size))
     )
     problems = LatentProblem(latents=latents, action_history=past, goal=goal)
-    family = model_transitions(model, GoalMSE())
+    family = model_transitions(model)
     space = Box(-1.0, 1.0, (size,), np.float32)
     solver = GRASPSolver.author(n_steps=8, sync_every=4, sync_steps=4)
 
     @jax.jit
     def everything():
         problem = jax.tree.map(lambda leaf: leaf[1], problems)
-        task = family.of(problem)
+        task = family(problem)
         starts = jnp.broadcast_to(latents[0, 0][None], (4, latent))
         alone = model.rollout(latents[:1, :1], past[:1, :0], actions[None, :, :1])[0, :, 1]
-        costs = task(actions), latent_cost(model, GoalMSE())(problem, actions)
-        plan = solve_batch(solver, family, problems, space, jax.random.key(0), 2)
+        costs = model_cost(model)(problem, actions), model_cost(model, GoalMSE())(problem, actions)
+        plan = solve_batch(solver, model_cost(model), problems, space, jax.random.key(0), 2, transitions=family)
         return costs, task.rollout(actions)[:, -1], task.predict(starts, actions[:, 0]), alone, plan
 
     costs, last, predicted, alone, plan = everything()
@@ -249,8 +257,8 @@ def test_hyperparameters_are_validated(options, message):
 
 
 def test_other_cost_functions_are_refused():
-    with pytest.raises(ValueError, match="GRASPSolver plans in states as well .*TransitionCost"):
-        solve(GRASPSolver(), TASK.cost_fn, SPACE, jax.random.key(0), 3)
+    with pytest.raises(ValueError, match="GRASPSolver plans in states as well .*give transitions"):
+        solve(GRASPSolver(), TASK.goal_distance, SPACE, jax.random.key(0), 3)
     flat = dataclasses.replace(TASK, predict=lambda states, actions: linear(states, jnp.round(actions)))
     with pytest.raises(ValueError, match="the predicted states have no gradient with respect to the actions"):
-        solve(GRASPSolver(), flat, SPACE, jax.random.key(0), 3)
+        plan_for(GRASPSolver(), flat)

@@ -11,8 +11,10 @@ from planning.recorded import replay, run
 from planning.recorded_costs import quad, recorded_noise, wavy
 from planning.recorded_steps import assert_costs, assert_gaussian, run_recorded
 
-from swmjax.planning import Scorer, Status, VarNorm, solve
-from swmjax.planning.icem import ICEMSolver, colored
+from swmjax.planning import ICEMSolver, Status, solve
+from swmjax.planning.metrics import VarNorm
+from swmjax.planning.scoring import Scorer
+from swmjax.planning.solvers.icem import colored
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (4,), np.float32)

@@ -14,7 +14,8 @@ from planning.recorded import replay, run
 from planning.recorded_costs import constraints, quad, wavy
 from planning.recorded_descent import descent_noise
 
-from swmjax.planning import CEMSolver, GradientSolver, LagrangianCarry, LagrangianSolver, Status, solve, solve_batch
+from swmjax.planning import CEMSolver, GradientSolver, LagrangianSolver, Status, solve, solve_batch
+from swmjax.planning.solvers.lagrangian import LagrangianCarry
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (2,), np.float32)

@@ -23,7 +23,7 @@ from swmjax.planning import (
     PredictiveSamplingSolver,
     block_space,
     encode_problems,
-    latent_cost,
+    model_cost,
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -50,7 +50,7 @@ def cost():
     problem = encode_problems(model, pixels, goal, jnp.zeros((1, 0, 10)))
     problem = jax.tree.map(lambda leaf: leaf[0], problem)
     graph, weights = nnx.split(model)
-    return lambda actions: latent_cost(nnx.merge(graph, weights), GoalMSE())(problem, actions)
+    return lambda actions: model_cost(nnx.merge(graph, weights), GoalMSE())(problem, actions)
 
 
 def recorded(name):
@@ -61,7 +61,7 @@ def recorded(name):
 
 
 def space_of(solver):
-    return block_space(Discrete(2), 5) if solver.kind == "discrete" else Box(-1.0, 1.0, (10,), np.float32)
+    return block_space(Discrete(2), 5) if solver.actions == "discrete" else Box(-1.0, 1.0, (10,), np.float32)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

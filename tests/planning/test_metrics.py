@@ -9,10 +9,10 @@ import pytest
 from gymnasium.spaces import Box
 from planning.recorded_costs import wavy
 
-from swmjax.planning import (
+from swmjax.planning import BestCost, CEMSolver, StepRecord, solve, solve_batch
+from swmjax.planning.memory import auto_chunk
+from swmjax.planning.metrics import (
     ActionNorm,
-    BestCost,
-    CEMSolver,
     Cloud,
     EliteCost,
     EliteSpread,
@@ -20,11 +20,7 @@ from swmjax.planning import (
     MeanCost,
     MeanShift,
     NonFinite,
-    StepRecord,
     VarNorm,
-    auto_chunk,
-    solve,
-    solve_batch,
 )
 
 SPACE = Box(-1.0, 1.0, (2,), np.float32)

@@ -11,7 +11,8 @@ from planning.recorded import replay, run
 from planning.recorded_costs import quad, recorded_noise, wavy
 from planning.recorded_steps import assert_costs, run_recorded
 
-from swmjax.planning import MPPISolver, Scorer, Status, make_solver, solve
+from swmjax.planning import MPPISolver, Status, make_solver, solve
+from swmjax.planning.scoring import Scorer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (4,), np.float32)

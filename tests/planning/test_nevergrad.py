@@ -11,9 +11,9 @@ import pytest
 from gymnasium.spaces import Box
 from planning.recorded_costs import quad
 
-from swmjax.planning import BestCost, Cloud, NonFinite, Scorer, Status
+from swmjax.planning import BestCost, NevergradSolver, Status
 from swmjax.planning.host import HostSolver
-from swmjax.planning.nevergrad import NevergradSolver
+from swmjax.planning.metrics import Cloud, NonFinite
 
 SPACE = Box(-1.0, 1.0, (2,), np.float32)
 TARGET = jnp.asarray([[0.5, -0.2], [0.1, 0.9], [-0.6, 0.3]])
@@ -53,14 +53,16 @@ class WalkSolver(HostSolver):
 
 def test_best_candidate_of_a_search_is_the_plan():
     seen = []
-    plan = WalkSolver().solve_host(
-        Scorer(cost, chunk=5),
+    plan = solve(
+        WalkSolver(),
+        cost,
         SPACE,
         jax.random.key(0),
         3,
         WARM_START,
         metrics=(BestCost(), Cloud(4)),
         on_step=lambda step, row: seen.append((int(step), float(row["best_cost"]))),
+        candidate_chunk=5,
     )
     assert plan.status == Status.OK
     np.testing.assert_allclose(plan.actions, TARGET, atol=0.15)
@@ -81,22 +83,22 @@ def test_problems_have_their_own_searches_and_fail_alone():
 
     targets, keys = jnp.stack([TARGET, TARGET * jnp.nan, -TARGET]), jax.random.split(jax.random.key(0), 3)
     start = jnp.stack([WARM_START] * 3)
-    plans = WalkSolver().solve_host_batch(one, targets, SPACE, keys, 3, start, (NonFinite(),), candidate_chunk=5)
+    plans = solve_batch(WalkSolver(), one, targets, SPACE, keys, 3, start, metrics=(NonFinite(),), candidate_chunk=5)
     np.testing.assert_array_equal(plans.status, [Status.OK, Status.NO_FINITE_COST, Status.OK])
     np.testing.assert_array_equal(plans.actions[1], np.pad(WARM_START, ((0, 2), (0, 0))))
     assert plans.cost[1] == jnp.inf
     np.testing.assert_array_equal(plans.trace["non_finite"][:, 0], [0, 12, 0])
-    single = WalkSolver().solve_host(Scorer(lambda a: quad(-TARGET, a)), SPACE, keys[2], 3, WARM_START)
+    single = solve(WalkSolver(), lambda a: quad(-TARGET, a), SPACE, keys[2], 3, WARM_START)
     np.testing.assert_allclose(plans.actions[2], single.actions, atol=1e-6)
     count = len(traces)
-    WalkSolver().solve_host_batch(one, targets + 1, SPACE, keys, 3, start, (NonFinite(),), candidate_chunk=5)
+    solve_batch(WalkSolver(), one, targets + 1, SPACE, keys, 3, start, metrics=(NonFinite(),), candidate_chunk=5)
     assert len(traces) == count
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
 def test_dtypes_stay(dtype):
     with jax.enable_x64(dtype == jnp.float64):
-        plan = WalkSolver(n_steps=3).solve_host(Scorer(cost), SPACE, jax.random.key(0), 3, WARM_START.astype(dtype))
+        plan = solve(WalkSolver(n_steps=3), cost, SPACE, jax.random.key(0), 3, WARM_START.astype(dtype))
         assert plan.actions.dtype == dtype
         assert plan.cost.dtype == jnp.promote_types(dtype, jnp.float32)
 
@@ -105,9 +107,9 @@ def test_transformations_are_refused():
     solver = WalkSolver(n_steps=2)
     message = "WalkSolver searches on the host and cannot be inside jit, vmap, grad or scan"
     with pytest.raises(ValueError, match=message):
-        jax.jit(lambda key: solver.solve_host(Scorer(cost), SPACE, key, 3).actions)(jax.random.key(0))
+        jax.jit(lambda key: solve(solver, cost, SPACE, key, 3).actions)(jax.random.key(0))
     with pytest.raises(ValueError, match=message):
-        jax.jit(lambda t: solver.solve_host(Scorer(lambda a: quad(t, a)), SPACE, jax.random.key(0), 3).cost)(TARGET)
+        jax.jit(lambda t: solve(solver, lambda a: quad(t, a), SPACE, jax.random.key(0), 3).cost)(TARGET)
 
 
 def test_nevergrad_that_is_not_installed_is_named(monkeypatch):
@@ -129,17 +131,17 @@ needs_nevergrad = pytest.mark.skipif(
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_nevergrad_comes_near_the_optimum(optimizer, left):
     solver = NevergradSolver(optimizer, num_samples=20, n_steps=25)
-    plan = solver.solve_host(Scorer(cost), SPACE, jax.random.key(0), 3, WARM_START, metrics=(BestCost(), Cloud(20)))
+    plan = solve(solver, cost, SPACE, jax.random.key(0), 3, WARM_START, metrics=(BestCost(), Cloud(20)))
     np.testing.assert_allclose(plan.trace["cloud"][0, 0], WARM_START[0], atol=1e-5)
     assert jnp.max(jnp.abs(plan.trace["cloud"])) <= 1
     start = jnp.pad(WARM_START, ((0, 2), (0, 0)))
     assert plan.cost < left * cost(start[None])[0]
     np.testing.assert_allclose(plan.cost, cost(plan.actions[None])[0], rtol=1e-4, atol=1e-5)
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    again = solver.solve_host(Scorer(cost), SPACE, jax.random.key(0), 3, WARM_START)
+    again = solve(solver, cost, SPACE, jax.random.key(0), 3, WARM_START)
     np.testing.assert_array_equal(plan.actions, again.actions)
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
-    other = solver.solve_host(Scorer(cost), SPACE, jax.random.key(1), 3, WARM_START)
+    other = solve(solver, cost, SPACE, jax.random.key(1), 3, WARM_START)
     assert not np.array_equal(plan.actions, other.actions)
 
 
@@ -152,11 +154,11 @@ def test_nevergrad_outside_of_the_bounds_and_with_costs_that_are_not_finite():
 
     solver = NevergradSolver("CMA", num_samples=20, n_steps=30, clip="none")
     keys = jax.random.split(jax.random.key(0), 2)
-    plans = solver.solve_host_batch(spoiled, jnp.stack([far, -far]), SPACE, keys, 3)
+    plans = solve_batch(solver, spoiled, jnp.stack([far, -far]), SPACE, keys, 3)
     np.testing.assert_allclose(plans.actions, jnp.stack([far, -far]), atol=0.5)
     bounded = NevergradSolver("CMA", num_samples=20, n_steps=2)
     with pytest.raises(ValueError, match="NevergradSolver needs finite bounds of the action space, or clip='none'"):
-        bounded.solve_host(Scorer(cost), Box(-np.inf, np.inf, (2,), np.float32), keys[0], 3)
+        solve(bounded, cost, Box(-np.inf, np.inf, (2,), np.float32), keys[0], 3)
 
 
 @needs_nevergrad

@@ -7,18 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swmjax.planning import (
-    ActionPenalty,
-    AtMost,
-    DiscountedReward,
-    GoalCosine,
-    GoalL1,
-    GoalMSE,
-    LatentProblem,
-    WeightedSum,
-    latent_constraints,
-    latent_cost,
-)
+from swmjax.planning import ActionPenalty, AtMost, GoalMSE, LatentProblem, WeightedSum, model_cost
+from swmjax.planning.costs.latent import latent_constraints
+from swmjax.planning.costs.objectives import DiscountedReward, GoalCosine, GoalL1
 
 RANDOM = np.random.default_rng(0)
 LATENTS = RANDOM.normal(size=(2, 4, 3, 5)).astype(np.float32)
@@ -105,7 +96,7 @@ def test_costs_and_constraints_of_a_model():
     problem = LatentProblem(latents=jnp.ones((1, 1)), action_history=jnp.zeros((0, 2)), goal=jnp.full((1, 1), 3.0))
     actions = jnp.asarray(ACTIONS)
     reached = 1 + ACTIONS.sum((1, 2))
-    np.testing.assert_allclose(latent_cost(Sum(), GoalMSE())(problem, actions), (reached - 3) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(model_cost(Sum(), GoalMSE())(problem, actions), (reached - 3) ** 2, rtol=1e-5)
     constraints = latent_constraints(Sum(), (AtMost(GoalL1(), 0.5), AtMost(ActionPenalty(), 1.0)))(problem, actions)
     expected = np.stack([np.abs(reached - 3) - 0.5, np.square(ACTIONS).sum((1, 2)) - 1.0], axis=-1)
     np.testing.assert_allclose(constraints, expected, rtol=1e-5)

@@ -10,13 +10,18 @@ from goal_env import unchecked_types
 from gymnasium.spaces import Box, Discrete
 from planning.cases import BOX, CHOICES, HORIZON, SIZE, case, doomed, spoiled
 
-from swmjax.planning import SOLVERS, CEMSolver, HostSolver, NonFinite, Status, solve, solve_batch
+from swmjax.planning import SOLVERS, CEMSolver, Status, solve, solve_batch
+from swmjax.planning.descent import DescentSolver
+from swmjax.planning.host import HostSolver
+from swmjax.planning.metrics import NonFinite
 from swmjax.planning.optional import needed
+from swmjax.planning.population import PopulationSolver
 
 OPTIONAL = {"nevergrad": "nevergrad", "evosax": "evosax"}
 NAMES = [pytest.param(name, id=name) for name in SOLVERS]
-COMPILED = [name for name in SOLVERS if not issubclass(SOLVERS[name].solver, HostSolver)]
-SHIFTED = [name for name in COMPILED if SOLVERS[name].kind in ("sampling", "composite") or name == "categorical_cem"]
+COMPILED = [name for name in SOLVERS if not issubclass(SOLVERS[name], HostSolver)]
+SAMPLERS = [name for name in COMPILED if issubclass(SOLVERS[name], PopulationSolver)]
+SHIFTED = [name for name in SAMPLERS if name not in ("ask_tell", "evosax")]
 
 
 @functools.cache
@@ -29,12 +34,21 @@ def of(name):
 def plan_for(one, key, problem=None, warm_start=None, solver=None, cost=None, **options):
     problem = one.problem if problem is None else problem
     cost = functools.partial(one.cost if cost is None else cost, problem)
-    return solve(solver or one.solver, cost, one.space, key, HORIZON, warm_start, **options)
+    transitions = None if one.transitions is None else one.transitions(problem)
+    return solve(solver or one.solver, cost, one.space, key, HORIZON, warm_start, transitions=transitions, **options)
 
 
-def batch_for(one, problems, key, *rest, cost=None, **options):
+def batch_for(one, problems, key, *rest, cost=None, transitions=None, **options):
     return solve_batch(
-        one.solver, one.cost if cost is None else cost, problems, one.space, key, HORIZON, *rest, **options
+        one.solver,
+        one.cost if cost is None else cost,
+        problems,
+        one.space,
+        key,
+        HORIZON,
+        *rest,
+        transitions=transitions or one.transitions,
+        **options,
     )
 
 
@@ -102,8 +116,6 @@ def test_one_trace_and_no_recompilation(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_cost_function_is_not_traced_at_every_step(name):
     one, calls = of(name), 0
-    if name == "grasp":
-        pytest.skip("its costs are an object")
 
     def counted(problem, actions):
         nonlocal calls
@@ -112,7 +124,7 @@ def test_the_cost_function_is_not_traced_at_every_step(name):
 
     compiled(one)(functools.partial(plan_for, one, cost=counted))(jax.random.key(0))
     # A gradient solver looks at its last iterates once more.
-    assert calls <= (1 if SOLVERS[name].kind not in ("gradient", "constrained") and name != "pgd" else 3)
+    assert calls <= (1 if not issubclass(SOLVERS[name], DescentSolver) else 3)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
@@ -195,8 +207,6 @@ def test_nothing_finite_returns_the_warm_start(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_problems_of_a_batch_fail_alone(name):
     one = of(name)
-    if name == "grasp":
-        pytest.skip("its problems are objects")
     problems = stacked(one, [lambda x: x, lambda x: x])
 
     def one_bad(problem, actions):
@@ -204,7 +214,8 @@ def test_problems_of_a_batch_fail_alone(name):
         costs = one.cost(problem, actions)
         return costs * jnp.where(is_bad, jnp.nan, 1.0).astype(costs.dtype)
 
-    run = functools.partial(batch_for, one, cost=one_bad)
+    transitions = None if one.transitions is None else lambda problem: one.transitions(problem[0])
+    run = functools.partial(batch_for, one, cost=one_bad, transitions=transitions)
     plan = run((problems, jnp.asarray([False, True])), jax.random.key(0))
     np.testing.assert_array_equal(plan.status, [Status.OK, Status.NO_FINITE_COST])
     if one.nothing is not None:
@@ -233,15 +244,16 @@ def test_bad_input(name):
     }
     if one.warm_start is not None:
         cases[r"warm_start must .*\[4, "] = {"warm_start": jnp.concatenate([one.warm_start] * 4)}
-    if SOLVERS[name].kind != "constrained":
+    if "constraints" not in SOLVERS[name].takes:
         cases["takes no constraints"] = {"constraint_fn": lambda actions: jnp.zeros((1, 1))}
-    if name not in ("icem", "lagrangian"):
+    if "carry" not in SOLVERS[name].takes:
         cases["keeps nothing"] = {"carry": jnp.zeros(1)}
     good = {
         "cost_fn": functools.partial(one.cost, one.problem),
         "space": one.space,
         "key": jax.random.key(0),
         "horizon": HORIZON,
+        "transitions": None if one.transitions is None else one.transitions(one.problem),
     }
     for message, change in cases.items():
         # Users have no type checks, which would be first to refuse a space.

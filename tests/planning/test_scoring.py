@@ -13,7 +13,8 @@ import pytest
 from gymnasium.spaces import Box
 from planning.recorded_costs import wavy
 
-from swmjax.planning import CEMSolver, Scorer, solve, solve_batch
+from swmjax.planning import CEMSolver, solve, solve_batch
+from swmjax.planning.scoring import Scorer
 
 SPACE = Box(-1.0, 1.0, (2,), np.float32)
 TARGET = jnp.linspace(-0.5, 0.5, 6).reshape(3, 2)

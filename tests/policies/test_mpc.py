@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from goal_env import unchecked_types
 
-from swmjax.planning import CEMSolver, Plan, StepRecord
+from swmjax.planning import CEMSolver, Plan, Solver, StepRecord
 from swmjax.planning.spaces import nominal_actions
 from swmjax.policies import MPCPolicy, PlanConfig
 
@@ -41,28 +41,30 @@ class NumberPolicy(MPCPolicy):
     def cost(self, problem, actions):
         return problem + 0.0 * actions[:, 0, 0]
 
+    @property
+    def transitions(self):
+        return None
+
     def to_env(self, actions):
         return 3.0 * actions + 0.5
 
 
 @dataclass(frozen=True)
-class EchoSolver:
+class EchoSolver(Solver):
     """The plan is the warm start, plus the cost of the problem, plus the place of each entry."""
-
-    kind = "sampling"
 
     n_steps: int = 1
 
-    def init(self, key, space, horizon, warm_start=None):
+    def init(self, key, space, horizon, warm_start=None, carry=None):
         nominal = nominal_actions(space, horizon, warm_start)
         return nominal, jnp.zeros(())
 
-    def step(self, state, cost_fn):
+    def step(self, state, scorer):
         nominal, _ = state
-        cost = cost_fn(nominal[None])[0]
+        cost = scorer(nominal[None])[0]
         return (nominal, cost), StepRecord(candidates=nominal[None], costs=cost[None])
 
-    def finish(self, state, cost_fn):
+    def finish(self, state, scorer):
         nominal, cost = state
         place = jnp.arange(nominal.size, dtype=nominal.dtype).reshape(nominal.shape)
         return Plan(actions=nominal + cost + place, cost=cost, status=jnp.zeros((), jnp.int32))
@@ -72,10 +74,10 @@ class EchoSolver:
 class DiceSolver(EchoSolver):
     """The plan is noise of the problem's key alone."""
 
-    def init(self, key, space, horizon, warm_start=None):
+    def init(self, key, space, horizon, warm_start=None, carry=None):
         return jax.random.normal(key, (horizon, *space.shape)), jnp.zeros(())
 
-    def finish(self, state, cost_fn):
+    def finish(self, state, scorer):
         return Plan(actions=state[0], cost=state[1], status=jnp.zeros((), jnp.int32))
 
 

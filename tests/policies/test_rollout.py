@@ -50,7 +50,9 @@ def start(**changes):
 
 @jax.jit
 def played(policy, start):
-    return rollout(ENV, policy, start, 6, until="success", keep=lambda states, memory: (states.physics, memory["count"]))
+    return rollout(
+        ENV, policy, start, 6, until="success", keep=lambda states, memory: (states.physics, memory["count"])
+    )
 
 
 def test_solved_episodes_stand_still_and_are_not_acted_for():
@@ -145,7 +147,9 @@ def test_weights_are_arguments_of_the_program():
         image_size=56,
     )
     text = jax.jit(lambda policy, start: rollout(ENV, policy, start, 1)).lower(policy, start()).as_text()
-    sizes = [np.prod([int(n) for n in shape.split("x")[:-1]]) for shape in re.findall(r"dense<.*?> : tensor<(.*?)>", text)]
+    sizes = [
+        np.prod([int(n) for n in shape.split("x")[:-1]]) for shape in re.findall(r"dense<.*?> : tensor<(.*?)>", text)
+    ]
     weights = sum(leaf.size for leaf in jax.tree.leaves(model))
     assert weights > 10_000
     assert max(sizes) < 1_000

@@ -4,8 +4,8 @@ import pytest
 from goal_env import unchecked_types
 
 import envs_mjx
-from swmjax.paths import configs_dir
-from swmjax.settings import read_settings
+from swmjax.runs.paths import configs_dir
+from swmjax.runs.settings import read_settings
 from swmjax.training import ExpertConfig, load_expert_settings
 
 

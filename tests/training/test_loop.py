@@ -16,7 +16,8 @@ from tiny_training import ALGORITHMS, compiled_once, same_to_the_bit, settings
 
 from swmjax.checkpoints.actors import read_actor
 from swmjax.policies import load_expert
-from swmjax.training import ExpertConfig, Stopped, train_expert
+from swmjax.runs.interrupts import Stopped
+from swmjax.training import ExpertConfig, train_expert
 from swmjax.training.progress import read_table
 from swmjax.training.store import load_state, saved_epochs
 
@@ -90,7 +91,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(whole, tmp_path, algorithm)
     config = settings(algorithm)
     with pytest.raises(Stopped) as stopped:
         train_expert(config, tmp_path, interrupt_before(3))
-    assert stopped.value.steps == 3 * config.steps_per_epoch
+    assert stopped.value.done == 3 * config.steps_per_epoch
     assert saved_epochs(tmp_path) == [2, 3]
     train_expert(config, tmp_path)
     folder, _ = whole(algorithm)

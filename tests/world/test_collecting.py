@@ -1,5 +1,8 @@
 """Collected datasets: the reference's alignment of rows, and episodes that depend on their seeds alone."""
 
+import os
+import signal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +13,7 @@ import envs_mjx
 from swmjax.data import decode_jpeg
 from swmjax.models.actor import Actor
 from swmjax.policies import ExpertPolicy, RandomPolicy
+from swmjax.runs.interrupts import Stopped
 from swmjax.world import collect
 
 lance = pytest.importorskip("lance", reason="needs pylance: pip install 'swmjax[data]'")
@@ -89,14 +93,16 @@ def test_the_expert_acts_with_noise(tmp_path):
 
 def test_interruptions_keep_whole_episodes_and_errors_nothing(tmp_path):
     path = tmp_path / "set.lance"
-    policy, asked = RandomPolicy(ENV.action_space), []
+    policy = RandomPolicy(ENV.action_space)
 
-    def third():
-        asked.append(0)
-        return len(asked) == 3
+    def third(stage, done):
+        if (stage, done) == ("episodes", 3):
+            os.kill(os.getpid(), signal.SIGINT)
 
     options = {"max_steps": 4, "image_size": None}
-    assert collect(ENV, policy, path, 5, **options, stopped=third) == 3
+    with pytest.raises(Stopped) as stopped:
+        collect(ENV, policy, path, 5, **options, progress=third)
+    assert stopped.value.done == 3
     assert set(lance.dataset(str(path)).to_table().column("episode_idx").to_pylist()) == {0, 1, 2}
 
     def broken(stage, done):

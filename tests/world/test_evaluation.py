@@ -11,10 +11,14 @@ from goal_env import registered
 
 import swmjax
 from swmjax.policies import PlanConfig
-from swmjax.world import EvalConfig, Interrupted, Latency, RunFolder, evaluate, evaluation, run_episodes, set_up
+from swmjax.runs.interrupts import Stopped
+from swmjax.runs.table import Table
+from swmjax.runs.watched import Watched
+from swmjax.world import EvalConfig, Latency, RunFolder, evaluate, evaluation, run_episodes, set_up
 from swmjax.world import wilson_interval as wilson
+from swmjax.world.rows import EPISODES
 
-EPISODES = 5
+COUNT = 5
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -31,7 +35,7 @@ def config(goal_env):
         env_options={"gain": 0.25},
         solver={"name": "cem", "num_samples": 16, "n_steps": 2, "topk": 4},
         plan=PlanConfig(2, 1, 2),
-        episodes=EPISODES,
+        episodes=COUNT,
         seed=40,
         goal_offset=20,
         budget=5,
@@ -52,7 +56,7 @@ def expected(config, setup):
     def program(seeds):
         return run_episodes(setup.env, setup.policy(None), seeds, config.budget, config.goal_offset)
 
-    return jax.device_get(jax.jit(program)(np.arange(40, 40 + EPISODES, dtype=np.int32)))
+    return jax.device_get(jax.jit(program)(np.arange(40, 40 + COUNT, dtype=np.int32)))
 
 
 @pytest.fixture
@@ -65,9 +69,9 @@ def quick(monkeypatch):
     """No measurement of the planning latency; a list of the seeds that it would plan for."""
     calls = []
 
-    def latency(setup, problem, ready):
+    def latency(setup, problem, run):
         calls.append(int(problem[0][0]))
-        ready()
+        run.show("timing plans")
         return Latency(median=0.25, p95=0.5, n=7), 1.5
 
     monkeypatch.setattr(evaluation, "_plan_latency", latency)
@@ -76,11 +80,13 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def programs(monkeypatch):
-    """Seeds of every call of the episodes' program."""
-    seen, original = [], evaluation._compiled
+    """Seeds of every call of the episodes' program and of the plan's."""
+    seen, original = [], Watched.compile
 
-    def compiled(function, weights, seeds, *others):
-        run, seconds = original(function, weights, seeds, *others)
+    def compile(self, stage, function, *args):
+        run, seconds = original(self, stage, function, *args)
+        if stage not in ("compiling the episodes", "compiling one plan"):
+            return run, seconds
 
         def spy(weights, seeds, *others):
             seen.append(np.asarray(seeds).tolist())
@@ -88,7 +94,7 @@ def programs(monkeypatch):
 
         return spy, seconds
 
-    monkeypatch.setattr(evaluation, "_compiled", compiled)
+    monkeypatch.setattr(Watched, "compile", compile)
     return seen
 
 
@@ -123,13 +129,14 @@ def test_a_whole_run(config, setup, expected, folder, programs):
 
     # Short batches are filled up with their last episode, which is reported once.
     assert programs[:3] == [[40, 41, 41], [42, 43, 43], [44, 44, 44]]
-    assert_rows(folder.read_episodes(), expected, list(range(EPISODES)))
+    assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))
     assert sorted(path.name for path in folder.path.iterdir()) == ["episodes.mp4", "episodes.parquet", "results.json"]
     assert (folder.path / "episodes.mp4").read_bytes()[4:8] == b"ftyp"
     assert results_of(folder) == results
-    assert stages == [
+    assert [(stage, done) for stage, done in stages if not stage.endswith(" s")] == [
         ("compiling the episodes", 0),
         ("episodes", 0),
+        ("compiling the video", 2),
         ("video", 2),
         ("episodes", 2),
         ("episodes", 4),
@@ -139,7 +146,7 @@ def test_a_whole_run(config, setup, expected, folder, programs):
     ]
 
     successes = int(expected.success.sum())
-    assert 0 < successes < EPISODES
+    assert 0 < successes < COUNT
     facts = {
         "env": "test/Goal-v0",
         "model": "oracle",
@@ -171,15 +178,15 @@ def test_a_whole_run(config, setup, expected, folder, programs):
 def test_the_batch_size_changes_nothing(config, setup, expected, folder, programs, size, rows):
     evaluate(dataclasses.replace(config, batch_size=size), setup, folder)
     assert [len(seeds) for seeds in programs] == rows
-    assert_rows(folder.read_episodes(), expected, list(range(EPISODES)))
+    assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))
 
 
 def test_an_interrupted_run_is_resumed(config, setup, expected, folder, programs, quick):
     config = dataclasses.replace(config, video_episodes=2)
-    with pytest.raises(Interrupted) as stop:
+    with pytest.raises(Stopped) as stop:
         evaluate(config, setup, folder, progress=stop_at("episodes", 2))
-    assert_rows(stop.value.rows, expected, [0, 1])
-    assert_rows(folder.read_episodes(), expected, [0, 1])
+    assert stop.value.done == 2
+    assert_rows(EPISODES.read(folder.path), expected, [0, 1])
     kept = results_of(folder)
     assert (kept["episodes"], kept["complete"], kept["successes"]) == (2, False, int(expected.success[:2].sum()))
     assert "plan_latency_s" not in kept
@@ -187,10 +194,10 @@ def test_an_interrupted_run_is_resumed(config, setup, expected, folder, programs
     film = (folder.path / "episodes.mp4").stat()
 
     programs.clear()
-    results = evaluate(config, setup, folder, folder.read_episodes())
+    results = evaluate(config, setup, folder, EPISODES.read(folder.path))
     assert programs == [[42, 43, 43], [44, 44, 44]]
     assert quick == [42]
-    assert_rows(folder.read_episodes(), expected, list(range(EPISODES)))
+    assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))
     assert (results["episodes"], results["complete"]) == (5, True)
     assert results["successes"] == int(expected.success.sum())
     assert results["candidates_per_s"] * results["run_s"] == pytest.approx(3 * 3 * 32)
@@ -203,52 +210,52 @@ def test_an_interrupted_run_is_resumed(config, setup, expected, folder, programs
 @pytest.mark.usefixtures("quick")
 def test_only_the_missing_episodes_are_run(config, setup, expected, folder, programs):
     evaluate(config, setup, folder)
-    rows = folder.read_episodes()
+    rows = EPISODES.read(folder.path)
     programs.clear()
     evaluate(config, setup, folder, [rows[3], rows[1]])
     assert programs == [[40, 42, 42], [44, 44, 44]]
-    assert_rows(folder.read_episodes(), expected, list(range(EPISODES)))
+    assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))
 
 
 def test_interrupted_before_the_first_batch(config, setup, folder):
-    with pytest.raises(Interrupted) as stop:
+    with pytest.raises(Stopped) as stop:
         evaluate(config, setup, folder, progress=stop_at("compiling the episodes", 0))
-    assert stop.value.rows == []
+    assert stop.value.done == 0
     assert [path.name for path in folder.path.iterdir()] == ["results.json"]
     kept = results_of(folder)
     assert (kept["episodes"], kept["complete"], kept["success_rate"]) == (0, False, None)
 
 
 def test_interrupted_after_the_last_batch(config, setup, expected, folder, programs, quick):
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         evaluate(config, setup, folder, progress=stop_at("timing plans", 5))
-    assert_rows(folder.read_episodes(), expected, list(range(EPISODES)))
+    assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))
     assert results_of(folder)["complete"] is False
 
     programs.clear()
-    results = evaluate(config, setup, folder, folder.read_episodes())
+    results = evaluate(config, setup, folder, EPISODES.read(folder.path))
     assert programs == []
     assert quick == [40, 40]
     assert results["complete"] is True
     assert (results["plan_latency_s"]["calls"], results["run_s"], results["candidates_per_s"]) == (7, 0.0, None)
-    assert_rows(folder.read_episodes(), expected, list(range(EPISODES)))
+    assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))
 
 
 def test_interrupted_while_the_episodes_are_written(config, setup, expected, folder, monkeypatch):
-    original, calls = RunFolder.write_episodes, []
+    original, calls = Table.write, []
 
-    def write(self, rows):
+    def write(self, run, rows):
         calls.append(len(rows))
         if calls == [2, 4]:
             raise KeyboardInterrupt
-        original(self, rows)
+        original(self, run, rows)
 
-    monkeypatch.setattr(RunFolder, "write_episodes", write)
-    with pytest.raises(Interrupted) as stop:
+    monkeypatch.setattr(Table, "write", write)
+    with pytest.raises(Stopped) as stop:
         evaluate(config, setup, folder)
     assert calls == [2, 4, 4]
-    assert_rows(stop.value.rows, expected, [0, 1, 2, 3])
-    assert_rows(folder.read_episodes(), expected, [0, 1, 2, 3])
+    assert stop.value.done == 4
+    assert_rows(EPISODES.read(folder.path), expected, [0, 1, 2, 3])
 
 
 @pytest.mark.usefixtures("quick")
@@ -259,7 +266,7 @@ def test_a_failure_keeps_what_is_written(config, setup, expected, folder):
 
     with pytest.raises(OSError, match="no space"):
         evaluate(config, setup, folder, progress=progress)
-    assert_rows(folder.read_episodes(), expected, [0, 1, 2, 3])
+    assert_rows(EPISODES.read(folder.path), expected, [0, 1, 2, 3])
 
 
 @pytest.mark.parametrize("change", [{"seed": 41}, {"episode": 5, "seed": 45}, {"episode": -1, "seed": 39}])

@@ -12,6 +12,7 @@ from goal_env import GoalEnv, registered
 from swmjax.policies import PlanConfig
 from swmjax.world import EvalConfig, RunFolder, evaluate, set_up
 from swmjax.world.protocols import Recorded
+from swmjax.world.rows import EPISODES
 
 START, GOAL = np.array([[0.0], [0.5], [1.0]]), np.array([[0.4], [0.5], [-0.25]])
 
@@ -92,7 +93,7 @@ def test_episodes_start_and_aim_as_recorded(config, tmp_path):
     folder.write_config(config.to_dict())
     assert EvalConfig.from_dict(folder.read_config()) == config
     results = evaluate(config, set_up(config), folder)
-    rows = folder.read_episodes()
+    rows = EPISODES.read(folder.path)
     np.testing.assert_array_equal([row["start"] for row in rows], START)
     np.testing.assert_allclose([row["goal"] for row in rows], GOAL, rtol=1e-7)
     # The second problem starts solved, and counts.

@@ -13,15 +13,9 @@ from flax import nnx
 from goal_env import GoalEnv, registered, unchecked_types
 
 from swmjax.checkpoints import load_pretrained, save_pretrained
-from swmjax.models import (
-    TDMPC2,
-    CausalPredictorConfig,
-    DINOv2Config,
-    LinearEmbedderConfig,
-    PreJEPA,
-    PreJEPAConfig,
-    TDMPC2Config,
-)
+from swmjax.models import TDMPC2, PreJEPA, PreJEPAConfig, TDMPC2Config
+from swmjax.models.blocks import DINOv2Config, LinearEmbedderConfig
+from swmjax.models.prejepa import CausalPredictorConfig
 from swmjax.planning import SOLVERS, GoalMSE
 from swmjax.policies import LatentShooting, OracleShooting, PlanConfig, Scaler
 from swmjax.world import EvalConfig, set_up
@@ -58,7 +52,7 @@ def test_the_oracle_plans_in_the_environments_units():
 
 
 def test_a_checkpoint_sees_frames_of_its_own_size(checkpoint):
-    setup = set_up(settings(checkpoint, problems_at_once=None))
+    setup = set_up(settings(checkpoint, plan_batch_size=None))
     task = setup.policy(setup.weights).task
     assert isinstance(task, LatentShooting)
     assert task.problems_at_once is None

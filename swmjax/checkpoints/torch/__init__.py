@@ -1,0 +1,1 @@
+"""Checkpoints of the reference: torch archives read and written without torch."""

@@ -1,0 +1,115 @@
+"""Turn a torch checkpoint into one of swmjax, and say what became of every tensor."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from swmjax.checkpoints.errors import CheckpointError
+from swmjax.checkpoints.names import CheckpointFiles, checkpoint_path, resolve_checkpoint
+from swmjax.checkpoints.native import check_free, save_pretrained
+from swmjax.checkpoints.torch.read import TorchCheckpoint
+from swmjax.checkpoints.torch.source import Loaded
+
+
+@dataclass(frozen=True)
+class ModuleRow:
+    """The tensors of one part of a file.
+
+    Attributes:
+        module: the part, as the file names it.
+        tensors: how many.
+        parameters: their elements.
+        dtypes: their dtypes, the most frequent first.
+        becomes: the part of the model that they fill, or '' for those that inference does not use.
+    """
+
+    module: str
+    tensors: int
+    parameters: int
+    dtypes: tuple[str, ...]
+    becomes: str
+
+
+@dataclass(frozen=True)
+class Import:
+    """An import, done or planned.
+
+    Attributes:
+        files: what was read.
+        dest: the checkpoint of swmjax.
+        loaded: the model.
+        rows: what became of the tensors, part by part.
+    """
+
+    files: CheckpointFiles
+    dest: Path
+    loaded: Loaded
+    rows: tuple[ModuleRow, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Elements of all of the model's arrays."""
+        return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(self.loaded.model)))
+
+    def save(self) -> Path:
+        """Write the checkpoint, with the action statistics that lie beside the source, if there are any."""
+        folder = save_pretrained(self.loaded, self.dest).wait()
+        statistics = self.files.config.with_name("action_stats.json")
+        if statistics.is_file():
+            shutil.copyfile(statistics, folder / statistics.name)
+        return folder
+
+
+def import_checkpoint(src: str | Path, dest: str | Path | None = None, *, root: Path | None = None) -> Import:
+    """Read a torch checkpoint for `Import.save`.
+
+    Args:
+        src: as for `load_pretrained`.
+        dest: the checkpoint to write, relative to `root` unless it is absolute or starts with `.` or `~`; None for
+            the name of the source with '-jax' behind it.
+        root: the folder of checkpoints; None for `$STABLEWM_HOME/checkpoints`.
+
+    Raises:
+        CheckpointError: the source cannot be used; one line per problem.
+        FileExistsError: something is at the destination.
+    """
+    files = resolve_checkpoint(src, root)
+    if files.weights is None:
+        raise CheckpointError(f"{files.config.parent}: is a checkpoint of swmjax already; load it as it is")
+    folder = checkpoint_path(_default_name(src, files.weights) if dest is None else dest, root)
+    check_free(folder, overwrite=False)
+    checkpoint = TorchCheckpoint.read(files)
+    loaded = checkpoint.load()
+    return Import(files, folder, loaded, _rows(checkpoint, loaded.model))
+
+
+def _default_name(src: str | Path, weights: Path) -> str:
+    folder = weights.resolve().parent.name
+    name = folder.rsplit("--", 1)[-1] if folder.startswith("models--") else folder
+    named = Path(src).suffix == weights.suffix and weights.stem != "weights"
+    return f"{name}-{weights.stem}-jax" if named else f"{name}-jax"
+
+
+def _rows(checkpoint: TorchCheckpoint, model: Any) -> tuple[ModuleRow, ...]:
+    rules = checkpoint.rules
+    groups: dict[tuple[str, bool], list[np.ndarray]] = {}
+    for name, array in checkpoint.tensors.items():
+        module = name[: len(name) - len(rules.bare(name))] + rules.bare(name).split(".")[0]
+        groups.setdefault((module, rules.canonical(name) is not None), []).append(array)
+    rows = []
+    for (module, used), arrays in groups.items():
+        dtypes = Counter(array.dtype.name for array in arrays)
+        attribute = rules.bare(module).rsplit(".", 1)[-1]
+        kind = type(getattr(model, attribute, None)).__name__
+        becomes = f"{attribute} ({kind})" if used else ""
+        kinds = tuple(name for name, _ in dtypes.most_common())
+        rows.append(ModuleRow(module, len(arrays), sum(array.size for array in arrays), kinds, becomes))
+    return tuple(rows)

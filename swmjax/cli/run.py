@@ -1,0 +1,61 @@
+"""What commands with a run folder share: begun or resumed, and what they say at the end."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from swmjax.cli import console
+
+if TYPE_CHECKING:
+    from swmjax.runs.folder import RunFolder
+    from swmjax.runs.settings import Settings
+
+S = TypeVar("S", bound="Settings")
+
+
+def settings_of_run(
+    kind: type[S], load: Callable[[], S], resume: Path | None, given: Sequence[object]
+) -> "tuple[S, RunFolder | None]":
+    """The settings of a run, and its folder if it is resumed.
+
+    Args:
+        kind: class of the settings.
+        load: makes those of a new run.
+        resume: folder of the run to resume.
+        given: options that make no sense beside it; None for each that was not given.
+    """
+    from swmjax.runs.folder import RunFolder
+
+    if resume is None:
+        return load().from_anywhere(), None
+    if any(value is not None for value in given):
+        console.fail("--resume takes its settings from the run folder; give it without other settings")
+    folder = RunFolder(resume)
+    settings = kind.from_dict(folder.read_config(), console.note)
+    if folder.complete:
+        console.fail(f"{resume}: this run is complete, nothing is left to resume")
+    return settings, folder
+
+
+def folder_of_run(settings: "Settings", resumed: "RunFolder | None", output: Path | None) -> "RunFolder":
+    """The folder of a run, made and with the settings in it unless the run is resumed.
+
+    Args:
+        settings: of the run.
+        resumed: folder of the resumed run.
+        output: what the user asked for; `results/<time>-<name>` if None.
+    """
+    from swmjax.runs.folder import RunFolder, create_run_folder, explicit_run_folder
+
+    if resumed is not None:
+        return resumed
+    path = create_run_folder(Path("results"), settings.run_name) if output is None else explicit_run_folder(output)
+    folder = RunFolder(path)
+    folder.write_config(settings.to_dict())
+    return folder
+
+
+def print_written(folder: "RunFolder") -> None:
+    """Say which files a run has left."""
+    files = sorted(path.name for path in folder.path.iterdir() if not path.name.startswith("."))
+    console.out().print(f"written to {folder.path}: {', '.join(files)}", highlight=False, markup=False)
