@@ -69,7 +69,9 @@ def collect_command(
     names = None if variation is None else tuple(variation)
     shown = image_size if pixels else None
     world.check_collection(env, episodes, max_steps, seed, names, batch_size, shown)
-    player = RandomPolicy(env.action_space) if policy == RANDOM else _expert(policy, env_id, env, deterministic, noise)
+    player = (
+        RandomPolicy.of(env.action_space) if policy == RANDOM else _expert(policy, env_id, env, deterministic, noise)
+    )
     LanceWriter(output, mode)
     try:
         with console.progress_bar(episodes, "episodes") as (progress, note):

@@ -1,4 +1,4 @@
-"""Policies, pure functions from observations to actions with a carry for what they remember, and the loop they play in."""
+"""Policies, pure functions from observations to actions with a carry of what they remember, and the loop they play."""
 
 from swmjax.planning import PlanConfig
 from swmjax.planning.receding import PlanCarry

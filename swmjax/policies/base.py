@@ -95,7 +95,8 @@ class ActionBox:
     @property
     def space(self) -> gymnasium.spaces.Box:
         """The Box."""
-        return gymnasium.spaces.Box(np.float32(self.low), np.float32(self.high), dtype=np.float32)
+        low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
+        return gymnasium.spaces.Box(low, high, dtype=np.float32)
 
 
 @chex.dataclass(frozen=True)

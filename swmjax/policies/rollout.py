@@ -48,7 +48,7 @@ class Rollout:
         length: Steps of each episode: until its end, or T.
         ended: Whether it ended.
         kept: What was asked for, [T + 1, ...], at the start and after every step; None if nothing was.
-        actions: Actions [T, B, ...] that were taken, None if nothing is kept; those after an episode's end mean nothing.
+        actions: Actions [T, B, ...] that were taken, None if nothing is kept; after an episode's end they mean nothing.
     """
 
     states: State

@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 
 import envs_mjx
 from envs_mjx.checks import UserError, check_count
+from envs_mjx.names import unknown_name
 from swmjax.planning import SOLVERS, make_solver
 from swmjax.policies import PlanConfig
 from swmjax.runs.paths import config_path, configs_dir
 from swmjax.runs.settings import Settings, warn
+from swmjax.world.protocols import PROTOCOLS, Protocol
 
 ORACLE = "oracle"
 """Name of the model that is the environment's own physics."""
@@ -33,12 +35,14 @@ class EvalConfig(Settings):
         plan: Horizons and blocks.
         episodes: Number of episodes.
         seed: Seed of the first; episode i has seed + i.
-        goal_offset: Steps of the weak policy between start and goal.
+        goal_offset: Steps of the behaviour policy between start and goal, where they are drawn.
         budget: Environment steps per episode.
         batch_size: Episodes per compiled program.
         plan_batch_size: Episodes that a checkpoint plans for side by side; None for all. Only 1 gives the same result
             to the bit whatever `batch_size`; on a GPU more are faster.
         video_episodes: Episodes in the video, 0 for none.
+        protocol: `name` and options of the protocol that says which episodes are played; what `problems` and
+            `goal_offset` say if None.
 
     Raises:
         UserError: A value is out of its range; the message names the setting and what is allowed.
@@ -62,6 +66,7 @@ class EvalConfig(Settings):
     batch_size: int = 10
     plan_batch_size: int | None = 1
     video_episodes: int = 3
+    protocol: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.env, str):
@@ -88,6 +93,7 @@ class EvalConfig(Settings):
                 f"must not be above the budget of {self.budget} steps"
             )
         self.make_solver()
+        self._protocol()
         object.__setattr__(self, "env", envs_mjx.full_id(self.env))
 
     def make_solver(self) -> Any:
@@ -100,6 +106,31 @@ class EvalConfig(Settings):
             cls = SOLVERS[name].__name__
             raise UserError(f"solver {name!r} is made of other objects; build it in Python with swmjax.planning.{cls}")
         return make_solver(name, options)
+
+    def make_protocol(self) -> Protocol:
+        """The protocol with its options.
+
+        Raises:
+            UserError: An option is out of range, or a file that the protocol reads cannot be used.
+        """
+        kind, options = self._protocol()
+        return kind.make(self.seed, **options)
+
+    def _protocol(self) -> tuple[type[Protocol], dict[str, Any]]:
+        settings = self.protocol
+        if settings is None and self.problems is not None:
+            settings = {"name": "recorded", "path": self.problems}
+        elif settings is None:
+            settings = {"name": "drawn", "goal_offset": self.goal_offset}
+        if not isinstance(settings, Mapping) or "name" not in settings:
+            raise UserError(f"protocol must be a mapping with a name, got {settings!r}")
+        name, options = settings["name"], {key: value for key, value in settings.items() if key != "name"}
+        if name not in PROTOCOLS:
+            raise UserError(unknown_name("protocol", str(name), PROTOCOLS))
+        for option in options:
+            if option not in PROTOCOLS[name].options:
+                raise UserError(unknown_name(f"option of protocol {name!r}", str(option), PROTOCOLS[name].options))
+        return PROTOCOLS[name], options
 
     @property
     def run_name(self) -> str:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from envs_mjx import Env, State
+from envs_mjx.checks import UserError
 from swmjax.policies import MPCPolicy, Start, rollout
 from swmjax.policies.base import zeros_of
 
@@ -60,14 +61,21 @@ def run_episodes(
         budget: Environment steps per episode.
         filmed: Episodes, from the first, that may be filmed.
         filming: Whether they are; else their pictures are black.
+
+    Raises:
+        UserError: The episodes have no goals.
     """
+
+    if start.goals is None:
+        raise UserError("these episodes have no goals, so whether one succeeds cannot be told")
+    goals = start.goals
 
     def first(states: State) -> State:
         return jax.tree.map(lambda leaf: leaf[:filmed], states)
 
     def pictures(states: State, _: Any) -> Array:
         # The goals are drawn again with every step, so that the program holds the drawing once.
-        both = jax.tree.map(lambda one, goal: jnp.concatenate([one, goal]), first(states), first(start.goals))
+        both = jax.tree.map(lambda one, goal: jnp.concatenate([one, goal]), first(states), first(goals))
         draw = jax.jit(jax.vmap(env.render), inline=True)
         return jax.lax.cond(filming, draw, lambda states: zeros_of(draw, states), both)
 
@@ -75,7 +83,7 @@ def run_episodes(
     film = Film(frames=played.kept[:, :filmed], goals=played.kept[0, filmed:]) if filmed else None
     return Episodes(
         start=jax.vmap(env.goal_from)(start.states),
-        goal=jax.vmap(env.goal_from)(start.goals),
+        goal=jax.vmap(env.goal_from)(goals),
         success=played.ended,
         steps=played.length,
         final_distance=jax.vmap(env.distance)(played.states),

@@ -1,4 +1,4 @@
-"""Policies that plan with a model or the physics: units of actions, frames as the model takes them, costs of candidates."""
+"""Policies that plan with a model or the physics: units of actions, frames as the model takes them, costs."""
 
 from dataclasses import dataclass, field
 from typing import Any

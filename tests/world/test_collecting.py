@@ -23,7 +23,7 @@ ENV = GoalEnv(gain=0.1)
 def collected(path, count, **options):
     """Columns as arrays, images decoded."""
     settings = {"max_steps": 6, "seed": 3, "image_size": 8, "batch_size": 3} | options
-    policy = settings.pop("policy", RandomPolicy(ENV.action_space))
+    policy = settings.pop("policy", RandomPolicy.of(ENV.action_space))
     assert collect(ENV, policy, path, count, **settings) == count
     table = lance.dataset(str(path)).to_table()
     columns = {name: table.column(name).to_pylist() for name in table.column_names}
@@ -64,7 +64,7 @@ def test_rows_are_aligned_as_in_the_reference(tmp_path):
 def test_episodes_depend_on_their_seeds_alone(tmp_path):
     whole = collected(tmp_path / "whole.lance", 5, image_size=None)
     assert "pixels" not in whole
-    collect(ENV, RandomPolicy(ENV.action_space), tmp_path / "parts.lance", 2, max_steps=6, seed=3, image_size=None)
+    collect(ENV, RandomPolicy.of(ENV.action_space), tmp_path / "parts.lance", 2, max_steps=6, seed=3, image_size=None)
     parts = collected(tmp_path / "parts.lance", 3, image_size=None, seed=5, mode="append", batch_size=1)
     for name, column in whole.items():
         np.testing.assert_allclose(column, parts[name], rtol=1e-6)
@@ -93,7 +93,7 @@ def test_the_expert_acts_with_noise(tmp_path):
 
 def test_interruptions_keep_whole_episodes_and_errors_nothing(tmp_path):
     path = tmp_path / "set.lance"
-    policy = RandomPolicy(ENV.action_space)
+    policy = RandomPolicy.of(ENV.action_space)
 
     def third(stage, done):
         if (stage, done) == ("episodes", 3):
@@ -128,7 +128,7 @@ def test_interruptions_keep_whole_episodes_and_errors_nothing(tmp_path):
     ],
 )
 def test_mistakes(tmp_path, changes, message):
-    arguments = {"env": ENV, "policy": RandomPolicy(ENV.action_space), "episodes": 1, "path": tmp_path / "set.lance"}
+    arguments = {"env": ENV, "policy": RandomPolicy.of(ENV.action_space), "episodes": 1, "path": tmp_path / "set.lance"}
     with unchecked_types(), pytest.raises(ValueError) as caught:
         collect(**arguments | changes)
     assert message in str(caught.value)
@@ -146,7 +146,7 @@ GOLDEN_PUSHT = {
 @pytest.mark.slow
 def test_pusht_has_the_columns_of_the_reference(tmp_path):
     env = envs_mjx.make("swm/PushT-v1", agent_shapes="circle")
-    collect(env, RandomPolicy(env.action_space), tmp_path / "set.lance", 2, max_steps=3, image_size=64)
+    collect(env, RandomPolicy.of(env.action_space), tmp_path / "set.lance", 2, max_steps=3, image_size=64)
     schema = lance.dataset(str(tmp_path / "set.lance")).schema
     found = {field.name: getattr(field.type, "list_size", None) for field in schema}
     assert found == {"episode_idx": None, "step_idx": None} | GOLDEN_PUSHT
@@ -157,7 +157,7 @@ def test_pusht_has_the_columns_of_the_reference(tmp_path):
 @pytest.mark.slow
 def test_a_task_of_the_control_suite(tmp_path):
     env = envs_mjx.make("swm/PendulumDMControl-v0", resolution=64)
-    collect(env, RandomPolicy(env.action_space), tmp_path / "set.lance", 2, max_steps=3, image_size=32)
+    collect(env, RandomPolicy.of(env.action_space), tmp_path / "set.lance", 2, max_steps=3, image_size=32)
     table = lance.dataset(str(tmp_path / "set.lance")).to_table()
     assert table.num_rows == 8
     frames = [decode_jpeg(data) for data in table.column("pixels").to_pylist()]

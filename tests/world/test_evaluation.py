@@ -14,7 +14,7 @@ from swmjax.policies import PlanConfig
 from swmjax.runs.interrupts import Stopped
 from swmjax.runs.table import Table
 from swmjax.runs.watched import Watched
-from swmjax.world import EvalConfig, Latency, RunFolder, evaluate, evaluation, run_episodes, set_up
+from swmjax.world import EvalConfig, RunFolder, evaluate, evaluation, run_episodes, set_up
 from swmjax.world import wilson_interval as wilson
 from swmjax.world.rows import EPISODES
 
@@ -53,10 +53,10 @@ def setup(config):
 def expected(config, setup):
     """Every episode, run as one batch."""
 
-    def program(seeds):
-        return run_episodes(setup.env, setup.policy(None), seeds, config.budget, config.goal_offset)
+    def program(rows):
+        return run_episodes(setup.env, setup.policy, setup.protocol.start(setup.env, rows), config.budget)
 
-    return jax.device_get(jax.jit(program)(np.arange(40, 40 + COUNT, dtype=np.int32)))
+    return jax.device_get(jax.jit(program)(np.arange(COUNT, dtype=np.int32)))
 
 
 @pytest.fixture
@@ -66,13 +66,12 @@ def folder(tmp_path):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """No measurement of the planning latency; a list of the seeds that it would plan for."""
+    """No measurement of the planning latency; a list of the numbers of episodes that were known by then."""
     calls = []
 
-    def latency(setup, problem, run):
-        calls.append(int(problem[0][0]))
-        run.show("timing plans")
-        return Latency(median=0.25, p95=0.5, n=7), 1.5
+    def latency(play, rows):
+        calls.append(sorted(rows))
+        return {"plan_latency_s": {"median": 0.25, "p95": 0.5, "calls": 7}}
 
     monkeypatch.setattr(evaluation, "_plan_latency", latency)
     return calls
@@ -80,17 +79,17 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def programs(monkeypatch):
-    """Seeds of every call of the episodes' program and of the plan's."""
+    """Episodes that were played by every call of the program, and whether they were filmed."""
     seen, original = [], Watched.compile
 
     def compile(self, stage, function, *args):
         run, seconds = original(self, stage, function, *args)
-        if stage not in ("compiling the episodes", "compiling one plan"):
-            return run, seconds
+        assert stage == "compiling the episodes"
 
-        def spy(weights, seeds, *others):
-            seen.append(np.asarray(seeds).tolist())
-            return run(weights, seeds, *others)
+        def spy(policy, protocol, rows, alive, filming):
+            assert len(rows) >= 3
+            seen.append((np.asarray(rows)[np.asarray(alive)].tolist(), bool(filming)))
+            return run(policy, protocol, rows, alive, filming)
 
         return spy, seconds
 
@@ -127,8 +126,9 @@ def test_a_whole_run(config, setup, expected, folder, programs):
     config = dataclasses.replace(config, video_episodes=1)
     results = evaluate(config, setup, folder, progress=lambda *seen: stages.append(seen))
 
-    # Short batches are filled up with their last episode, which is reported once.
-    assert programs[:3] == [[40, 41, 41], [42, 43, 43], [44, 44, 44]]
+    # Only the first batch is filmed; the latency is that of the first episode, alone.
+    assert programs[:3] == [([0, 1], True), ([2, 3], False), ([4], False)]
+    assert set(map(str, programs[3:])) == {"([0], False)"}
     assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))
     assert sorted(path.name for path in folder.path.iterdir()) == ["episodes.mp4", "episodes.parquet", "results.json"]
     assert (folder.path / "episodes.mp4").read_bytes()[4:8] == b"ftyp"
@@ -136,11 +136,9 @@ def test_a_whole_run(config, setup, expected, folder, programs):
     assert [(stage, done) for stage, done in stages if not stage.endswith(" s")] == [
         ("compiling the episodes", 0),
         ("episodes", 0),
-        ("compiling the video", 2),
         ("video", 2),
         ("episodes", 2),
         ("episodes", 4),
-        ("compiling one plan", 5),
         ("timing plans", 5),
         ("done", 5),
     ]
@@ -164,20 +162,21 @@ def test_a_whole_run(config, setup, expected, folder, programs):
     latency = results["plan_latency_s"]
     assert 0.0 < latency["median"] <= latency["p95"]
     assert 5 <= latency["calls"] <= 20
-    assert len(programs) == 3 + 1 + latency["calls"]
+    assert len(programs) == 3 + latency["calls"]
     assert min(results["compile_s"].values()) > 0.0
-    # 3 plans an episode, each 2 x 16 candidates of 4 steps.
-    taken = int(expected.steps.sum())
-    assert results["candidates_per_s"] * results["run_s"] == pytest.approx(5 * 3 * 32)
+    # Up to 3 plans an episode, one for every two steps, each 2 x 16 candidates of 4 steps.
+    taken, plans = int(expected.steps.sum()), int(expected.plans.sum())
+    assert plans == (-(-expected.steps // 2)).sum() < 5 * 3
+    assert results["candidates_per_s"] * results["run_s"] == pytest.approx(plans * 32)
     assert results["executed_env_steps_per_s"] * results["run_s"] == pytest.approx(taken)
-    assert results["env_steps_per_s"] * results["run_s"] == pytest.approx(taken + 5 * 3 * 32 * 4)
+    assert results["env_steps_per_s"] * results["run_s"] == pytest.approx(taken + plans * 32 * 4)
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(("size", "rows"), [(1, [3] * 5), (3, [3, 3]), (50, [5])])
+@pytest.mark.parametrize(("size", "rows"), [(1, [1] * 5), (3, [3, 2]), (50, [5])])
 def test_the_batch_size_changes_nothing(config, setup, expected, folder, programs, size, rows):
     evaluate(dataclasses.replace(config, batch_size=size), setup, folder)
-    assert [len(seeds) for seeds in programs] == rows
+    assert [len(played) for played, _ in programs] == rows
     assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))
 
 
@@ -195,16 +194,35 @@ def test_an_interrupted_run_is_resumed(config, setup, expected, folder, programs
 
     programs.clear()
     results = evaluate(config, setup, folder, EPISODES.read(folder.path))
-    assert programs == [[42, 43, 43], [44, 44, 44]]
-    assert quick == [42]
+    assert programs == [([2, 3], False), ([4], False)]
+    assert quick == [list(range(COUNT))]
     assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))
     assert (results["episodes"], results["complete"]) == (5, True)
     assert results["successes"] == int(expected.success.sum())
-    assert results["candidates_per_s"] * results["run_s"] == pytest.approx(3 * 3 * 32)
+    assert results["candidates_per_s"] * results["run_s"] == pytest.approx(int(expected.plans[2:].sum()) * 32)
     assert results["plan_latency_s"] == {"median": 0.25, "p95": 0.5, "calls": 7}
-    assert results["compile_s"]["plan"] == 1.5
     after = (folder.path / "episodes.mp4").stat()
     assert (after.st_ino, after.st_mtime_ns) == (film.st_ino, film.st_mtime_ns)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_missing_film_is_made_on_resume(config, setup, expected, folder, programs):
+    config = dataclasses.replace(config, video_episodes=2)
+    evaluate(config, setup, folder)
+    film, rows = folder.path / "episodes.mp4", EPISODES.read(folder.path)
+    whole = film.read_bytes()
+    film.unlink()
+    programs.clear()
+    evaluate(config, setup, folder, rows[:4])
+    assert programs == [([0, 1], True), ([4], False)]
+    assert film.read_bytes() == whole
+    assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))
+
+
+def test_where_every_episode_starts_solved_there_is_no_latency(config, folder):
+    config = dataclasses.replace(config, env_options={"gain": 0.0}, episodes=2)
+    results = evaluate(config, set_up(config), folder)
+    assert (results["successes"], results["plan_latency_s"], results["candidates_per_s"]) == (2, None, 0.0)
 
 
 @pytest.mark.usefixtures("quick")
@@ -213,7 +231,7 @@ def test_only_the_missing_episodes_are_run(config, setup, expected, folder, prog
     rows = EPISODES.read(folder.path)
     programs.clear()
     evaluate(config, setup, folder, [rows[3], rows[1]])
-    assert programs == [[40, 42, 42], [44, 44, 44]]
+    assert programs == [([0, 2], False), ([4], False)]
     assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))
 
 
@@ -235,7 +253,7 @@ def test_interrupted_after_the_last_batch(config, setup, expected, folder, progr
     programs.clear()
     results = evaluate(config, setup, folder, EPISODES.read(folder.path))
     assert programs == []
-    assert quick == [40, 40]
+    assert len(quick) == 2
     assert results["complete"] is True
     assert (results["plan_latency_s"]["calls"], results["run_s"], results["candidates_per_s"]) == (7, 0.0, None)
     assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))

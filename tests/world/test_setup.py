@@ -17,7 +17,8 @@ from swmjax.models import TDMPC2, PreJEPA, PreJEPAConfig, TDMPC2Config
 from swmjax.models.blocks import DINOv2Config, LinearEmbedderConfig
 from swmjax.models.prejepa import CausalPredictorConfig
 from swmjax.planning import SOLVERS, GoalMSE
-from swmjax.policies import LatentShooting, OracleShooting, PlanConfig, Scaler
+from swmjax.policies import PhysicsPolicy, PlanConfig, Scaler, WorldModelPolicy
+from swmjax.policies.rollout import observe, observe_goals
 from swmjax.world import EvalConfig, set_up
 from swmjax.world.setup import read_stats
 
@@ -40,44 +41,38 @@ def settings(model="oracle", block=10, env="test/Goal-v0", **others):
     return EvalConfig(env=env, model=str(model), plan=PlanConfig(2, 1, block), **others)
 
 
+def observed(setup, count=2):
+    """What the policy sees of a few fresh episodes, whose goals are where they start."""
+    states = jax.vmap(setup.env.reset)(jax.random.split(jax.random.key(0), count))
+    goals = jax.vmap(lambda state: setup.env.set_state(state, jnp.asarray([2.0])))(states)
+    return states, observe(setup.env, setup.policy, states) | observe_goals(setup.env, setup.policy, goals)
+
+
 def test_the_oracle_plans_in_the_environments_units():
     setup = set_up(settings(env_options={"gain": 0.5}))
     assert setup.env == GoalEnv(gain=0.5)
-    assert (setup.weights, setup.notes) == (None, ())
-    policy = setup.policy(setup.weights)
-    assert isinstance(policy.task, OracleShooting)
-    assert policy.task.model.env == setup.env
-    assert policy.task.space == setup.env.action_space
-    assert policy.config == PlanConfig(2, 1, 10)
+    assert setup.notes == ()
+    assert isinstance(setup.policy, PhysicsPolicy)
+    assert setup.policy.model.env == setup.env
+    assert setup.policy.space == setup.env.action_space
+    assert setup.policy.config == PlanConfig(2, 1, 10)
 
 
 def test_a_checkpoint_sees_frames_of_its_own_size(checkpoint):
     setup = set_up(settings(checkpoint, plan_batch_size=None))
-    task = setup.policy(setup.weights).task
-    assert isinstance(task, LatentShooting)
-    assert task.problems_at_once is None
-    states = jax.vmap(setup.env.reset)(jax.random.split(jax.random.key(0), 2))
-    frames = task.observations(states)
-    assert (frames.shape, frames.dtype) == ((2, 56, 56, 3), jnp.uint8)
-    assert np.all(np.asarray(frames) == 255)
-    assert task.goals(states).shape == (2, 1, 32)
-
-
-def test_weights_are_arguments_of_the_program(checkpoint):
-    setup = set_up(settings(checkpoint))
-    states = jax.vmap(setup.env.reset)(jax.random.split(jax.random.key(0), 1))
-
-    def latent(weights):
-        return setup.policy(weights).task.goals(states)
-
-    zeros = jax.tree.map(jnp.zeros_like, setup.weights)
-    assert np.abs(latent(setup.weights)).max() > 0.0
-    assert np.abs(latent(zeros)).max() == 0.0
+    policy = setup.policy
+    assert isinstance(policy, WorldModelPolicy)
+    assert policy.plan_batch_size is None
+    _, obs = observed(setup)
+    assert set(obs) == {"pixels", "goal"}
+    assert (obs["pixels"].shape, obs["pixels"].dtype) == ((2, 56, 56, 3), jnp.uint8)
+    assert np.all(np.asarray(obs["pixels"]) == 255)
+    assert policy.goals(obs).shape == (2, 1, 32)
 
 
 def test_without_statistics_there_is_a_note(checkpoint):
     setup = set_up(settings(checkpoint))
-    assert setup.policy(setup.weights).task.scaler == Scaler((0.0,), (1.0,))
+    assert setup.policy.scaler == Scaler((0.0,), (1.0,))
     (note,) = setup.notes
     assert "no action_stats.json beside the checkpoint" in note
     assert "--action-stats" in note
@@ -87,12 +82,12 @@ def test_statistics_beside_the_checkpoint_and_given_ones(checkpoint, tmp_path):
     (checkpoint / "action_stats.json").write_text(json.dumps(STATS | {"comment": "of single actions"}))
     setup = set_up(settings(checkpoint / "weights.pt"))
     assert setup.notes == ()
-    assert setup.policy(setup.weights).task.scaler == Scaler((0.5,), (2.0,))
+    assert setup.policy.scaler == Scaler((0.5,), (2.0,))
     other = tmp_path / "other.json"
     other.write_text(json.dumps({"action_mean": [1], "action_std": [3]}))
     setup = set_up(settings(checkpoint, action_stats=str(other)))
     assert setup.notes == ()
-    assert setup.policy(setup.weights).task.scaler == Scaler((1.0,), (3.0,))
+    assert setup.policy.scaler == Scaler((1.0,), (3.0,))
 
 
 @pytest.mark.parametrize(
@@ -191,17 +186,15 @@ def prejepa():
 
 
 def planned(model, folder, solver="cem", **options):
-    """The task for a model from a file, and its plan for two episodes."""
+    """The set-up for a model from a file, what its policy sees of two episodes, and their plans."""
     save_pretrained(model, folder)
     options = {"num_samples": 4, "n_steps": 2} | options
     setup = set_up(settings(folder, block=1, solver={"name": solver} | options))
-    states = jax.vmap(setup.env.reset)(jax.random.split(jax.random.key(0), 2))
-    goals = jax.vmap(lambda state: setup.env.set_state(state, jnp.asarray([2.0])))(states)
-    policy = setup.policy(setup.weights)
-    plan = policy.plan(policy.init(jnp.arange(2), goals), states)
+    states, obs = observed(setup)
+    plan = setup.policy.plan(setup.policy.init(jnp.arange(2), obs), obs)
     assert plan.actions.shape == (2, 2, 1)
     assert np.all(np.isfinite(plan.cost))
-    return setup, policy.task, states, plan
+    return setup, states, obs, plan
 
 
 def test_a_model_with_rewards_needs_no_goal_and_sees_scaled_vectors(tmp_path):
@@ -209,36 +202,38 @@ def test_a_model_with_rewards_needs_no_goal_and_sees_scaled_vectors(tmp_path):
     stats = STATS | {"x_mean": [1.0], "x_std": [4.0]}
     (tmp_path / "run" / "action_stats.json").write_text(json.dumps(stats))
     model = tdmpc2(encoding=(("x", 8),), extra_dims=(("x", 1),))
-    setup, task, states, plan = planned(model, tmp_path / "run", topk=2)
+    setup, states, obs, plan = planned(model, tmp_path / "run", topk=2)
+    policy = setup.policy
     assert setup.notes == ()
-    assert task.goals(states) is None
+    assert policy.inputs == ("x",)
+    assert policy.goals(obs) is None
     x = (states.physics - 1.0) / 4.0
     latents = model.encode({"x": x[:, None]})
-    problems = task.problems({"x": states.physics[:, None]}, jnp.zeros((2, 0, 1)), None)
+    problems = policy.problems({"x": states.physics[:, None]}, jnp.zeros((2, 0, 1)), None)
     np.testing.assert_allclose(problems.latents, latents, rtol=1e-6)
     one = jax.tree.map(lambda leaf: leaf[1], problems)
     expected = model.plan_cost(latents[1:, -1], plan.actions[1:, None])[0]
-    np.testing.assert_allclose(task.cost(one, plan.actions[1:]), expected, rtol=1e-5)
+    np.testing.assert_allclose(policy.cost(one, plan.actions[1:]), expected, rtol=1e-5)
 
 
 def test_frames_and_vectors_together(tmp_path):
-    setup, task, states, _ = planned(prejepa(), tmp_path / "run", topk=2)
+    setup, states, obs, _ = planned(prejepa(), tmp_path / "run", topk=2)
     (note,) = setup.notes
     assert "its actions and xs are taken as they are" in note
-    assert task.objective == GoalMSE(reduction="mean")
-    seen = task.observe(states)
+    policy = setup.policy
+    assert policy.objective == GoalMSE(reduction="mean")
+    assert policy.inputs == ("pixels", "x", "goal", "goal_x")
+    seen = policy.seen(obs)
     assert seen["pixels"].shape == (2, 28, 28, 3)
     np.testing.assert_array_equal(seen["x"], states.physics)
-    latents = task.goals(states)
+    latents = policy.goals(obs)
     assert {name: leaf.shape for name, leaf in latents.items()} == {"pixels": (2, 1, 4, 16), "x": (2, 1, 4)}
 
 
 def test_grasp_plans_in_the_latents_of_a_checkpoint(checkpoint):
-    solver = {"name": "grasp", "n_steps": 2}
-    setup = set_up(settings(checkpoint, solver=solver))
-    states = jax.vmap(setup.env.reset)(jax.random.split(jax.random.key(0), 1))
-    policy = setup.policy(setup.weights)
-    plan = policy.plan(policy.init(jnp.arange(1), states), states)
+    setup = set_up(settings(checkpoint, solver={"name": "grasp", "n_steps": 2}))
+    _, obs = observed(setup, 1)
+    plan = setup.policy.plan(setup.policy.init(jnp.arange(1), obs), obs)
     assert plan.actions.shape == (1, 2, 10)
     assert np.all(np.isfinite(plan.actions))
 

@@ -1,6 +1,7 @@
 """Which episodes are played: the contract of protocols."""
 
 import abc
+from typing import Any, ClassVar
 
 from jaxtyping import Array, Int
 
@@ -13,7 +14,25 @@ class Protocol(abc.ABC):
 
     A subclass is a frozen dataclass and a pytree, so that compiled programs take it as an argument; what decides the
     shape of a program is static.
+
+    Attributes:
+        options: What `make` understands beside the seed.
     """
+
+    options: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    @abc.abstractmethod
+    def make(cls, seed: int, **options: Any) -> "Protocol":
+        """The protocol as settings describe it.
+
+        Args:
+            seed: Seed of episode 0; episode i has seed + i.
+            **options: Those of `options` that are given.
+
+        Raises:
+            UserError: An option is out of range, or names a file that cannot be used.
+        """
 
     @abc.abstractmethod
     def start(self, env: Env, rows: Int[Array, " B"]) -> Start:

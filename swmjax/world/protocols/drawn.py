@@ -1,6 +1,8 @@
 """Drawn problems: starts with reachable goals, those of the reference's dataset protocol without a dataset."""
 
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,11 +32,18 @@ class Drawn(Protocol):
         UserError: A number is out of range.
     """
 
+    options = ("goal_offset",)
+
     seed: int | Int[Array, ""]
     goal_offset: int = field(default=25, metadata={"static": True})
 
     def __post_init__(self) -> None:
         check_count("goal_offset", self.goal_offset)
+
+    @classmethod
+    def make(cls, seed: int, **options: Any) -> "Drawn":
+        """The protocol as settings describe it."""
+        return cls(seed, **options)
 
     def start(self, env: Env, rows: Int[Array, " B"]) -> Start:
         """Drawn starts, and the states in which the behaviour policy ended."""
@@ -55,7 +64,7 @@ def draw_problem(env: Env, seed: Int[Array, ""], goal_offset: int) -> tuple[Stat
         The start, whose goal is set, and the state that shows the goal.
     """
 
-    @jax.jit
+    @partial(jax.jit, inline=True)  # traced once, though its shapes are asked for as well
     def attempt(key: Key[Array, ""]) -> tuple[State, State]:
         start_key, walk_key = jax.random.split(key)
         start = env.reset(start_key)

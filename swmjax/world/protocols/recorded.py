@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,10 +29,19 @@ class Recorded(Protocol):
     Source: reference, `world.py` (`evaluate_from_dataset`).
     """
 
+    options = ("path",)
+
     seed: int | Int[Array, ""]
     starts: Float[Array, "n S"]
     goals: Float[Array, "n S"]
     source: str = field(default="the problems", metadata={"static": True})
+
+    @classmethod
+    def make(cls, seed: int, **options: Any) -> "Recorded":
+        """The protocol as settings describe it: `path` names the file."""
+        if not isinstance(options.get("path"), str):
+            raise UserError(f"protocol.path must be the path of an NPZ file, got {options.get('path')!r}")
+        return cls.read(Path(options["path"]).expanduser(), seed)
 
     @classmethod
     def read(cls, path: str | Path, seed: int) -> "Recorded":
