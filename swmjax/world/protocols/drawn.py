@@ -34,7 +34,7 @@ class Drawn(Protocol):
 
     options = ("goal_offset",)
 
-    seed: int | Int[Array, ""]
+    seed: Any
     goal_offset: int = field(default=25, metadata={"static": True})
 
     def __post_init__(self) -> None:

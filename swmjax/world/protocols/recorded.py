@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from envs_mjx import Env, State
 from envs_mjx.checks import UserError
@@ -22,8 +22,8 @@ class Recorded(Protocol):
 
     Attributes:
         seed: Seed of episode 0; episode i has seed + i.
-        starts: Start states, the environment's own vectors.
-        goals: Goal states, likewise; each is shown, and is the goal.
+        starts: Start states [n, S], the environment's own vectors.
+        goals: Goal states [n, S], likewise; each is shown, and is the goal.
         source: Where they come from, for messages.
 
     Source: reference, `world.py` (`evaluate_from_dataset`).
@@ -31,9 +31,9 @@ class Recorded(Protocol):
 
     options = ("path",)
 
-    seed: int | Int[Array, ""]
-    starts: Float[Array, "n S"]
-    goals: Float[Array, "n S"]
+    seed: Any
+    starts: Any
+    goals: Any
     source: str = field(default="the problems", metadata={"static": True})
 
     @classmethod
