@@ -92,21 +92,25 @@ def main_job() -> tuple[Any, Any]:
 def lewm_plan() -> Program:
     """A CEM plan with a LeWM, from frames to actions."""
     from swmjax.checkpoints import load_pretrained
-    from swmjax.models import model_inputs
-    from swmjax.planning import CEMSolver, GoalMSE, encode_problems, latent_cost, solve_batch
+    from swmjax.planning import CEMSolver, GoalMSE, encode_problems, solve_batch
+
+    try:
+        from swmjax.planning import model_cost
+    except ImportError:  # Its name in release 0.1.
+        from swmjax.planning import latent_cost as model_cost
 
     model = load_pretrained(CHECKPOINT)
     graph, weights = nnx.split(model)
-    inputs = model_inputs(model)
-    size, space = inputs.image_size, Box(-1.0, 1.0, (inputs.action_size,), np.float32)
+    size, actions = model.config.encoder.image_size, model.config.action_encoder.input_dim
+    space = Box(-1.0, 1.0, (actions,), np.float32)
     solver = CEMSolver(num_samples=SAMPLES, n_steps=STEPS, topk=8)
 
     def plan(weights: Any, pixels: Any, goal: Any, key: Any) -> Any:
         model = nnx.merge(graph, weights)
-        problems = encode_problems(model, pixels, goal, jnp.zeros((1, 0, inputs.action_size)))
-        return solve_batch(solver, latent_cost(model, GoalMSE()), problems, space, key, HORIZON).actions
+        problems = encode_problems(model, pixels, goal, jnp.zeros((1, 0, actions)))
+        return solve_batch(solver, model_cost(model, GoalMSE()), problems, space, key, HORIZON).actions
 
-    frame = jax.ShapeDtypeStruct((1, 1, inputs.channels, size, size), jnp.float32)
+    frame = jax.ShapeDtypeStruct((1, 1, 3, size, size), jnp.float32)
     return plan, (weights, frame, frame, jax.eval_shape(lambda: jax.random.key(0)))
 
 
