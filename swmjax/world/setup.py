@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from envs_mjx.checks import UserError
 from envs_mjx.raster.antialias import resize_antialiased
 from swmjax.checkpoints import load_pretrained, resolve_checkpoint
 from swmjax.models import ModelInputs, OracleModel
-from swmjax.planning import SOLVERS
+from swmjax.planning import SOLVERS, Solver, block_space
 from swmjax.planning.host import HostSolver
+from swmjax.planning.memory import check_memory
 from swmjax.policies import LatentShooting, OracleShooting, PlanningPolicy, Scaler, planning_objective
 from swmjax.world.config import ORACLE, EvalConfig
 from swmjax.world.problems import Problems, read_problems
@@ -57,6 +59,7 @@ def set_up(config: EvalConfig) -> Setup:
     space = env.action_space
     solver = config.make_solver()
     _check_solver(config, space)
+    _check_population(config, env, solver)
     problems = None if config.problems is None else _problems(config, env)
     if config.model == ORACLE:
         task = OracleShooting(OracleModel(env), env.planning_cost, space, config.plan.action_block)
@@ -122,6 +125,19 @@ def _check_solver(config: EvalConfig, space: gymnasium.Space) -> None:
     else:
         reason = "searches on the host, but evaluations are compiled"
     raise UserError(f"solver.name: {name} {reason}; allowed are {', '.join(fitting)}")
+
+
+def _check_population(config: EvalConfig, env: envs_mjx.Env, solver: Solver) -> None:
+    """Refuse a population that cannot fit into the memory."""
+    oracle = config.model == ORACLE
+    at_once = None if oracle else config.plan_batch_size
+    check_memory(
+        solver,
+        block_space(env.action_space, config.plan.action_block),
+        config.plan.horizon,
+        problems=min(config.episodes, config.batch_size, at_once or config.batch_size),
+        problem=partial(jax.eval_shape, env.reset, jax.random.key(0)) if oracle else None,
+    )
 
 
 def _observations(config: EvalConfig, env: envs_mjx.Env, inputs: ModelInputs) -> Callable[[Any], Any]:
