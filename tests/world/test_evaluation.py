@@ -208,6 +208,20 @@ def test_an_interrupted_run_is_resumed(config, setup, expected, folder, programs
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("kept", [[0, 1], [0, 1, 2, 3, 4], [0, 3]])
+def test_a_video_that_an_interruption_prevented_is_made_on_resume(config, setup, expected, folder, programs, kept):
+    evaluate(config, setup, folder)
+    rows, film = EPISODES.read(folder.path), folder.path / "episodes.mp4"
+    assert not film.exists()
+    programs.clear()
+    results = evaluate(dataclasses.replace(config, video_episodes=2), setup, folder, [rows[i] for i in kept])
+    assert film.read_bytes()[4:8] == b"ftyp"
+    assert programs[0][:2] == [40, 41]
+    assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))
+    assert (results["episodes"], results["complete"]) == (COUNT, True)
+
+
+@pytest.mark.usefixtures("quick")
 def test_only_the_missing_episodes_are_run(config, setup, expected, folder, programs):
     evaluate(config, setup, folder)
     rows = EPISODES.read(folder.path)
