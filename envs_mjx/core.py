@@ -59,14 +59,14 @@ class State:
 
     def __repr__(self) -> str:
         """Shapes and dtypes, since the numbers would fill a screen."""
-        lines = [f"  {field.name}: {_outline(getattr(self, field.name))}" for field in dataclasses.fields(self)]
+        lines = [f"  {field.name}: {outline(getattr(self, field.name))}" for field in dataclasses.fields(self)]
         return "\n".join(["State(", *lines, ")"])
 
 
-def _outline(tree: Any) -> str:
+def outline(tree: Any) -> str:
     """Shapes and dtypes of what a state holds; of a pytree without names, how many arrays it has."""
     if isinstance(tree, Mapping):
-        return ", ".join(f"{name} {_outline(value)}" for name, value in tree.items()) or "nothing"
+        return ", ".join(f"{name} {outline(value)}" for name, value in tree.items()) or "nothing"
     if hasattr(tree, "dtype"):
         return f"{tree.dtype}{list(tree.shape)}"
     return f"{type(tree).__name__} of {len(jax.tree.leaves(tree))} arrays"

@@ -1,5 +1,7 @@
 """The `swmjax` program; commands import what they need when they run, so that `--help` is quick."""
 
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -7,13 +9,14 @@ import typer
 import swmjax
 from swmjax.cli.checkpoints import checkpoints_command
 from swmjax.cli.collect import collect_command
+from swmjax.cli.console import INTERRUPTED
 from swmjax.cli.envs import envs_command, fovs_command
 from swmjax.cli.eval import eval_command
 from swmjax.cli.export import export_command
 from swmjax.cli.import_ import import_command
 from swmjax.cli.solvers import solvers_command
 from swmjax.cli.train_expert import train_expert_command
-from swmjax.runs import compilation_cache
+from swmjax.runs.compilation_cache import enable_compilation_cache
 
 app = typer.Typer(
     name="swmjax",
@@ -47,9 +50,19 @@ def root(
     ] = False,
 ) -> None:
     """Plan with world models in JAX."""
-    compilation_cache.enable()
+    # XLA's log, such as its request to report slow compiling; what matters of it becomes an exception.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    enable_compilation_cache()
 
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            # What was interrupted may go on in a thread, and the interpreter would wait for it.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
+        raise

@@ -100,7 +100,9 @@ def progress_bar(
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err(), transient=True, speed_estimate_period=120.0) as bar:
+    screen = err()
+    watched = screen.is_terminal
+    with Progress(*columns, console=screen, transient=True, speed_estimate_period=120.0, disable=not watched) as bar:
         task = bar.add_task("starting", total=total, completed=done, rate="")
         next_line = time.monotonic() + LINE_SECONDS
 
@@ -109,11 +111,11 @@ def progress_bar(
             bar.update(task, description=stage, completed=completed)
             speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
             bar.update(task, rate=f"{speed:,.{decimals}f} {unit}/s" if speed else "")
-            if not bar.console.is_terminal and time.monotonic() >= next_line:
+            if not watched and time.monotonic() >= next_line:
                 next_line = time.monotonic() + LINE_SECONDS
-                bar.console.print(f"{stage} ({completed:,}/{total:,} {unit})", highlight=False, markup=False)
+                screen.print(f"{stage} ({completed:,}/{total:,} {unit})", highlight=False, markup=False)
 
-        yield show, lambda message: bar.console.print(_note(message), highlight=False)
+        yield show, lambda message: screen.print(_note(message), highlight=False)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -28,23 +28,16 @@ class Solver(ABC):
         takes: What it takes besides costs: 'constraints' or 'carry', which a solve may give, 'transitions', which it
             must give.
         from_settings: Whether names and numbers describe it fully; other solvers are made of objects.
-        n_steps: Steps of a solve.
-        num_samples: Candidates of a step.
+        n_steps: Steps of a solve; a field or a property of the subclass.
+        num_samples: Candidates of a step, likewise.
     """
 
     actions: ClassVar[Literal["box", "discrete", "dict"]] = "box"
     takes: ClassVar[frozenset[str]] = frozenset()
     from_settings: ClassVar[bool] = True
 
-    if TYPE_CHECKING:
-        # Fields or properties of the subclass. At run time a dataclass would take these for the defaults of its fields.
-        @property
-        @abstractmethod
-        def n_steps(self) -> int: ...
-
-        @property
-        @abstractmethod
-        def num_samples(self) -> int: ...
+    n_steps: int
+    num_samples: int
 
     @abstractmethod
     def init(self, key: Key[Array, ""], space: Any, horizon: int, warm_start: Any = None, carry: Any = None) -> Any:

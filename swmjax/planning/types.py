@@ -5,15 +5,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from envs_mjx.checks import UserError
+from envs_mjx.core import outline
 from swmjax.planning.plotting import plot_trace
+
+if TYPE_CHECKING:
+    # What chex makes, for type checkers of users, where chex has no types.
+    from dataclasses import dataclass as pytree
+else:
+    pytree = chex.dataclass
 
 CostFn = Callable[[Float[Array, "N H A"]], Float[Array, " N"]]
 """Candidate action sequences to costs; lower is better, differentiable where the model is.
@@ -60,7 +68,7 @@ class Status(IntEnum):
     """No candidate ever had a finite cost; the plan is the warm start."""
 
 
-@chex.dataclass(frozen=True)
+@pytree(frozen=True, kw_only=True)
 class StepRecord:
     """Everything that one solver step saw, for metrics to choose from; what nobody asks for is never computed.
 
@@ -83,7 +91,7 @@ class StepRecord:
     gradient: Float[Array, "N H A"] | None = None
 
 
-@chex.dataclass(frozen=True)
+@pytree(frozen=True, kw_only=True)
 class Plan:
     """The result of a solve; every field has a leading axis of problems after `solve_batch`.
 
@@ -101,6 +109,22 @@ class Plan:
     status: Int[Array, "*batch"]
     trace: dict[str, Array] = dataclasses.field(default_factory=dict)
     carry: Any = None
+
+    if TYPE_CHECKING:
+
+        def replace(self, **changes: Any) -> Self:
+            """The plan with other values of some fields."""
+
+    def __repr__(self) -> str:
+        """Cost and status of one plan; of all else shapes and dtypes."""
+        one = np.ndim(self.cost) == 0 and not isinstance(self.cost, jax.core.Tracer)
+        shown = {
+            "actions": outline(self.actions),
+            "cost": f"{float(self.cost):.6g}" if one else outline(self.cost),
+            "status": Status(int(self.status)).name if one else outline(self.status),
+            "trace": outline(self.trace),
+        } | ({} if self.carry is None else {"carry": outline(self.carry)})
+        return "\n".join(["Plan(", *(f"  {name}: {text}" for name, text in shown.items()), ")"])
 
     def plot(self, file: str | Path | None = None) -> Any:
         """Draw how the solve of one problem converged, see `swmjax.planning.plotting.plot_trace`."""

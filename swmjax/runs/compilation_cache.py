@@ -1,4 +1,4 @@
-"""The persistent compilation cache of JAX, on for the command line: the second run starts without compiling."""
+"""The persistent compilation cache of JAX: what was compiled once is not compiled again by the next process."""
 
 import os
 import sys
@@ -7,11 +7,12 @@ from pathlib import Path
 import platformdirs
 
 
-def enable(folder: Path | None = None) -> None:
+def enable_compilation_cache(folder: Path | None = None) -> None:
     """Keep compiled programs on disk; a cache that the user configured already stays as it is.
 
-    Works through JAX's environment variables, so that JAX is not imported for it; where JAX is imported already, its
-    settings are changed too. A folder that cannot be made leaves the cache off.
+    On for the command line; scripts and notebooks call it, best before they compile anything. It works through JAX's
+    environment variables, so that JAX is not imported for it; where JAX is imported already, its settings are changed
+    too. A folder that cannot be made leaves the cache off.
 
     Args:
         folder: where to keep programs; `$JAX_COMPILATION_CACHE_DIR`, else the user's cache folder, when None.
@@ -24,8 +25,14 @@ def enable(folder: Path | None = None) -> None:
     except OSError:
         return
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    # Small programs are many, and reading one takes a fraction of the time of compiling it.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     jax = sys.modules.get("jax")
     if jax is not None and jax.config.jax_compilation_cache_dir is None:
+        from jax.experimental.compilation_cache import compilation_cache
+
         jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        seconds = float(os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"])
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
+        # JAX looks for a cache once, when it first compiles; it shall look again.
+        compilation_cache.reset_cache()

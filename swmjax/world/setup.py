@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import envs_mjx
 from envs_mjx.checks import UserError
 from swmjax.checkpoints import load_pretrained, resolve_checkpoint
 from swmjax.models import ModelInputs, OracleModel
-from swmjax.planning import SOLVERS
+from swmjax.planning import SOLVERS, block_space
 from swmjax.planning.host import HostSolver
+from swmjax.planning.memory import check_memory
 from swmjax.policies import ActionBox, MPCPolicy, PhysicsPolicy, Scaler, WorldModelPolicy, planning_objective
 from swmjax.world.config import ORACLE, EvalConfig
 from swmjax.world.protocols import Protocol
@@ -51,6 +53,7 @@ def set_up(config: EvalConfig) -> Setup:
             "swmjax.planning, or collect its episodes with `swmjax collect`"
         )
     _check_solver(config, env.action_space)
+    _check_population(config, env)
     protocol = config.make_protocol()
     protocol.check(env, config.env, config.episodes)
     policy, notes = _physics(config, env) if config.model == ORACLE else _world_model(config, env)
@@ -58,11 +61,23 @@ def set_up(config: EvalConfig) -> Setup:
 
 
 def _physics(config: EvalConfig, env: envs_mjx.Env) -> tuple[PhysicsPolicy, tuple[str, ...]]:
-    # One problem after the other lets a CPU leave out those that are solved; an accelerator takes all at once.
-    batch_size = 1 if jax.default_backend() == "cpu" else None
-    solver = config.make_solver()
-    policy = PhysicsPolicy(OracleModel(env), solver, config.plan, env.planning_cost, plan_batch_size=batch_size)
+    policy = PhysicsPolicy(
+        model=OracleModel(env),
+        solver=config.make_solver(),
+        config=config.plan,
+        state_cost=env.planning_cost,
+        plan_batch_size=_plan_batch_size(config),
+    )
     return policy, ()
+
+
+def _plan_batch_size(config: EvalConfig) -> int | None:
+    """Episodes that are planned for side by side; all if None."""
+    if config.model != ORACLE:
+        return config.plan_batch_size
+    # The physics is the same to the bit either way. One episode after the other lets a CPU leave out those that need no
+    # plan; an accelerator is faster with all at once.
+    return 1 if jax.default_backend() == "cpu" else None
 
 
 def _world_model(config: EvalConfig, env: envs_mjx.Env) -> tuple[WorldModelPolicy, tuple[str, ...]]:
@@ -95,7 +110,7 @@ def _world_model(config: EvalConfig, env: envs_mjx.Env) -> tuple[WorldModelPolic
         objective=objective,
         image_size=inputs.image_size,
         vectors=tuple((name, scalers[name]) for name, _ in inputs.vectors),
-        plan_batch_size=config.plan_batch_size,
+        plan_batch_size=_plan_batch_size(config),
     )
     return policy, (note,) if note else ()
 
@@ -123,6 +138,19 @@ def _check_solver(config: EvalConfig, space: gymnasium.Space) -> None:
     else:
         reason = "searches on the host, but evaluations are compiled"
     raise UserError(f"solver.name: {name} {reason}; allowed are {', '.join(fitting)}")
+
+
+def _check_population(config: EvalConfig, env: envs_mjx.Env) -> None:
+    """Refuse a population that cannot fit into the memory."""
+    oracle = config.model == ORACLE
+    at_once = _plan_batch_size(config)
+    check_memory(
+        config.make_solver(),
+        block_space(env.action_space, config.plan.action_block),
+        config.plan.horizon,
+        problems=min(config.episodes, config.batch_size, at_once or config.batch_size),
+        problem=partial(jax.eval_shape, env.reset, jax.random.key(0)) if oracle else None,
+    )
 
 
 def _check_vectors(config: EvalConfig, env: envs_mjx.Env, inputs: ModelInputs) -> None:

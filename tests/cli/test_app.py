@@ -1,6 +1,7 @@
 """The program as a whole: start-up, version, usage errors and how mistakes are reported."""
 
 import json
+import math
 import subprocess
 import sys
 
@@ -89,6 +90,24 @@ def test_messages_are_not_read_as_markup(capsys):
     with pytest.raises(typer.Exit):
         console.fail("expected [3] and [bold]")
     assert capsys.readouterr().err == "error: expected [3] and [bold]\n"
+
+
+def test_in_a_pipe_a_line_now_and_then_tells_where_a_run_is(capsys, monkeypatch):
+    for seconds, expected in ((math.inf, ""), (0.0, "compiling, 3 s (1/1,000 steps)\nplaying (20/1,000 steps)\n")):
+        monkeypatch.setattr(console, "LINE_SECONDS", seconds)
+        with console.progress_bar(1000, "steps") as (progress, _):
+            progress("compiling, 3 s", 1)
+            progress("playing", 20)
+        captured = capsys.readouterr()
+        assert captured.err == expected
+        assert captured.out == ""
+
+
+def test_a_note_is_one_line_and_no_markup(capsys):
+    with console.progress_bar(10, "steps") as (_, note):
+        note("give [3]")
+    console.note("give [bold]")
+    assert capsys.readouterr().err == "note: give [3]\nnote: give [bold]\n"
 
 
 def test_piped_tables_are_not_cut(capsys):

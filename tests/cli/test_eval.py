@@ -165,24 +165,70 @@ def test_interrupted_and_resumed(toy, monkeypatch):
     assert (folder / "results.json").read_bytes() == results
 
 
-@pytest.mark.slow
-def test_ctrl_c(toy):
-    code = "from goal_env import registered\nfrom swmjax.cli.app import main\nwith registered():\n    main()"
-    arguments = [toy, "--output=run", "--set=batch_size=1", "--set=solver.n_steps=20000", "--episodes=40"]
+PROGRAM = "from goal_env import registered\nfrom swmjax.cli.app import main\nwith registered():\n    main()"
+DEAF = """
+import pathlib
+import threading
+import time
+from jax.stages import Lowered
+
+compile = Lowered.compile
+
+def deaf(self):
+    open("compiling", "w").close()
+    {call}
+
+Lowered.compile = deaf
+"""
+
+
+def started(code, *arguments):
+    """`swmjax eval` as a process."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", code, "eval", *arguments], env=environment, stderr=subprocess.PIPE, text=True
     )
-    while not Path("run/episodes.parquet").exists() and process.poll() is None:
+
+
+def wait_for(path, process):
+    while not Path(path).exists() and process.poll() is None:
         time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_ctrl_c(toy):
+    arguments = [toy, "--output=run", "--set=batch_size=1", "--set=solver.n_steps=20000", "--episodes=40"]
+    process = started(PROGRAM, *arguments)
+    wait_for("run/episodes.parquet", process)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
+    *_, said = process.communicate()[1].splitlines()
     kept = len(EPISODES.read(Path("run")))
     assert 0 < kept < 40
     assert process.returncode == 130
-    assert said.strip() == (
-        f"error: interrupted: {kept} of 40 episodes are kept in run; finish with `swmjax eval --resume run`"
-    )
+    assert said == f"error: interrupted: {kept} of 40 episodes are kept in run; finish with `swmjax eval --resume run`"
+
+
+def test_ctrl_c_while_xla_compiles(toy):
+    """The first one is answered at once and the program awaited, the second one does not wait for it."""
+    asked = "note: stopping when the compiling ends; again to stop now\n"
+    ended = "error: interrupted: 0 of 5 episodes are kept in run; finish with `swmjax eval --resume run`\n"
+    waiting = "while not pathlib.Path('go_on').exists(): time.sleep(0.05)"
+    process = started(DEAF.format(call=f"{waiting}\n    return compile(self)") + PROGRAM, toy, "--output=run")
+    wait_for("compiling", process)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == asked
+    Path("go_on").touch()
+    assert process.communicate()[1] == ended
+    assert process.returncode == 130
+    Path("compiling").unlink()
+
+    process = started(DEAF.format(call="threading.Event().wait()") + PROGRAM, "--resume=run")
+    wait_for("compiling", process)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == asked
+    process.send_signal(signal.SIGINT)
+    assert process.communicate()[1] == ended
+    assert process.returncode == 130
 
 
 def test_interrupted_before_there_is_a_run(monkeypatch):

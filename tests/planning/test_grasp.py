@@ -155,7 +155,7 @@ def test_rollouts_happen_only_when_the_solver_or_a_metric_needs_them():
         return dataclasses.replace(task, goal=goal)
 
     def cost(goal, actions):
-        return family(goal).goal_distance(actions)
+        return dataclasses.replace(TASK, goal=goal).goal_distance(actions)
 
     plan = solve_batch(solver, cost, problems, SPACE, jax.random.key(0), 3, transitions=family, metrics=())
     jax.block_until_ready(plan)

@@ -10,7 +10,7 @@ from gymnasium.spaces import Box
 from planning.recorded_costs import wavy
 
 from swmjax.planning import BestCost, CEMSolver, StepRecord, solve, solve_batch
-from swmjax.planning.memory import auto_chunk
+from swmjax.planning.memory import auto_chunk, check_memory
 from swmjax.planning.metrics import (
     ActionNorm,
     Cloud,
@@ -116,6 +116,26 @@ def test_plots(tmp_path):
         batch.plot()
     with pytest.raises(ValueError, match="no trace"):
         plan.replace(trace={}).plot()
+
+
+def test_populations_that_cannot_fit_are_refused():
+    looked = []
+
+    def problem():
+        looked.append(1)
+        return {"state": jax.ShapeDtypeStruct((250,), jnp.float32)}
+
+    check = partial(check_memory, space=SPACE, horizon=3, problems=10, problem=problem, memory_bytes=10**9)
+    check(CEMSolver(num_samples=4_000))
+    assert not looked
+    # 24 bytes of actions and 1,000 of the state, for each of ten problems.
+    check(CEMSolver(num_samples=97_000))
+    assert looked == [1]
+    message = "solver.num_samples: 98000 candidates for each of 10 problems need at least 1.0 GB .* there are 1.0 GB"
+    with pytest.raises(ValueError, match=message):
+        check(CEMSolver(num_samples=98_000))
+    with pytest.raises(ValueError, match=r"need at least 24,000,000,000.0 GB of memory, but there are \d"):
+        check_memory(CEMSolver(num_samples=10**18), SPACE, 3)
 
 
 def test_the_chunk_follows_the_memory():

@@ -4,12 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from swmjax.planning import ActionPenalty, AtMost, GoalMSE, LatentProblem, WeightedSum, model_cost
 from swmjax.planning.costs.latent import latent_constraints
-from swmjax.planning.costs.objectives import DiscountedReward, GoalCosine, GoalL1
+from swmjax.planning.costs.objectives import GoalCosine, GoalL1
 
 RANDOM = np.random.default_rng(0)
 LATENTS = RANDOM.normal(size=(2, 4, 3, 5)).astype(np.float32)
@@ -104,22 +102,28 @@ def test_costs_and_constraints_of_a_model():
         latent_constraints(Sum(), ())
 
 
-@given(st.integers(1, 6), st.integers(1, 5), st.floats(0, 1, width=32), st.floats(0, 2, width=32))
-def test_discounted_rewards_by_hand(horizon, members, discount, penalty):
-    random = np.random.default_rng(horizon)
-    rewards, values = random.normal(size=(3, horizon)), random.normal(size=(members, 3))
-    expected = sum(discount**t * rewards[:, t] for t in range(horizon))
-    spread = values.std(0, ddof=1) if members > 1 else 0.0
-    mean = values.mean(0)
-    ended = expected + discount**horizon * (mean - penalty * np.abs(mean) * spread)
-    objective = DiscountedReward(discount=discount, uncertainty_penalty=penalty)
-    found = objective(jnp.asarray(rewards, jnp.float32), jnp.asarray(values, jnp.float32))
-    np.testing.assert_allclose(found, -ended, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(objective(jnp.asarray(rewards, jnp.float32)), -expected, rtol=1e-4, atol=1e-5)
+class Judged(Sum):
+    """A model that says what plans are judged by."""
+
+    objective = GoalL1(reduction="mean")
 
 
-def test_bad_discounts():
-    with pytest.raises(ValueError, match="discount must be at most 1, got 1.5"):
-        DiscountedReward(discount=1.5)
-    with pytest.raises(ValueError, match="uncertainty_penalty must be a finite number of at least 0"):
-        DiscountedReward(uncertainty_penalty=-1.0)
+class Paid:
+    """A model that expects rewards, and so has no goal."""
+
+    def encode(self, obs):
+        return obs
+
+    def plan_cost(self, latents, actions):
+        return latents[:, None, 0] - actions.sum((2, 3))
+
+
+def test_models_say_what_plans_are_judged_by():
+    problem = LatentProblem(latents=jnp.ones((1, 1)), action_history=jnp.zeros((0, 2)), goal=jnp.full((1, 1), 3.0))
+    actions = jnp.asarray(ACTIONS)
+    reached = 1 + ACTIONS.sum((1, 2))
+    np.testing.assert_allclose(model_cost(Judged())(problem, actions), np.abs(reached - 3), rtol=1e-5)
+    np.testing.assert_allclose(model_cost(Judged(), GoalMSE())(problem, actions), (reached - 3) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(model_cost(Paid())(problem, actions), 2 - reached, rtol=1e-5)
+    with pytest.raises(ValueError, match="a Sum does not say what plans are judged by; give an objective"):
+        model_cost(Sum())

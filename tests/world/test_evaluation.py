@@ -206,17 +206,17 @@ def test_an_interrupted_run_is_resumed(config, setup, expected, folder, programs
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_missing_film_is_made_on_resume(config, setup, expected, folder, programs):
-    config = dataclasses.replace(config, video_episodes=2)
+@pytest.mark.parametrize("kept", [[0, 1], [0, 1, 2, 3, 4], [0, 3]])
+def test_a_video_that_an_interruption_prevented_is_made_on_resume(config, setup, expected, folder, programs, kept):
     evaluate(config, setup, folder)
-    film, rows = folder.path / "episodes.mp4", EPISODES.read(folder.path)
-    whole = film.read_bytes()
-    film.unlink()
+    rows, film = EPISODES.read(folder.path), folder.path / "episodes.mp4"
+    assert not film.exists()
     programs.clear()
-    evaluate(config, setup, folder, rows[:4])
-    assert programs == [([0, 1], True), ([4], False)]
-    assert film.read_bytes() == whole
+    results = evaluate(dataclasses.replace(config, video_episodes=2), setup, folder, [rows[i] for i in kept])
+    assert film.read_bytes()[4:8] == b"ftyp"
+    assert programs[0] == ([0, 1], True)
     assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))
+    assert (results["episodes"], results["complete"]) == (COUNT, True)
 
 
 def test_where_every_episode_starts_solved_there_is_no_latency(config, folder):

@@ -244,6 +244,12 @@ def test_a_vector_that_the_environment_does_not_observe(tmp_path):
         set_up(settings(tmp_path / "run", block=1))
 
 
+@pytest.mark.parametrize("model", ["oracle", str(MINI)])
+def test_a_population_that_no_memory_holds(model):
+    with pytest.raises(ValueError, match=r"solver.num_samples: 10+ candidates for each of \d+ problems need at least"):
+        set_up(settings(model, solver={"name": "cem", "num_samples": 10**13}))
+
+
 def test_a_policy_is_no_world_model():
     path = MINI.parent / "gcrl_gcbc"
     with pytest.raises(ValueError, match="gcrl_gcbc: a GCRL cannot be planned with; allowed are LeWM, PLDM, PreJEPA"):

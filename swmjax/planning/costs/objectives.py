@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from envs_mjx.checks import UserError, check_choice, check_nonnegative
+from envs_mjx.checks import UserError, check_choice
 
 Objective = Callable[[Any, Any, Float[Array, "N H A"]], Float[Array, " N"]]
 """Latents [N, T, *D] of N rollouts (context, then H predictions), latents [Tg, *D] of the goal frames, and the
@@ -155,49 +155,3 @@ class AtMost:
     def __call__(self, latents: Any, goal: Any, actions: Float[Array, "N H A"]) -> Float[Array, " N"]:
         """Constraint value of each rollout."""
         return self.objective(latents, goal, actions) - self.limit
-
-
-@dataclass(frozen=True)
-class DiscountedReward:
-    """Minus the discounted sum of predicted rewards and of a terminal value, for models that predict rewards.
-
-    The terminal value is the mean of an ensemble, less what its members disagree by.
-
-    Args:
-        discount: Factor per planner step, 0 to 1.
-        uncertainty_penalty: How much of the relative disagreement (Bessel-corrected standard deviation times the size
-            of the mean) is taken off the terminal value, at least 0.
-
-    Raises:
-        UserError: A number is out of range.
-
-    Source: reference, `wm/tdmpc2` (`get_cost`).
-    """
-
-    discount: float = 0.99
-    uncertainty_penalty: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_nonnegative("DiscountedReward.discount", self.discount)
-        check_nonnegative("DiscountedReward.uncertainty_penalty", self.uncertainty_penalty)
-        if self.discount > 1:
-            raise UserError(f"DiscountedReward.discount must be at most 1, got {self.discount}")
-
-    def __call__(self, rewards: Float[Array, "N H"], values: Float[Array, "Q N"] | None = None) -> Float[Array, " N"]:
-        """Cost of each rollout.
-
-        Args:
-            rewards: Predicted reward of every step.
-            values: Value of the last state by each of Q ensemble members; no terminal value if None.
-
-        Returns:
-            One cost a rollout.
-        """
-        horizon = rewards.shape[1]
-        discounts = jnp.asarray([self.discount**step for step in range(horizon)], rewards.dtype)
-        total = (rewards * discounts[None]).sum(1)
-        if values is not None:
-            mean = values.mean(0)
-            spread = values.std(0, ddof=1) if values.shape[0] > 1 else jnp.zeros_like(mean)
-            total = total + self.discount**horizon * (mean - self.uncertainty_penalty * jnp.abs(mean) * spread)
-        return -total

@@ -74,7 +74,7 @@ class StrategySolver(PopulationSolver):
     clip: str
 
     @property
-    def num_samples(self) -> int:
+    def num_samples(self) -> int:  # type: ignore[override]
         """Candidates per step."""
         return self.strategy.num_samples
 

@@ -58,12 +58,12 @@ class CompositeSolver(PopulationSolver):
                 raise UserError(f"the solvers of a CompositeSolver must have the same {field}, got {numbers}")
 
     @property
-    def num_samples(self) -> int:
+    def num_samples(self) -> int:  # type: ignore[override]
         """Candidates per step."""
         return self.solvers[0][1].num_samples
 
     @property
-    def n_steps(self) -> int:
+    def n_steps(self) -> int:  # type: ignore[override]
         """Steps per solve."""
         return self.solvers[0][1].n_steps
 

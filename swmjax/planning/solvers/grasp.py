@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import chex
 import jax
@@ -89,7 +89,7 @@ class GRASPSolver(Solver):
     """
 
     takes = frozenset({"transitions"})
-    num_samples: ClassVar[int] = 1
+    num_samples = 1
 
     n_steps: int = 200
     lr_s: float = 0.1

@@ -111,7 +111,7 @@ class LagrangianSolver(DescentSolver):
         check_choice("LagrangianSolver.clip", self.clip, ("none", "bounds"))
 
     @property
-    def n_steps(self) -> int:
+    def n_steps(self) -> int:  # type: ignore[override]
         """Steps of all rounds together."""
         return self.n_inner_steps * self.n_outer_steps
 
