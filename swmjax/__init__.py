@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from swmjax.policies import AutoActionableModel as AutoActionableModel
     from swmjax.policies import AutoCostModel as AutoCostModel
     from swmjax.policies import ExpertPolicy as ExpertPolicy
+    from swmjax.policies import PhysicsPolicy as PhysicsPolicy
     from swmjax.policies import RandomPolicy as RandomPolicy
+    from swmjax.policies import WorldModelPolicy as WorldModelPolicy
     from swmjax.policies import load_expert as load_expert
+    from swmjax.policies import rollout as rollout
     from swmjax.runs.compilation_cache import enable_compilation_cache as enable_compilation_cache
     from swmjax.world import evaluate as evaluate
 else:
@@ -30,7 +33,16 @@ else:
     _HOMES = {
         "checkpoints": ("load_pretrained", "save_pretrained"),
         "planning": ("PlanConfig", "make_solver", "solve"),
-        "policies": ("AutoActionableModel", "AutoCostModel", "ExpertPolicy", "RandomPolicy", "load_expert"),
+        "policies": (
+            "AutoActionableModel",
+            "AutoCostModel",
+            "ExpertPolicy",
+            "PhysicsPolicy",
+            "RandomPolicy",
+            "WorldModelPolicy",
+            "load_expert",
+            "rollout",
+        ),
         "runs.compilation_cache": ("enable_compilation_cache",),
         "world": ("evaluate",),
     }
