@@ -61,12 +61,16 @@ def episodes() -> Program:
     from swmjax.world import evaluation
 
     config, setup = main_job()
-    batch = evaluation._batch(config, setup, range(config.batch_size), config.batch_size)
-    return evaluation._episodes_program(config, setup), (setup.weights, *batch)
+    size = config.batch_size
+    if not hasattr(evaluation, "episodes_program"):  # Release 0.1.
+        batch = evaluation._batch(config, setup, range(size), size)
+        return evaluation._episodes_program(config, setup), (setup.weights, *batch)
+    batch = evaluation.batch(range(size), size, False)
+    return evaluation.episodes_program(config, setup), (setup.policy, setup.protocol, *batch)
 
 
 def one_plan() -> Program:
-    """The program that `swmjax eval` times: one plan of one problem."""
+    """The program that `swmjax eval` timed in release 0.1: one plan of one problem. Now it times the episodes' own."""
     from swmjax.world import evaluation
     from swmjax.world.episodes import start_states
 

@@ -24,7 +24,7 @@ from common import NOT_MEASURED, Report, machine, progress
 from mjx_tasks import OBJECTIVES, Bench, load_bench
 
 from swmjax.models import OracleModel
-from swmjax.policies import OracleShooting, PlanningPolicy
+from swmjax.policies import PhysicsPolicy, Start, rollout
 from swmjax.runs.paths import config_path
 
 CONFIG = "bench/mjx.yaml"
@@ -122,25 +122,23 @@ class Program:
         objective, terminal = OBJECTIVES[self.settings.objective], self.settings.terminal
         final = (lambda state: terminal * objective(state)) if terminal else None
         plan = self.settings.plan
-        shooting = OracleShooting(OracleModel(model), final, model.action_space, plan.action_block, objective)
 
-        def policy(index: Any) -> PlanningPolicy:
-            return PlanningPolicy(bench.make_solver(self.task, index), shooting, plan)
+        def policy(index: Any) -> PhysicsPolicy:
+            return PhysicsPolicy(OracleModel(model), bench.make_solver(self.task, index), plan, final, objective)
 
-        def advance(index: Any, carry: Any) -> tuple[Any, Any]:
-            def step(carry: Any, _: None) -> tuple[Any, Any]:
-                states, memory = carry
-                actions, memory = policy(index).act(memory, states)
-                states = jax.vmap(env.step)(states, actions)
-                return (states, memory), (states.reward, jax.vmap(objective)(states), memory.position == 1)
+        def seen(states: Any, memory: Any) -> Any:
+            return states.reward, jax.vmap(objective)(states), memory.position == 1
 
-            return jax.lax.scan(step, carry, None, self.per_call)
+        def advance(index: Any, states: Any, memory: Any) -> Any:
+            start = Start(states=states, seeds=self.seeds, carry=memory)
+            played = rollout(env, policy(index), start, self.per_call, keep=seen)
+            return played.states, played.carry, jax.tree.map(lambda leaf: leaf[1:], played.kept)
 
         progress(f"{self.task}: compiling")
         clock = time.perf_counter()
         states = jax.jit(jax.vmap(lambda seed: env.env.reset(jax.random.key(seed))))(self.seeds)
-        self.start = states, policy(0).init(self.seeds, states)
-        self.advance = jax.jit(advance).lower(jnp.asarray(0), self.start).compile()
+        self.start = states, policy(0).init(self.seeds, {"env_state": states})
+        self.advance = jax.jit(advance).lower(jnp.asarray(0), *self.start).compile()
         self.compile_s = time.perf_counter() - clock
 
     def run(self, solver: str, label: str) -> dict[str, Any]:
@@ -154,10 +152,10 @@ class Program:
             Scores, mean costs of a step, seconds of compilation and of each plan, and model steps per second.
         """
         index, hold = jnp.asarray(self.solvers.index(solver)), self.settings.hold
-        carry, rewards, costs, seconds, plan_s = self.start, [], [], 0.0, []
+        (states, memory), rewards, costs, seconds, plan_s = self.start, [], [], 0.0, []
         while (count := len(rewards) * self.per_call * hold) < self.steps:
             clock = time.perf_counter()
-            carry, (reward, cost, planned) = jax.block_until_ready(self.advance(index, carry))
+            states, memory, (reward, cost, planned) = jax.block_until_ready(self.advance(index, states, memory))
             took = time.perf_counter() - clock
             rewards.append(np.asarray(reward))
             costs.append(np.asarray(cost))
@@ -169,7 +167,6 @@ class Program:
             score = np.concatenate(rewards).sum(0).mean()
             shown = f"score {score:.0f}, {count / seconds:.1f} steps/s, {left:.0f} s left"
             progress(f"{label} {self.task} {solver}: step {count}/{self.steps}, {shown}")
-        states, memory = carry
         plan = self.settings.plan
         candidates = self.ahead.n_steps * self.ahead.num_samples * int(memory.plans.sum())
         return {

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from swmjax.policies import RandomPolicy as RandomPolicy
     from swmjax.policies import WorldModelPolicy as WorldModelPolicy
     from swmjax.policies import load_expert as load_expert
-    from swmjax.policies import rollout as rollout
     from swmjax.runs.compilation_cache import enable_compilation_cache as enable_compilation_cache
     from swmjax.world import evaluate as evaluate
 else:
@@ -41,7 +40,6 @@ else:
             "RandomPolicy",
             "WorldModelPolicy",
             "load_expert",
-            "rollout",
         ),
         "runs.compilation_cache": ("enable_compilation_cache",),
         "world": ("evaluate",),

@@ -16,7 +16,7 @@ from envs_mjx.checks import UserError
 from swmjax.policies import MPCPolicy
 from swmjax.runs.folder import RunFolder
 from swmjax.runs.interrupts import Stopped
-from swmjax.runs.watched import Note, Progress, Watched, silent, watched
+from swmjax.runs.watched import Note, Progress, silent, watched
 from swmjax.world.config import ORACLE, EvalConfig
 from swmjax.world.episodes import Episodes, run_episodes
 from swmjax.world.film import write_film
@@ -83,17 +83,28 @@ def evaluate(
     timing = Timing()
     try:
         with watched(progress, note, len(rows)) as run:
-            play = _Player(config, setup, max(size, _LEAST_ROWS), run)
-            timing.compile = play.compile_seconds
+            rows_a_batch = max(size, _LEAST_ROWS)
+            program, timing.compile = run.compile(
+                "compiling the episodes",
+                episodes_program(config, setup),
+                setup.policy,
+                setup.protocol,
+                *batch([0], rows_a_batch, False),
+            )
+
+            def play(episodes: Sequence[int], filming: bool) -> Episodes:
+                inputs = batch(episodes, rows_a_batch, filming)
+                return jax.device_get(run.finish(program, setup.policy, setup.protocol, *inputs))
+
             for first in range(0, len(waiting), size):
                 run.show("episodes")
-                batch = waiting[first : first + size]
-                film = batch[0] < filmed
+                numbers = waiting[first : first + size]
+                film = numbers[0] < filmed
                 start = time.perf_counter()
-                episodes = play(batch, film)
+                episodes = play(numbers, film)
                 timing.run += time.perf_counter() - start
-                timing.plans += int(episodes.plans[: len(batch)].sum())
-                for row in _rows(config, batch, episodes):
+                timing.plans += int(episodes.plans[: len(numbers)].sum())
+                for row in _rows(config, numbers, episodes):
                     rows[row["episode"]] = row
                 EPISODES.write(folder.path, _sorted(rows))
                 run.done = len(rows)
@@ -122,29 +133,23 @@ def _filmed(config: EvalConfig) -> int:
     return min(config.video_episodes, config.batch_size, config.episodes)
 
 
-class _Player:
-    """The compiled program of all batches: some episodes by number, with or without their pictures.
+def episodes_program(config: EvalConfig, setup: Setup) -> Callable[..., Episodes]:
+    """The program of all batches: from policy, protocol and what `batch` makes of numbers to what became of them."""
+    env, budget, filmed = setup.env, config.budget, _filmed(config)
+
+    def program(policy: MPCPolicy, protocol: Protocol, rows: Array, alive: Array, filming: Array) -> Episodes:
+        return run_episodes(env, policy, protocol.start(env, rows).replace(alive=alive), budget, filmed, filming)
+
+    return program
+
+
+def batch(episodes: Sequence[int], size: int, filming: bool) -> tuple[Array, Array, Array]:
+    """Numbers of episodes, which of them are played, and whether they are filmed.
 
     A batch is filled up with rows that are not played, so that one program serves all.
     """
-
-    def __init__(self, config: EvalConfig, setup: Setup, size: int, run: Watched) -> None:
-        self._inputs, self._size, self._run = (setup.policy, setup.protocol), size, run
-        env, budget, filmed = setup.env, config.budget, _filmed(config)
-
-        def program(policy: MPCPolicy, protocol: Protocol, rows: Array, alive: Array, filming: Array) -> Episodes:
-            return run_episodes(env, policy, protocol.start(env, rows).replace(alive=alive), budget, filmed, filming)
-
-        stage = "compiling the episodes"
-        self._program, self.compile_seconds = run.compile(stage, program, *self._inputs, *self._batch([0], False))
-
-    def __call__(self, episodes: Sequence[int], filming: bool) -> Episodes:
-        """What became of the episodes, and of those that fill the batch."""
-        return jax.device_get(self._run.finish(self._program, *self._inputs, *self._batch(episodes, filming)))
-
-    def _batch(self, episodes: Sequence[int], filming: bool) -> tuple[Array, Array, Array]:
-        rows = [*episodes, *[episodes[-1]] * self._size][: self._size]
-        return jnp.asarray(rows, jnp.int32), jnp.arange(self._size) < len(episodes), jnp.asarray(filming)
+    rows = [*episodes, *[episodes[-1]] * size][:size]
+    return jnp.asarray(rows, jnp.int32), jnp.arange(size) < len(episodes), jnp.asarray(filming)
 
 
 def _plan_latency(play: Callable[[Sequence[int], bool], Episodes], rows: dict[int, Row]) -> dict[str, Any]:
@@ -168,7 +173,7 @@ def _sorted(rows: dict[int, Row]) -> list[Row]:
     return [rows[i] for i in sorted(rows)]
 
 
-def _rows(config: EvalConfig, batch: Sequence[int], episodes: Episodes) -> list[Row]:
+def _rows(config: EvalConfig, numbers: Sequence[int], episodes: Episodes) -> list[Row]:
     return [
         {
             "episode": i,
@@ -179,7 +184,7 @@ def _rows(config: EvalConfig, batch: Sequence[int], episodes: Episodes) -> list[
             "steps": int(episodes.steps[k]),
             "final_distance": float(episodes.final_distance[k]),
         }
-        for k, i in enumerate(batch)
+        for k, i in enumerate(numbers)
     ]
 
 
