@@ -11,7 +11,7 @@ import pytest
 from gymnasium.spaces import Box
 from planning.recorded_costs import quad
 
-from swmjax.planning import BestCost, NevergradSolver, Status
+from swmjax.planning import BestCost, NevergradSolver, Status, solve, solve_batch
 from swmjax.planning.host import HostSolver
 from swmjax.planning.metrics import Cloud, NonFinite
 
