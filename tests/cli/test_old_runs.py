@@ -61,11 +61,7 @@ def assert_same(found, expected):
             )
 
 
-@pytest.mark.parametrize(
-    ("model", "settings"),
-    [("physics", "physics_finished/config.yaml"), ("model", "model.yaml")],
-    ids=["config", "hand"],
-)
+@pytest.mark.parametrize(("model", "settings"), [("physics", "physics_finished/config.yaml"), ("model", "model.yaml")])
 def test_evaluations_resume_and_run_again(model, settings):
     finished, kept = episodes(f"{model}_finished"), episodes(f"{model}_interrupted")
     evaluate(f"--resume={model}_interrupted")

@@ -1,8 +1,8 @@
 """Make what users of release 0.1.0 have on their disks: folder `old_runs`, which every later release must still use.
 
-Run with the code of commit 7b825ac, whose names it uses: `PYTHONPATH=<checkout of it> python make_old_runs.py`. A
-folder that exists is left as it is. Every command runs inside the folder, so that settings hold relative paths, as users'
-do who stay in one place. What was interrupted was interrupted by Ctrl-C.
+Run with the code of commit 7b825ac, whose names it uses: `PYTHONPATH=<checkout> python tests/golden/make_old_runs.py`.
+A folder that exists is left as it is. Every command runs inside the folder, so that settings hold relative paths, as
+users' do who stay in one place. What was interrupted was interrupted by Ctrl-C.
 """
 
 import contextlib
