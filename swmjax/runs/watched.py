@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from swmjax.runs.exported import exported
 from swmjax.runs.interrupts import Stop, Stopped, asked_to_stop, attentively
 
 Progress = Callable[[str, int], None]
@@ -45,7 +46,9 @@ class Watched:
         if self.stop.asked:
             raise Stopped(self.done)
 
-    def compile(self, stage: str, function: Any, *args: Any) -> tuple[Callable[..., Any], float]:
+    def compile(
+        self, stage: str, function: Callable[..., Any], *args: Any, made_of: Any = None
+    ) -> tuple[Callable[..., Any], float]:
         """A function compiled for its arguments, and the time that it took, s.
 
         A run that is asked to stop meanwhile waits for the program, so that the compilation cache keeps it.
@@ -54,6 +57,7 @@ class Watched:
             stage: What the user is told, with the time passed.
             function: A pure function, or what `jax.jit` made of one.
             *args: Its arguments, or their shapes and dtypes.
+            made_of: What else the function depends on, see `exported`; it is traced in every run if None.
 
         Raises:
             Stopped: The run was asked to stop.
@@ -62,7 +66,8 @@ class Watched:
         start = time.perf_counter()
         with self.stop.confirming(lambda: self.note("stopping when the compiling ends; again to stop now")):
             # Traced here, since a thread does not inherit those of JAX's settings that hold within a `with`.
-            lowered = (function if hasattr(function, "lower") else jax.jit(function)).lower(*args)
+            jitted: Any = jax.jit(function) if made_of is None else exported(function, made_of, *args)
+            lowered = jitted.lower(*args)
             program = attentively(lowered.compile, lambda: self.show(f"{stage}, {int(time.perf_counter() - start)} s"))
         self.leave_if_asked()
         return program, time.perf_counter() - start

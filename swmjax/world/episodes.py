@@ -14,19 +14,6 @@ from swmjax.policies.base import zeros_of
 
 
 @chex.dataclass(frozen=True)
-class Film:
-    """Pictures of F episodes.
-
-    Attributes:
-        frames: Of the start and after every step.
-        goals: Of the states that show the goals.
-    """
-
-    frames: UInt8[Array, "T F H W 3"]
-    goals: UInt8[Array, "F H W 3"]
-
-
-@chex.dataclass(frozen=True)
 class Episodes:
     """What became of B episodes.
 
@@ -37,7 +24,8 @@ class Episodes:
         steps: Environment steps until success, or the budget.
         final_distance: Distance from the goal at the end, in the environment's unit.
         plans: Plans that were made.
-        film: Pictures of the first episodes; None if not asked for.
+        frames: Pictures of the first F episodes, of the start and after every step; None if not asked for.
+        goal_frames: Pictures of the states that show their goals; None likewise.
     """
 
     start: Float[Array, "B S"]
@@ -46,7 +34,8 @@ class Episodes:
     steps: Int[Array, " B"]
     final_distance: Float[Array, " B"]
     plans: Int[Array, " B"]
-    film: Film | None = None
+    frames: UInt8[Array, "T F H W 3"] | None = None
+    goal_frames: UInt8[Array, "F H W 3"] | None = None
 
 
 def run_episodes(
@@ -80,7 +69,6 @@ def run_episodes(
         return jax.lax.cond(filming, draw, lambda states: zeros_of(draw, states), both)
 
     played = rollout(env, policy, start, budget, until="success", keep=pictures if filmed else None)
-    film = Film(frames=played.kept[:, :filmed], goals=played.kept[0, filmed:]) if filmed else None
     return Episodes(
         start=jax.vmap(env.goal_from)(start.states),
         goal=jax.vmap(env.goal_from)(goals),
@@ -88,5 +76,6 @@ def run_episodes(
         steps=played.length,
         final_distance=jax.vmap(env.distance)(played.states),
         plans=played.carry.plans,
-        film=film,
+        frames=played.kept[:, :filmed] if filmed else None,
+        goal_frames=played.kept[0, filmed:] if filmed else None,
     )

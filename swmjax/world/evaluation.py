@@ -90,11 +90,12 @@ def evaluate(
                 setup.policy,
                 setup.protocol,
                 *batch([0], rows_a_batch, False),
+                made_of=(setup.env, config.budget, _filmed(config)),
             )
 
             def play(episodes: Sequence[int], filming: bool) -> Episodes:
                 inputs = batch(episodes, rows_a_batch, filming)
-                return jax.device_get(run.finish(program, setup.policy, setup.protocol, *inputs))
+                return jax.device_get(Episodes(**run.finish(program, setup.policy, setup.protocol, *inputs)))
 
             for first in range(0, len(waiting), size):
                 run.show("episodes")
@@ -133,12 +134,13 @@ def _filmed(config: EvalConfig) -> int:
     return min(config.video_episodes, config.batch_size, config.episodes)
 
 
-def episodes_program(config: EvalConfig, setup: Setup) -> Callable[..., Episodes]:
-    """The program of all batches: from policy, protocol and what `batch` makes of numbers to what became of them."""
+def episodes_program(config: EvalConfig, setup: Setup) -> Callable[..., dict[str, Any]]:
+    """The program of all batches: from policy, protocol and what `batch` makes of numbers to fields of `Episodes`."""
     env, budget, filmed = setup.env, config.budget, _filmed(config)
 
-    def program(policy: MPCPolicy, protocol: Protocol, rows: Array, alive: Array, filming: Array) -> Episodes:
-        return run_episodes(env, policy, protocol.start(env, rows).replace(alive=alive), budget, filmed, filming)
+    def program(policy: MPCPolicy, protocol: Protocol, rows: Array, alive: Array, filming: Array) -> dict[str, Any]:
+        start = protocol.start(env, rows).replace(alive=alive)
+        return dict(vars(run_episodes(env, policy, start, budget, filmed, filming)))
 
     return program
 

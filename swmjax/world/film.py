@@ -16,12 +16,13 @@ def write_film(path: Path, episodes: Episodes) -> None:
 
     Args:
         path: The file to make.
-        episodes: Episodes with a film.
+        episodes: Episodes with their pictures.
     """
-    assert episodes.film is not None
+    assert episodes.frames is not None
+    assert episodes.goal_frames is not None
     parts = []
-    for i, goal in enumerate(np.asarray(episodes.film.goals)):
-        frames = np.asarray(episodes.film.frames[:, i])
+    for i, goal in enumerate(np.asarray(episodes.goal_frames)):
+        frames = np.asarray(episodes.frames[:, i])
         steps = int(episodes.steps[i])
         if bool(episodes.success[i]):
             frames = mark_success(frames, steps)

@@ -128,13 +128,13 @@ def test_what_is_reported(whole):
 
 def test_a_film_shows_the_first_episodes_and_their_goals(whole):
     env = DialEnv(gain=0.25)
-    film = run(SEEDS[:3], env, filmed=2)[0].film
+    found = run(SEEDS[:3], env, filmed=2)[0]
     _, trajectory, start = whole
-    assert (film.frames.shape, film.goals.shape) == ((BUDGET + 1, 2, 4, 6, 3), (2, 4, 6, 3))
-    np.testing.assert_array_equal(film.frames[..., 0, 0, 0], dial(trajectory.physics[:, :2, 0]))
-    np.testing.assert_array_equal(film.goals[..., 0, 0, 0], dial(start.goals.physics[:2, 0]))
-    assert whole[0].film is None
-    assert not run(SEEDS[:3], env, filmed=2, filming=False)[0].film.frames.any()
+    assert (found.frames.shape, found.goal_frames.shape) == ((BUDGET + 1, 2, 4, 6, 3), (2, 4, 6, 3))
+    np.testing.assert_array_equal(found.frames[..., 0, 0, 0], dial(trajectory.physics[:, :2, 0]))
+    np.testing.assert_array_equal(found.goal_frames[..., 0, 0, 0], dial(start.goals.physics[:2, 0]))
+    assert whole[0].frames is None
+    assert not run(SEEDS[:3], env, filmed=2, filming=False)[0].frames.any()
 
 
 def assert_same(found, expected, index):

@@ -82,8 +82,8 @@ def programs(monkeypatch):
     """Episodes that were played by every call of the program, and whether they were filmed."""
     seen, original = [], Watched.compile
 
-    def compile(self, stage, function, *args):
-        run, seconds = original(self, stage, function, *args)
+    def compile(self, stage, function, *args, made_of):
+        run, seconds = original(self, stage, function, *args, made_of=made_of)
         assert stage == "compiling the episodes"
 
         def spy(policy, protocol, rows, alive, filming):

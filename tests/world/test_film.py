@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from swmjax.world import Episodes, film
-from swmjax.world.episodes import Film
 from swmjax.world.video import SUCCESS
 
 
@@ -37,7 +36,8 @@ def test_film(tmp_path, panels):
         steps=jnp.asarray([3, budget, 1]),
         final_distance=jnp.zeros(3),
         plans=jnp.ones(3, jnp.int32),
-        film=Film(frames=jnp.asarray(pictures(places)), goals=jnp.asarray(pictures(goals))),
+        frames=jnp.asarray(pictures(places)),
+        goal_frames=jnp.asarray(pictures(goals)),
     )
     path = tmp_path / "episodes.mp4"
     film.write_film(path, episodes)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, Key
 
 from envs_mjx import Env, State
@@ -43,7 +44,7 @@ class Drawn(Protocol):
     @classmethod
     def make(cls, seed: int, **options: Any) -> "Drawn":
         """The protocol as settings describe it."""
-        return cls(seed, **options)
+        return cls(np.asarray(seed, np.int32), **options)
 
     def start(self, env: Env, rows: Int[Array, " B"]) -> Start:
         """Drawn starts, and the states in which the behaviour policy ended."""

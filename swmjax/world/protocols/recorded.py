@@ -64,7 +64,9 @@ class Recorded(Protocol):
             )
         if not (np.isfinite(start).all() and np.isfinite(goal).all()):
             raise UserError(f"{path}: start and goal must be finite")
-        return cls(seed, jnp.asarray(start, jnp.float32), jnp.asarray(goal, jnp.float32), str(path))
+        return cls(
+            np.asarray(seed, np.int32), jnp.asarray(start, jnp.float32), jnp.asarray(goal, jnp.float32), str(path)
+        )
 
     def check(self, env: Env, name: str, episodes: int) -> None:
         """Refuse states of another size than the environment's, and more episodes than there are problems."""
