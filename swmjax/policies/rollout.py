@@ -112,18 +112,17 @@ def rollout(
     def stand(carry: Any) -> Any:
         return carry, zeros_of(play, carry)[1]
 
-    def step(carry: Any, _: None) -> Any:
-        carry, actions = jax.lax.cond(alive(carry[2]).any(), play, stand, carry)
-        return carry, None if keep is None else (keep(carry[0], carry[1]), actions)
+    def step(carry: Any, number: Array) -> Any:
+        # What is kept is looked at before a step, and once more after the last, so that the program holds it once.
+        shown = None if keep is None else keep(carry[0], carry[1])
+        carry, actions = jax.lax.cond(alive(carry[2]).any() & (number < steps), play, stand, carry)
+        return carry, None if keep is None else (shown, actions)
 
     zeros = jnp.zeros(start.seeds.shape, jnp.int32)
     ended = start.states.success if until == "success" else zeros.astype(bool)
-    (states, last, ended, length), rest = jax.lax.scan(step, (start.states, memory, ended, zeros), length=steps)
-    kept, actions = None, None
-    if keep is not None:
-        first = keep(start.states, memory)
-        kept, actions = rest
-        kept = jax.tree.map(lambda one, others: jnp.concatenate([one[None], others]), first, kept)
+    numbers = jnp.arange(steps if keep is None else steps + 1)
+    (states, last, ended, length), rest = jax.lax.scan(step, (start.states, memory, ended, zeros), numbers)
+    kept, actions = (None, None) if rest is None else (rest[0], jax.tree.map(lambda leaf: leaf[:-1], rest[1]))
     return Rollout(states=states, carry=last, length=length, ended=ended, kept=kept, actions=actions)
 
 
