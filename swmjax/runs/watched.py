@@ -68,7 +68,11 @@ class Watched:
         start = time.perf_counter()
         with self.stop.confirming(lambda: self.note("stopping when the compiling ends; again to stop now")):
             # Traced here, since a thread does not inherit those of JAX's settings that hold within a `with`.
-            jitted: Any = jax.jit(function) if made_of is None else exported(function, made_of, *args)
+            jitted: Any = function
+            if made_of is not None:
+                jitted = exported(function, made_of, *args)
+            elif not hasattr(function, "lower"):
+                jitted = jax.jit(function)
             lowered = jitted.lower(*args)
             program = attentively(lowered.compile, lambda: self.show(f"{stage}, {int(time.perf_counter() - start)} s"))
         seconds = time.perf_counter() - start
