@@ -5,7 +5,8 @@ Everything is checked once, where it is given, before anything is computed.
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeGuard
 
 from envs_mjx.names import unknown_name
 
@@ -103,8 +104,50 @@ def check_nonnegative(name: str, value: object) -> None:
     Raises:
         UserError: The value is not such a number.
     """
-    if not is_finite_number(value) or value < 0:  # type: ignore[operator]
+    if not is_finite_number(value) or value < 0:
         raise UserError(f"{name} must be a finite number of at least 0, got {value!r}")
+
+
+def check_number(
+    name: str, value: object, *, above: float | None = None, least: float | None = None, most: float | None = None
+) -> None:
+    """Raise unless the value is a finite number in range.
+
+    Args:
+        name: Dotted name of the setting, for the message.
+        value: What was given.
+        above: What it must be above.
+        least: Smallest allowed value.
+        most: Largest allowed value.
+
+    Raises:
+        UserError: The value is not such a number.
+    """
+    limits = {"above": above, "of at least": least, "up to": most}
+    words = " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if limit is not None)
+    number = value if is_finite_number(value) else None
+    if (
+        number is None
+        or (above is not None and number <= above)
+        or (least is not None and number < least)
+        or (most is not None and number > most)
+    ):
+        raise UserError(f"{name} must be a {f'number {words}' if words else 'finite number'}, got {value!r}")
+
+
+def check_widths(name: str, value: object) -> None:
+    """Raise unless the value is a tuple of integers of at least 1, as widths of layers are.
+
+    Args:
+        name: Name of the setting, for the message.
+        value: What was given.
+
+    Raises:
+        UserError: The value is something else, or empty.
+    """
+    whole = isinstance(value, tuple) and all(type(width) is int and width >= 1 for width in value)
+    if not whole or not value:
+        raise UserError(f"{name} must be a list of integers of at least 1, got {value!r}")
 
 
 def check_flag(name: str, value: object) -> None:
@@ -136,6 +179,20 @@ def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
         raise UserError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
+def check_mapping(name: str, value: object) -> None:
+    """Raise unless the value is a mapping whose keys are names.
+
+    Args:
+        name: Name of the setting, for the message.
+        value: What was given.
+
+    Raises:
+        UserError: The value is something else.
+    """
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise UserError(f"{name} must be a mapping of names to values, got {value!r}")
+
+
 def check_name(kind: str, name: str, known: Iterable[str]) -> None:
     """Raise unless there is something of that name; the message offers the nearest.
 
@@ -151,6 +208,6 @@ def check_name(kind: str, name: str, known: Iterable[str]) -> None:
         raise UserError(unknown_name(kind, name, known))
 
 
-def is_finite_number(value: object) -> bool:
+def is_finite_number(value: object) -> TypeGuard[float]:
     """Whether the value is an integer or a finite float, and no truth value."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

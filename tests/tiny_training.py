@@ -2,10 +2,7 @@
 
 import jax.numpy as jnp
 
-from swmjax.training import ExpertConfig, loop
-
-_compile = loop._compile
-_programs: dict = {}
+from swmjax.training import ExpertConfig
 
 ALGORITHMS = {
     "sac": {
@@ -53,13 +50,3 @@ def same_to_the_bit(a, b) -> bool:
     """Whether two arrays have the same dtype, shape and bits, those of NaN included."""
     a, b = jnp.asarray(a), jnp.asarray(b)
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-
-
-def compiled_once(config, task, state, key):
-    """In place of `loop._compile`: compiling is what takes long, and tests run the same programs again and again."""
-    shown = config.to_dict() | {"seed": None}
-    shown["algorithm"] = config.make_algorithm()
-    name = repr((sorted(shown.items()), config.iterations_per_epoch))
-    if name not in _programs:
-        _programs[name] = _compile(config, task, state, key)
-    return _programs[name]

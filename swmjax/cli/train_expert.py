@@ -41,7 +41,7 @@ def train_expert_command(
 ) -> None:
     """Train an expert with SAC or PPO; collect datasets with it by `swmjax collect`."""
     from swmjax import training
-    from swmjax.training.brax_parts import brax_parts
+    from swmjax.training.experts.brax import brax_parts
 
     changes = {"env_options.task": task, "algorithm.name": algorithm, "steps": steps, "seed": seed}
 
@@ -51,7 +51,7 @@ def train_expert_command(
     given = [env_id, config, set_, output, *changes.values()]
     settings, resumed = settings_of_run(training.ExpertConfig, load, resume, given)
     brax_parts()
-    settings.make_task()
+    settings.make_env()
     folder = folder_of_run(settings, resumed, output)
     results = _run(settings, folder)
     folder.write_results(results)

@@ -30,12 +30,14 @@ class Watched:
         note: Told what the user should read at once.
         stop: Whether the user has asked the run to stop.
         done: How much is done, in the unit of the run; the run itself counts.
+        compile_seconds: Time of all compiling so far.
     """
 
     progress: Progress
     note: Note
     stop: Stop
     done: int
+    compile_seconds: float = 0.0
 
     def show(self, stage: str) -> None:
         """Say what the run is at."""
@@ -66,11 +68,17 @@ class Watched:
         start = time.perf_counter()
         with self.stop.confirming(lambda: self.note("stopping when the compiling ends; again to stop now")):
             # Traced here, since a thread does not inherit those of JAX's settings that hold within a `with`.
-            jitted: Any = jax.jit(function) if made_of is None else exported(function, made_of, *args)
+            jitted: Any = function
+            if made_of is not None:
+                jitted = exported(function, made_of, *args)
+            elif not hasattr(function, "lower"):
+                jitted = jax.jit(function)
             lowered = jitted.lower(*args)
             program = attentively(lowered.compile, lambda: self.show(f"{stage}, {int(time.perf_counter() - start)} s"))
+        seconds = time.perf_counter() - start
+        self.compile_seconds += seconds
         self.leave_if_asked()
-        return program, time.perf_counter() - start
+        return program, seconds
 
     def finish(self, program: Callable[..., Any], *args: Any) -> Any:
         """What a compiled program returns, once it is there; a second Ctrl-C interrupts the waiting at once."""

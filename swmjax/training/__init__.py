@@ -1,17 +1,27 @@
-"""Training of experts: Brax' SAC and PPO in a loop that can be stopped and resumed."""
+"""Training: a loop that can be stopped and resumed, and the experts that learn in it."""
 
-from swmjax.training.config import ALGORITHMS, ExpertConfig, load_expert_settings
-from swmjax.training.loop import train_expert
-from swmjax.training.ppo import PPO
-from swmjax.training.sac import SAC
-from swmjax.training.task import Task
+from swmjax.training.experts import (
+    ALGORITHMS,
+    PPO,
+    SAC,
+    ExpertConfig,
+    TrainingEnv,
+    load_expert_settings,
+    train_expert,
+)
+from swmjax.training.learner import Learner
+from swmjax.training.loop import Evaluation, Trained, train
 
 __all__ = [
     "ALGORITHMS",
+    "Evaluation",
     "ExpertConfig",
+    "Learner",
     "PPO",
     "SAC",
-    "Task",
+    "Trained",
+    "TrainingEnv",
     "load_expert_settings",
+    "train",
     "train_expert",
 ]

@@ -1,109 +1,190 @@
-"""Run a training: compile once, train epoch by epoch, evaluate, save, and go on where an earlier run stopped."""
+"""The training loop: compile once, train epoch by epoch, judge, save, and go on where an earlier run stopped."""
 
+import abc
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Key
 
-from envs_mjx.checks import UserError
-from swmjax.checkpoints.actors import ACTOR_FILE, write_actor
-from swmjax.runs.interrupts import Stopped, asked_to_stop
+from swmjax.runs.interrupts import Stopped
+from swmjax.runs.watched import Note, Progress, Watched, silent, watched
 from swmjax.training import progress as written
-from swmjax.training.config import ExpertConfig
+from swmjax.training.learner import Learner
 from swmjax.training.progress import Row
-from swmjax.training.store import load_state, save_state, saved_epochs
-from swmjax.training.task import Task
+from swmjax.training.states import load_state, save_state, saved_epochs
 
-Progress = Callable[[str, int], None]
+
+class Evaluation(abc.ABC):
+    """How a training is judged."""
+
+    score: ClassVar[str]
+    """The figure that is to be as high as possible."""
+
+    @abc.abstractmethod
+    def begin(self, run: Watched, model: Any) -> None:
+        """Compile what is needed.
+
+        Args:
+            run: The run.
+            model: What the learner exports where the training begins or goes on.
+        """
+
+    @abc.abstractmethod
+    def __call__(self, run: Watched, model: Any, epoch: int) -> dict[str, float]:
+        """Figures of what the learner exports after an epoch, `score` among them."""
+
+    @abc.abstractmethod
+    def draw(self, rows: list[Row]) -> None:
+        """Draw the curve of the rows so far.
+
+        Raises:
+            MissingExtraError: A package is not installed that drawing needs.
+        """
 
 
 @dataclass
-class _Programs:
-    """The compiled parts of a training."""
+class Trained:
+    """A training on its way, and at its end.
 
-    epoch: Callable[[Any], tuple[Any, dict[str, Array]]]
-    actor: Callable[[Any], Any]
-    evaluate: Callable[..., tuple[Array, Array]]
-    seconds: float
+    Attributes:
+        score: The figure that it is judged by.
+        steps: Steps so far.
+        updates: Gradient steps so far.
+        rows: One for each evaluation.
+        train_seconds: Time of the epochs, those of earlier runs included.
+        compile_seconds: Time of compiling.
+    """
 
-
-@dataclass
-class _Run:
-    """A training on its way."""
-
-    folder: Path
-    state: Any
-    epoch: int = 0
-    seconds: float = 0.0
+    score: str
+    steps: int = 0
+    updates: int = 0
     rows: list[Row] = field(default_factory=list)
-    random_return: float = 0.0
-    drawing: bool = True
+    train_seconds: float = 0.0
+    compile_seconds: float = 0.0
+
+    @property
+    def best(self) -> Row:
+        """The first row with the highest score."""
+        return max(self.rows, key=lambda row: row[self.score])
 
 
-def train_expert(
-    config: ExpertConfig,
+def train(
+    learner: Learner,
     folder: Path,
-    progress: Progress = lambda stage, steps: None,
-    note: Callable[[str], None] = lambda text: None,
-) -> dict[str, Any]:
-    """Train an expert, from the start or from the last state in the run folder.
+    *,
+    key: Key[Array, ""],
+    epochs: int,
+    epochs_per_evaluation: int,
+    evaluate: Evaluation,
+    save: Callable[[Any, Row], None],
+    source: Callable[[int], Any] = lambda epoch: None,
+    progress: Progress = silent,
+    note: Note = silent,
+) -> Trained:
+    """Train, from the start or from the last state in the run folder.
 
     The numbers of a training that was stopped and resumed on the same device are those of one that was not, to the
     bit.
 
     Args:
-        config: Settings.
-        folder: Existing run folder. `progress.csv` and `learning_curve.png` are written at every evaluation,
-            `expert.npz` when an evaluation is the best one, and `checkpoints/` holds the last two states.
-        progress: Told the stage and the environment steps so far.
-        note: Told once what could not be done and is not needed to go on.
-
-    Returns:
-        Figures of the training; `complete` is True.
+        learner: What learns.
+        folder: Existing run folder. `progress.csv` is written at every evaluation; `checkpoints/` holds the last two
+            states.
+        key: Decides the first state.
+        epochs: Epochs of the whole training; it can be stopped after each.
+        epochs_per_evaluation: Epochs from one evaluation to the next; there is one before the first epoch too.
+        evaluate: Judges what has been learnt.
+        save: Told what has been exported, and its row, whenever no earlier score was higher.
+        source: Batches of an epoch, of the same shapes for every one.
+        progress: Told the stage and the steps so far.
+        note: Told what the user should read at once, and once what could not be done and is not needed to go on.
 
     Raises:
-        Stopped: Ctrl-C; the state is saved.
-        UserError: The environment cannot be trained on, or a saved state cannot be gone on from.
-        MissingExtraError: An extra is not installed.
+        Stopped: The user stopped the training; its state is saved.
+        KeyboardInterrupt: The user stopped it before there was a state.
+        UserError: A saved state cannot be gone on from.
     """
-    task = config.make_task()
-    algorithm = config.make_algorithm()
-    start_key, play_key = jax.random.split(jax.random.key(config.seed))
-    init = jax.jit(lambda key: jax.tree.map(_strong, algorithm.init(task, key)))
     saved = saved_epochs(folder)
-    progress("compiling", saved[-1] * config.steps_per_epoch if saved else 0)
-    run = _Run(folder, load_state(folder, saved[-1], jax.eval_shape(init, start_key)) if saved else init(start_key))
-    if saved:
-        run.epoch, run.rows = saved[-1], written.read_table(folder, saved[-1])
-        run.seconds = run.rows[-1]["seconds"] if run.rows else 0.0
-    programs = _compile(config, task, run.state, play_key)
-    actor = programs.actor(run.state)
-    run.random_return = float(np.mean(programs.evaluate(actor, jax.random.fold_in(play_key, 0), jnp.asarray(True))[0]))
-    with asked_to_stop(lambda: progress("stopping", run.epoch * config.steps_per_epoch)) as stop:
-        if not run.rows:
-            _evaluate(config, run, programs, play_key, {}, note)
-        while run.epoch < config.epochs:
-            progress("training", run.epoch * config.steps_per_epoch)
-            start = time.perf_counter()
-            run.state, losses = jax.block_until_ready(programs.epoch(run.state))
-            run.seconds += time.perf_counter() - start
-            run.epoch += 1
-            if run.epoch % config.epochs_per_evaluation == 0:
-                progress("evaluating", run.epoch * config.steps_per_epoch)
-                _evaluate(config, run, programs, play_key, jax.device_get(losses), note)
-                save_state(folder, run.epoch, run.state)
-            elif stop.asked:
-                save_state(folder, run.epoch, run.state)
-            if stop.asked and run.epoch < config.epochs:
-                raise Stopped(run.epoch * config.steps_per_epoch)
-    progress("done", run.epoch * config.steps_per_epoch)
-    return _results(config, run, programs)
+    epoch = saved[-1] if saved else 0
+    trained, drawing = Trained(evaluate.score), True
+
+    def judge(run: Watched, model: Any, state: Any, losses: dict[str, Any]) -> None:
+        nonlocal drawing
+        counts = {"epoch": epoch, "steps": int(state.steps), "updates": int(state.updates)}
+        figures = evaluate(run, model, epoch)
+        row = counts | {"seconds": round(trained.train_seconds, 3)} | figures | _numbers(losses)
+        best = trained.best[trained.score] if trained.rows else -np.inf
+        trained.rows.append(row)
+        if row[trained.score] >= best:
+            save(model, row)
+        written.write_table(folder, trained.rows)
+        if drawing:
+            try:
+                evaluate.draw(trained.rows)
+            except ImportError as error:
+                drawing = False
+                note(str(error))
+
+    try:
+        with watched(progress, note, epoch * learner.steps_per_epoch) as run:
+            if saved:
+                state = load_state(folder, epoch, jax.eval_shape(functools.partial(_init, learner), key))
+                trained.rows = written.read_table(folder, epoch, trained.score)
+                trained.train_seconds = trained.rows[-1]["seconds"] if trained.rows else 0.0
+            else:
+                state = run.compile("compiling", _init, learner, key)[0](key)
+            shapes = jax.eval_shape(lambda state: state, state)
+            advance, _ = run.compile("compiling", _epoch, learner, shapes, source(epoch))
+            export, _ = run.compile("compiling", _export, learner, shapes)
+            model = export(state)
+            evaluate.begin(run, model)
+            trained.compile_seconds = run.compile_seconds
+            if not trained.rows:
+                judge(run, model, state, {})
+            while epoch < epochs:
+                run.show("training")
+                start = time.perf_counter()
+                state, losses = run.finish(advance, state, source(epoch))
+                trained.train_seconds += time.perf_counter() - start
+                epoch += 1
+                run.done = epoch * learner.steps_per_epoch
+                due = epoch % epochs_per_evaluation == 0
+                if due:
+                    run.show("evaluating")
+                    judge(run, export(state), state, losses)
+                if due or run.stop.asked:
+                    save_state(folder, epoch, state)
+                if epoch < epochs:
+                    run.leave_if_asked()
+    except KeyboardInterrupt:
+        saved = saved_epochs(folder)
+        raise (Stopped(saved[-1] * learner.steps_per_epoch) if saved else KeyboardInterrupt) from None
+    progress("done", run.done)
+    trained.steps, trained.updates = int(state.steps), int(state.updates)
+    return trained
+
+
+# The learner is static, so that equal ones run the same programs.
+@functools.partial(jax.jit, static_argnums=0)
+def _init(learner: Learner, key: Key[Array, ""]) -> Any:
+    return jax.tree.map(_strong, learner.init(key))
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _epoch(learner: Learner, state: Any, batches: Any) -> tuple[Any, dict[str, Array]]:
+    return learner.epoch(state, batches)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _export(learner: Learner, state: Any) -> Any:
+    return learner.export(state)
 
 
 def _strong(leaf: Any) -> Array:
@@ -112,76 +193,5 @@ def _strong(leaf: Any) -> Array:
     return array if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) else jnp.asarray(array, array.dtype)
 
 
-def _compile(config: ExpertConfig, task: Task, state: Any, key: Array) -> _Programs:
-    algorithm = config.make_algorithm()
-    start = time.perf_counter()
-    epoch = jax.jit(lambda state: algorithm.epoch(task, state, config.iterations_per_epoch), donate_argnums=0)
-    actor = jax.jit(lambda state: algorithm.actor(task, state))
-    evaluate = jax.jit(lambda actor, key, random: task.evaluate(actor, key, config.eval_episodes, random))
-    shapes = jax.eval_shape(lambda state: state, state)
-    return _Programs(
-        epoch=epoch.lower(shapes).compile(),
-        actor=actor.lower(shapes).compile(),
-        evaluate=evaluate.lower(jax.eval_shape(actor, shapes), key, jnp.asarray(True)).compile(),
-        seconds=time.perf_counter() - start,
-    )
-
-
-def _evaluate(
-    config: ExpertConfig,
-    run: _Run,
-    programs: _Programs,
-    key: Array,
-    losses: dict[str, Any],
-    note: Callable[[str], None],
-) -> None:
-    """Play, and write down the row, the curve, and the policy if none was better."""
-    actor = programs.actor(run.state)
-    key = jax.random.fold_in(key, run.epoch)
-    returns, lengths = jax.device_get(programs.evaluate(actor, key, jnp.asarray(False)))
-    row: Row = {
-        "epoch": run.epoch,
-        "steps": int(run.state.steps),
-        "updates": int(run.state.updates),
-        "seconds": round(run.seconds, 3),
-        "return_mean": float(returns.mean()),
-        "return_std": float(returns.std()),
-        "return_min": float(returns.min()),
-        "return_max": float(returns.max()),
-        "length": float(lengths.mean()),
-        **{name: float(value) for name, value in losses.items()},
-    }
-    if not np.isfinite(row["return_mean"]):
-        raise UserError(
-            f"{run.folder}: the training diverged after {row['steps']} steps; lower algorithm.learning_rate"
-        )
-    best = max((before["return_mean"] for before in run.rows), default=-np.inf)
-    run.rows.append(row)
-    if row["return_mean"] >= best:
-        facts = {"env": config.env, "env_options": dict(config.env_options), "algorithm": config.algorithm["name"]}
-        write_actor(run.folder / ACTOR_FILE, actor, facts | {"steps": row["steps"], "return": row["return_mean"]})
-    written.write_table(run.folder, run.rows)
-    if run.drawing:
-        try:
-            written.draw_curve(run.folder, run.rows, run.random_return, f"{config.env}, {config.algorithm['name']}")
-        except ImportError as error:
-            run.drawing = False
-            note(str(error))
-
-
-def _results(config: ExpertConfig, run: _Run, programs: _Programs) -> dict[str, Any]:
-    best = max(run.rows, key=lambda row: row["return_mean"])
-    return {
-        "env": config.env,
-        "algorithm": config.algorithm["name"],
-        "complete": True,
-        "steps": int(run.state.steps),
-        "updates": int(run.state.updates),
-        "best_return": best["return_mean"],
-        "best_steps": best["steps"],
-        "final_return": run.rows[-1]["return_mean"],
-        "random_return": run.random_return,
-        "train_s": run.seconds,
-        "compile_s": programs.seconds,
-        "device": jax.devices()[0].device_kind,
-    }
+def _numbers(figures: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in jax.device_get(figures).items()}

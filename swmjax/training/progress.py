@@ -1,4 +1,4 @@
-"""What a training writes down on the way: a table of evaluations and the learning curve."""
+"""What a training writes down on the way: a table of its evaluations."""
 
 import csv
 import io
@@ -6,20 +6,20 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from envs_mjx.checks import UserError, needs_extra
+from envs_mjx.checks import UserError
 from swmjax.runs.files import replacing
 
 Row = dict[str, float]
 TABLE = "progress.csv"
-CURVE = "learning_curve.png"
-COLUMNS = ("epoch", "steps", "updates", "seconds", "return_mean", "return_std", "return_min", "return_max", "length")
-"""First columns of the table: steps of the environments, gradient steps, s of training, sums of rewards of evaluation
-episodes and their mean length; the losses follow."""
+COLUMNS = ("epoch", "steps", "updates", "seconds")
+"""First columns of the table: steps, gradient steps and s of training so far; figures of the evaluation and of the last
+epoch follow."""
 
 
 def write_table(run: Path, rows: Sequence[Row]) -> None:
     """Write `progress.csv`, one row an evaluation; the old file is replaced at once."""
-    names = [*COLUMNS, *sorted({name for row in rows for name in row} - set(COLUMNS))]
+    first = list(rows[0])
+    names = [*first, *sorted({name for row in rows for name in row} - set(first))]
     text = io.StringIO()
     writer = csv.DictWriter(text, names, restval=math.nan, lineterminator="\n")
     writer.writeheader()
@@ -28,8 +28,13 @@ def write_table(run: Path, rows: Sequence[Row]) -> None:
         temporary.write_text(text.getvalue(), encoding="utf-8", newline="\n")
 
 
-def read_table(run: Path, last_epoch: int) -> list[Row]:
+def read_table(run: Path, last_epoch: int, *figures: str) -> list[Row]:
     """Rows of `progress.csv` up to an epoch; none if there is no such file.
+
+    Args:
+        run: the run folder.
+        last_epoch: the epoch.
+        *figures: columns that must be there besides the first.
 
     Raises:
         UserError: the file is damaged; names it.
@@ -40,39 +45,12 @@ def read_table(run: Path, last_epoch: int) -> list[Row]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        if any(set(COLUMNS) - set(row) for row in rows):
-            raise UserError(f"expected the columns {', '.join(COLUMNS)}")
+        expected = (*COLUMNS, *figures)
+        if any(set(expected) - set(row) for row in rows):
+            raise UserError(f"expected the columns {', '.join(expected)}")
     except (ValueError, TypeError, csv.Error) as error:
         raise UserError(f"{path}: is damaged, {error}") from error
     return [row for row in rows if row["epoch"] <= last_epoch]
-
-
-def draw_curve(run: Path, rows: Sequence[Row], random_return: float, title: str) -> None:
-    """Draw `learning_curve.png`: mean return of the evaluations with its extremes, beside random actions.
-
-    Args:
-        run: the run folder.
-        rows: rows of the table.
-        random_return: mean return of uniformly random actions.
-        title: above the curve.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed; the message says how to install it.
-    """
-    with needs_extra("the learning curve needs", "plot"):
-        from matplotlib.figure import Figure
-    figure = Figure(figsize=(7.0, 4.2), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    steps = [row["steps"] for row in rows]
-    lowest, highest = ([row[name] for row in rows] for name in ("return_min", "return_max"))
-    axes.fill_between(steps, lowest, highest, alpha=0.2, linewidth=0, label="lowest to highest")
-    axes.plot(steps, [row["return_mean"] for row in rows], marker="o", markersize=3, label="mean")
-    axes.axhline(random_return, color="grey", linestyle="--", linewidth=1, label="random actions")
-    axes.set(xlabel="environment steps", ylabel="return of an evaluation episode", title=title)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="best")
-    with replacing(run / CURVE) as temporary:
-        figure.savefig(temporary)
 
 
 def _number(text: str) -> float:

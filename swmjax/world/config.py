@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import envs_mjx
-from envs_mjx.checks import UserError, check_count
-from envs_mjx.names import unknown_name
+from envs_mjx.checks import UserError, check_count, check_mapping, check_name
 from swmjax.planning import SOLVERS, make_solver
 from swmjax.policies import PlanConfig
 from swmjax.runs.paths import config_path, configs_dir
@@ -73,8 +72,7 @@ class EvalConfig(Settings):
             raise UserError(f"env must be the id of an environment, got {self.env!r}")
         if not isinstance(self.model, str) or not self.model:
             raise UserError(f"model: give 'oracle' or a checkpoint (--model), got {self.model!r}")
-        if not isinstance(self.env_options, Mapping) or not all(isinstance(name, str) for name in self.env_options):
-            raise UserError(f"env_options must be a mapping of names to values, got {self.env_options!r}")
+        check_mapping("env_options", self.env_options)
         if self.action_stats is not None and not isinstance(self.action_stats, str):
             raise UserError(f"action_stats must be the path of a JSON file, got {self.action_stats!r}")
         if self.problems is not None and not isinstance(self.problems, str):
@@ -124,20 +122,19 @@ class EvalConfig(Settings):
             settings = {"name": "drawn", "goal_offset": self.goal_offset}
         if not isinstance(settings, Mapping) or "name" not in settings:
             raise UserError(f"protocol must be a mapping with a name, got {settings!r}")
-        name, options = settings["name"], {key: value for key, value in settings.items() if key != "name"}
-        if name not in PROTOCOLS:
-            raise UserError(unknown_name("protocol", str(name), PROTOCOLS))
+        name, options = str(settings["name"]), {key: value for key, value in settings.items() if key != "name"}
+        check_name("protocol", name, PROTOCOLS)
         for option in options:
-            if option not in PROTOCOLS[name].options:
-                raise UserError(unknown_name(f"option of protocol {name!r}", str(option), PROTOCOLS[name].options))
+            check_name(f"option of protocol {name!r}", str(option), PROTOCOLS[name].options)
         return PROTOCOLS[name], options
 
     @property
     def run_name(self) -> str:
+        """Environment, model and solver."""
         return f"{self.env.rsplit('/', 1)[-1]}-{Path(self.model).stem}-{self.solver['name']}"
 
     def from_anywhere(self) -> "EvalConfig":
-        # A model that does not begin with a dot is a name, and means the same everywhere.
+        """A model that does not begin with a dot is a name, and means the same everywhere."""
         return dataclasses.replace(
             self,
             model=_absolute(self.model) if self.model.startswith(".") else self.model,

@@ -14,8 +14,9 @@ import pytest
 from command_line import Command
 from goal_env import registered, unchecked_types
 from omegaconf import OmegaConf
-from tiny_training import compiled_once, settings
+from tiny_training import settings
 
+from swmjax.runs.watched import Watched
 from swmjax.training.progress import read_table, write_table
 from swmjax.world import RunFolder
 
@@ -29,7 +30,6 @@ def as_users(tmp_path, monkeypatch):
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    monkeypatch.setattr("swmjax.training.loop._compile", compiled_once)
     with registered(), unchecked_types(), jax.numpy_rank_promotion("allow"):
         yield
 
@@ -109,7 +109,7 @@ def test_interrupted_before_there_is_a_state(toy, monkeypatch):
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("swmjax.training.loop._compile", stop)
+    monkeypatch.setattr(Watched, "compile", stop)
     said = "error: interrupted before the first state; begin again with `swmjax train-expert --resume run`"
     assert run(toy, "--output=run", code=130).stderr.strip() == said
     assert RunFolder(Path("run")).read_config()["steps"] == 96
@@ -137,7 +137,7 @@ def test_mistakes_are_one_line(arguments, message):
 
 
 def test_without_brax_the_extra_is_named(monkeypatch):
-    from swmjax.training.brax_parts import brax_parts
+    from swmjax.training.experts.brax import brax_parts
 
     brax_parts.cache_clear()
     for name in [name for name in sys.modules if name.split(".")[0] == "brax"]:

@@ -1,157 +1,155 @@
-"""Trainings as a whole: what they write, and that a stopped one goes on as if it had not been stopped."""
+"""The loop with a learner that is no expert: fed by a source, judged by the test, stopped and resumed."""
 
-import dataclasses
-import json
 import os
-import shutil
 import signal
-import sys
+from dataclasses import dataclass
+from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from goal_env import registered
-from tiny_training import ALGORITHMS, compiled_once, same_to_the_bit, settings
 
-from swmjax.checkpoints.actors import read_actor
-from swmjax.policies import load_expert
+from envs_mjx.checks import MissingExtraError
 from swmjax.runs.interrupts import Stopped
-from swmjax.training import ExpertConfig, train_expert
+from swmjax.runs.watched import Watched
+from swmjax.training import Evaluation, Learner, train
 from swmjax.training.progress import read_table
-from swmjax.training.store import load_state, saved_epochs
+from swmjax.training.states import saved_epochs
 
 
-@pytest.fixture(autouse=True)
-def toy(monkeypatch):
-    monkeypatch.setattr("swmjax.training.loop._compile", compiled_once)
-    with registered():
-        yield
+@chex.dataclass(frozen=True)
+class State:
+    value: jax.Array
+    key: jax.Array
+    steps: jax.Array
+    updates: jax.Array
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The folder and the results of a training without interruption, by algorithm."""
-    done = {}
+@dataclass(frozen=True)
+class Follower(Learner):
+    """Goes a share of the way to the mean of a batch, with noise."""
 
-    def run(algorithm):
-        if algorithm not in done:
-            folder = tmp_path_factory.mktemp(algorithm)
-            done[algorithm] = folder, train_expert(settings(algorithm), folder)
-        return done[algorithm]
+    share: float = 0.5
 
-    return run
+    @property
+    def steps_per_epoch(self):
+        return 10
 
+    def init(self, key):
+        return State(value=jnp.zeros(()), key=key, steps=0, updates=0)
 
-def last_state(config, folder):
-    like = jax.eval_shape(lambda key: config.make_algorithm().init(config.make_task(), key), jax.random.key(0))
-    return load_state(folder, saved_epochs(folder)[-1], like)
+    def epoch(self, state, batches):
+        noise_key, key = jax.random.split(state.key)
+        error = batches.mean() - state.value
+        value = state.value + self.share * error + 0.01 * jax.random.normal(noise_key)
+        state = state.replace(value=value, key=key, steps=state.steps + 10, updates=state.updates + 1)
+        return state, {"error": jnp.abs(error)}
 
-
-def compared_rows(folder):
-    """Rows without the time, as text, in which NaN equals NaN."""
-    rows = read_table(folder, 10**9)
-    return [{name: repr(value) for name, value in row.items() if name != "seconds"} for row in rows]
-
-
-def interrupt_before(epoch):
-    """A progress callback that sends Ctrl-C when an epoch begins."""
-    begun = []
-
-    def progress(stage, steps):
-        if stage == "training":
-            begun.append(steps)
-            if len(begun) == epoch:
-                os.kill(os.getpid(), signal.SIGINT)
-
-    return progress
+    def export(self, state):
+        return {"value": state.value}
 
 
-def test_what_a_training_writes(whole):
-    folder, results = whole("sac")
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "checkpoints", "expert.npz", "learning_curve.png", "progress.csv",
-    ]  # fmt: skip
-    assert saved_epochs(folder) == [4, 6]
-    assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
-    rows = read_table(folder, 10**9)
-    assert [(row["epoch"], row["steps"]) for row in rows] == [(0, 0), (2, 32), (4, 64), (6, 96)]
-    assert all(row["return_min"] <= row["return_mean"] <= row["return_max"] for row in rows)
-    best = max(rows, key=lambda row: row["return_mean"])
-    actor, facts = read_actor(folder / "expert.npz")
-    assert (facts["env"], facts["return"]) == ("test/Goal-v0", best["return_mean"])
-    assert actor.observations == ("x",)
-    assert results["complete"] is True
-    assert (results["steps"], results["best_return"]) == (96, best["return_mean"])
-    json.dumps(results)
+class Nearness(Evaluation):
+    """How near to 3 the value is."""
+
+    score = "nearness"
+
+    def __init__(self):
+        self.drawn = []
+
+    def begin(self, run, model):
+        assert isinstance(run, Watched)
+        assert model["value"] == 0.0
+
+    def __call__(self, run, model, epoch):
+        return {"nearness": -abs(float(model["value"]) - 3.0)}
+
+    def draw(self, rows):
+        self.drawn.append(len(rows))
 
 
-@pytest.mark.parametrize("algorithm", ["sac", "ppo"])
-def test_a_stopped_training_goes_on_to_the_same_bits(whole, tmp_path, algorithm):
-    config = settings(algorithm)
+# Batches whose mean is 3, and then less and less.
+def batches(epoch):
+    return jnp.full((4,), 3.0 if epoch < 4 else 1.0)
+
+
+def run(folder, progress=lambda stage, steps: None, judge=None, epochs=8, **options):
+    saved = []
+    trained = train(
+        Follower(),
+        folder,
+        key=jax.random.key(5),
+        epochs=epochs,
+        epochs_per_evaluation=2,
+        evaluate=judge or Nearness(),
+        save=lambda model, row: saved.append((row["epoch"], float(model["value"]))),
+        source=batches,
+        progress=progress,
+        **options,
+    )
+    return trained, saved
+
+
+def test_the_best_is_saved_and_everything_written_down(tmp_path):
+    judge = Nearness()
+    trained, saved = run(tmp_path, judge=judge)
+    rows = read_table(tmp_path, 10**9, "nearness")
+    assert [(row["epoch"], row["steps"], row["updates"]) for row in rows] == [(i, 10 * i, i) for i in range(0, 9, 2)]
+    assert list(rows[0]) == ["epoch", "steps", "updates", "seconds", "nearness", "error"]
+    assert np.isnan(rows[0]["error"])
+    assert [epoch for epoch, _ in saved] == [0, 2, 4]
+    assert trained.best == trained.rows[2]
+    assert (trained.steps, trained.updates) == (80, 8)
+    assert trained.compile_seconds > 0.0
+    assert judge.drawn == [1, 2, 3, 4, 5]
+    assert saved_epochs(tmp_path) == [6, 8]
+
+
+def test_stopped_and_resumed_it_is_the_same_to_the_bit(tmp_path):
+    def third(stage, steps):
+        if (stage, steps) == ("training", 20):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    expected, saved = run(whole)
     with pytest.raises(Stopped) as stopped:
-        train_expert(config, tmp_path, interrupt_before(3))
-    assert stopped.value.done == 3 * config.steps_per_epoch
-    assert saved_epochs(tmp_path) == [2, 3]
-    train_expert(config, tmp_path)
-    folder, _ = whole(algorithm)
-    assert compared_rows(tmp_path) == compared_rows(folder)
-    states = [last_state(config, path) for path in (folder, tmp_path)]
-    for a, b in zip(*map(jax.tree.leaves, states), strict=True):
-        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
-            a, b = jax.random.key_data(a), jax.random.key_data(b)
-        assert same_to_the_bit(a, b)
-    assert (folder / "expert.npz").read_bytes() == (tmp_path / "expert.npz").read_bytes()
+        run(parts, third)
+    assert stopped.value.done == 30
+    assert saved_epochs(parts) == [2, 3]
+
+    class Resumed(Nearness):
+        def begin(self, run, model):
+            assert model["value"] != 0.0
+
+    trained, later = run(parts, judge=Resumed())
+    assert [row["nearness"] for row in trained.rows] == [row["nearness"] for row in expected.rows]
+    assert later == saved[2:]
 
 
-def test_a_run_that_died_goes_on_from_its_last_state(whole, tmp_path):
-    folder, results = whole("sac")
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    shutil.rmtree(copy / "checkpoints" / "000006")
-    (copy / "checkpoints" / "000006.orbax-checkpoint-tmp-1").mkdir()
-    (copy / "learning_curve.png").unlink()
-    again = train_expert(settings(), copy)
-    assert again["final_return"] == results["final_return"]
-    assert [row["epoch"] for row in read_table(copy, 10**9)] == [0, 2, 4, 6]
-    assert sorted(path.name for path in (copy / "checkpoints").iterdir()) == ["000004", "000006"]
+def test_a_second_signal_tells_what_is_saved(tmp_path):
+    def interrupt(stage, steps):
+        if (stage, steps) == ("training", at):
+            raise KeyboardInterrupt
+
+    at = 0
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        run(tmp_path, interrupt)
+    assert not isinstance(interrupted.value, Stopped)
+    at = 50
+    with pytest.raises(Stopped) as stopped:
+        run(tmp_path, interrupt)
+    assert stopped.value.done == 40
 
 
-def test_without_matplotlib_there_is_one_line_and_no_curve(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    said = []
-    train_expert(settings(), tmp_path, note=said.append)
-    assert said == ["the learning curve needs matplotlib, which is not installed: pip install 'swmjax[plot]'"]
-    assert not (tmp_path / "learning_curve.png").exists()
-    assert len(read_table(tmp_path, 10**9)) == 4
+def test_a_curve_that_cannot_be_drawn_is_noted_once(tmp_path: Path):
+    class Blind(Nearness):
+        def draw(self, rows):
+            raise MissingExtraError("a curve needs paper")
 
-
-def test_damaged_and_foreign_states_name_their_folder(whole, tmp_path):
-    folder, _ = whole("sac")
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    with pytest.raises(ValueError, match="000006: is a state of other settings .*move it away to go on from an older"):
-        train_expert(dataclasses.replace(settings(), algorithm=ALGORITHMS["sac"] | {"hidden": [4]}), copy)
-    with pytest.raises(ValueError, match="000006: is a state of other settings .it differs in"):
-        train_expert(settings("ppo"), copy)
-    for path in (copy / "checkpoints" / "000006").rglob("*"):
-        if path.is_file():
-            path.write_bytes(b"\0" * 10)
-    with pytest.raises(ValueError, match="000006: is damaged"):
-        train_expert(settings(), copy)
-    (copy / "progress.csv").write_text("epoch,steps\n1,few\n")
-    with pytest.raises(ValueError, match="progress.csv: is damaged"):
-        read_table(copy, 10)
-
-
-def test_the_expert_acts_as_it_was_trained(whole):
-    folder, _ = whole("sac")
-    env = settings().make_task().env
-    states = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 3))
-    policy = load_expert(folder, deterministic=True)
-    actions, _ = policy.act(policy.init(jnp.arange(3)), states)
-    np.testing.assert_allclose(actions, read_actor(folder / "expert.npz")[0].mode(states.obs), atol=1e-6)
-
-
-def test_settings_survive_their_file():
-    config = settings(variation=("start",))
-    assert ExpertConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    assert (config.epochs, config.iterations_per_epoch, config.steps_per_epoch) == (6, 4, 16)
+    notes: list[str] = []
+    run(tmp_path, judge=Blind(), note=notes.append)
+    assert notes == ["a curve needs paper"]

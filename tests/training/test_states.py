@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import pytest
 
-from swmjax.training.store import load_state, save_state
+from swmjax.training.states import load_state, save_state
 
 
 def test_states_of_environments_without_success_are_older_ones(tmp_path):

@@ -14,13 +14,12 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from envs_mjx import State
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_count, check_flag, check_number, check_widths
 from swmjax.models.actor import OBSERVATION_LIMIT, Actor
-from swmjax.training.brax_parts import brax_parts
-from swmjax.training.checks import as_tuple, check_numbers
-from swmjax.training.export import exported
-from swmjax.training.replay import Replay
-from swmjax.training.task import Experience, Task
+from swmjax.training.experts.brax import brax_parts
+from swmjax.training.experts.env import Experience, TrainingEnv
+from swmjax.training.experts.export import exported
+from swmjax.training.experts.replay import Replay
 
 BRAX_TARGET_ENTROPY = -0.5
 """What Brax' loss of the temperature aims at, per entry of the action."""
@@ -102,16 +101,16 @@ class SAC:
     layer_norm: bool = False
 
     def __post_init__(self) -> None:
-        as_tuple(self, "hidden")
-        check_numbers(
-            self,
-            whole={"num_envs": 1, "updates": 1, "batch_size": 1, "buffer_size": 1, "warmup_steps": 0},
-            positive=("learning_rate", "alpha_learning_rate", "initial_alpha", "reward_scale"),
-            shares=("discount", "tau"),
-            finite=("target_entropy",),
-            flags=("layer_norm",),
-            widths=("hidden",),
-        )
+        for name in ("num_envs", "updates", "batch_size", "buffer_size"):
+            check_count(f"algorithm.{name}", getattr(self, name))
+        check_count("algorithm.warmup_steps", self.warmup_steps, 0)
+        for name in ("learning_rate", "alpha_learning_rate", "initial_alpha", "reward_scale"):
+            check_number(f"algorithm.{name}", getattr(self, name), above=0.0)
+        for name in ("discount", "tau"):
+            check_number(f"algorithm.{name}", getattr(self, name), above=0.0, most=1.0)
+        check_number("algorithm.target_entropy", self.target_entropy)
+        check_flag("algorithm.layer_norm", self.layer_norm)
+        check_widths("algorithm.hidden", self.hidden)
         if self.buffer_size < self.num_envs:
             raise UserError(
                 f"algorithm.buffer_size must be at least num_envs ({self.num_envs}), got {self.buffer_size}"
@@ -122,9 +121,9 @@ class SAC:
         """Environment steps of one iteration."""
         return self.num_envs
 
-    def init(self, task: Task, key: Key[Array, ""]) -> SACState:
+    def init(self, env: TrainingEnv, key: Key[Array, ""]) -> SACState:
         """The state before the first iteration."""
-        networks, entry = self._networks(task), self._entry(task)
+        networks, entry = self._networks(env), self._entry(env)
         policy_key, critic_key, reset_key, key = jax.random.split(key, 4)
         policy, critic = networks.policy_network.init(policy_key), networks.q_network.init(critic_key)
         log_alpha = jnp.log(jnp.asarray(self.initial_alpha, jnp.float32))
@@ -139,19 +138,19 @@ class SAC:
                 critic_optimiser.init(critic),
                 alpha_optimiser.init(log_alpha),
             ),
-            statistics=brax_parts().statistics.init_state(jnp.zeros((task.observation_size,), jnp.float32)),
+            statistics=brax_parts().statistics.init_state(jnp.zeros((env.observation_size,), jnp.float32)),
             replay=Replay.empty(entry, self.buffer_size // self.num_envs * self.num_envs),
-            states=task.reset(jax.random.split(reset_key, self.num_envs)),
+            states=env.reset(jax.random.split(reset_key, self.num_envs)),
             key=key,
             steps=jnp.zeros((), jnp.int32),
             updates=jnp.zeros((), jnp.int32),
         )
 
-    def epoch(self, task: Task, state: SACState, iterations: int) -> tuple[SACState, dict[str, Float[Array, ""]]]:
+    def epoch(self, env: TrainingEnv, state: SACState, iterations: int) -> tuple[SACState, dict[str, Float[Array, ""]]]:
         """Some iterations.
 
         Args:
-            task: What to train on.
+            env: What to train on.
             state: Where to go on from.
             iterations: How many.
 
@@ -159,20 +158,20 @@ class SAC:
             The state after, and means of the losses and of the temperature over the gradient steps; NaN without any.
         """
         (state, (sums, count)), _ = jax.lax.scan(
-            lambda carry, _: (self._iterate(task, *carry), None),
+            lambda carry, _: (self._iterate(env, *carry), None),
             (state, (dict.fromkeys(("critic_loss", "actor_loss", "alpha"), jnp.zeros(())), jnp.zeros(()))),
             length=iterations,
         )
         return state, {name: value / count for name, value in sums.items()}
 
-    def actor(self, task: Task, state: SACState) -> Actor:
+    def actor(self, env: TrainingEnv, state: SACState) -> Actor:
         """The policy of a state."""
-        return exported(task, state.statistics, state.policy, self.activation)
+        return exported(env, state.statistics, state.policy, self.activation)
 
-    def _iterate(self, task: Task, state: SACState, sums: Any) -> tuple[SACState, Any]:
+    def _iterate(self, env: TrainingEnv, state: SACState, sums: Any) -> tuple[SACState, Any]:
         action_key, update_key, key = jax.random.split(state.key, 3)
         random = state.steps < self.warmup_steps
-        states, experience = task.step(state.states, self._explore(task, state, action_key, random))
+        states, experience = env.step(state.states, self._explore(env, state, action_key, random))
         statistics = brax_parts().statistics.update(state.statistics, experience.observation)
         state = state.replace(
             states=states,
@@ -184,7 +183,7 @@ class SAC:
 
         def update(carry: tuple[SACState, Any], key: Array) -> tuple[tuple[SACState, Any], None]:
             state, (sums, count) = carry
-            state, losses = self._update(task, state, key)
+            state, losses = self._update(env, state, key)
             return (state, ({name: sums[name] + losses[name] for name in sums}, count + 1)), None
 
         def learn() -> tuple[SACState, Any]:
@@ -192,16 +191,16 @@ class SAC:
 
         return jax.lax.cond(random, lambda: (state, sums), learn)
 
-    def _explore(self, task: Task, state: SACState, key: Array, random: Array) -> Float[Array, "B A"]:
-        shape = (self.num_envs, task.action_size)
+    def _explore(self, env: TrainingEnv, state: SACState, key: Array, random: Array) -> Float[Array, "B A"]:
+        shape = (self.num_envs, env.action_size)
         uniform = jax.random.uniform(key, shape, jnp.float32, -1.0, 1.0)
-        return jnp.where(random, uniform, self.actor(task, state).sample(key, state.states.obs))
+        return jnp.where(random, uniform, self.actor(env, state).sample(key, state.states.obs))
 
-    def _update(self, task: Task, state: SACState, key: Array) -> tuple[SACState, dict[str, Array]]:
+    def _update(self, env: TrainingEnv, state: SACState, key: Array) -> tuple[SACState, dict[str, Array]]:
         """One gradient step of temperature, critic and actor."""
         sample_key, alpha_key, critic_key, actor_key = jax.random.split(key, 4)
         batch = _transitions(state.replay.sample(sample_key, self.batch_size))
-        update_alpha, update_critic, update_actor = self._updates(task)
+        update_alpha, update_critic, update_actor = self._updates(env)
         actor_state, critic_state, alpha_state = state.optimisers
         alpha = jnp.exp(state.log_alpha)
         _, log_alpha, alpha_state = update_alpha(
@@ -230,16 +229,16 @@ class SAC:
         )
         return state, {"critic_loss": critic_loss, "actor_loss": actor_loss, "alpha": alpha}
 
-    def _updates(self, task: Task) -> tuple[Any, Any, Any]:
+    def _updates(self, env: TrainingEnv) -> tuple[Any, Any, Any]:
         """Brax' update functions of temperature, critic and actor."""
         alpha_loss, critic_loss, actor_loss = brax_parts().sac_losses.make_losses(
-            self._networks(task),
+            self._networks(env),
             reward_scaling=self.reward_scale,
             discounting=self.discount,
-            action_size=task.action_size,
+            action_size=env.action_size,
         )
         actor, critic, alpha = self._optimisers()
-        excess = task.action_size * (BRAX_TARGET_ENTROPY - self.target_entropy)
+        excess = env.action_size * (BRAX_TARGET_ENTROPY - self.target_entropy)
 
         def aimed_alpha_loss(log_alpha: Array, *args: Any) -> Array:
             return alpha_loss(log_alpha, *args) + jnp.exp(log_alpha) * excess
@@ -251,10 +250,10 @@ class SAC:
         """Of actor, critic and temperature."""
         return optax.adam(self.learning_rate), optax.adam(self.learning_rate), optax.adam(self.alpha_learning_rate)
 
-    def _networks(self, task: Task) -> Any:
+    def _networks(self, env: TrainingEnv) -> Any:
         return brax_parts().sac_networks.make_sac_networks(
-            task.observation_size,
-            task.action_size,
+            env.observation_size,
+            env.action_size,
             preprocess_observations_fn=functools.partial(
                 brax_parts().statistics.normalize, max_abs_value=OBSERVATION_LIMIT
             ),
@@ -262,9 +261,9 @@ class SAC:
             q_network_layer_norm=self.layer_norm,
         )
 
-    def _entry(self, task: Task) -> Experience:
+    def _entry(self, env: TrainingEnv) -> Experience:
         """Shapes of what the buffer holds."""
-        observation, action = jnp.zeros((task.observation_size,)), jnp.zeros((task.action_size,))
+        observation, action = jnp.zeros((env.observation_size,)), jnp.zeros((env.action_size,))
         flag = jnp.asarray(False)
         return Experience(
             observation=observation,

@@ -41,7 +41,7 @@ class Experience:
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingEnv:
     """An environment with flat observations and bounded actions, as training sees it.
 
     Args:

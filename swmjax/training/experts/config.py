@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import envs_mjx
-from envs_mjx.checks import UserError, check_name
+from envs_mjx.checks import UserError, check_count, check_mapping, check_name
 from swmjax.runs.paths import config_path, configs_dir
 from swmjax.runs.settings import Settings, warn
-from swmjax.training.checks import check_numbers
-from swmjax.training.ppo import PPO
-from swmjax.training.sac import SAC
-from swmjax.training.task import Task
+from swmjax.training.experts.env import TrainingEnv
+from swmjax.training.experts.ppo import PPO
+from swmjax.training.experts.sac import SAC
 
 ALGORITHMS: dict[str, type[SAC] | type[PPO]] = {"sac": SAC, "ppo": PPO}
 """Algorithms by name."""
@@ -57,15 +56,15 @@ class ExpertConfig(Settings):
     def __post_init__(self) -> None:
         if not isinstance(self.env, str):
             raise UserError(f"env must be the id of an environment, got {self.env!r}")
-        if not isinstance(self.env_options, Mapping) or not all(isinstance(name, str) for name in self.env_options):
-            raise UserError(f"env_options must be a mapping of names to values, got {self.env_options!r}")
+        check_mapping("env_options", self.env_options)
         if self.variation is not None:
             names = self.variation
             if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
                 raise UserError(f"variation must be a list of names of factors, got {names!r}")
             object.__setattr__(self, "variation", tuple(names))
-        counts = ("episode_steps", "steps", "evaluations", "epochs_per_evaluation", "eval_episodes")
-        check_numbers(self, whole=dict.fromkeys(counts, 1) | {"seed": 0}, prefix="")
+        for name in ("episode_steps", "steps", "evaluations", "epochs_per_evaluation", "eval_episodes"):
+            check_count(name, getattr(self, name))
+        check_count("seed", self.seed, 0)
         for name in ("steps", "seed"):
             if getattr(self, name) >= 2**31:
                 raise UserError(f"{name} must be below 2**31, got {getattr(self, name)}")
@@ -78,16 +77,15 @@ class ExpertConfig(Settings):
             raise UserError(f"algorithm must be a mapping with a name, got {self.algorithm!r}")
         name = str(self.algorithm["name"])
         check_name("algorithm", name, ALGORITHMS)
-        options = {str(key): value for key, value in self.algorithm.items() if key != "name"}
+        options: dict[str, Any] = {}
         known = [entry.name for entry in dataclasses.fields(ALGORITHMS[name])]
-        for option in options:
-            check_name(f"option of algorithm {name!r}", option, known)
-        for option, value in options.items():
-            if isinstance(value, list):
-                options[option] = tuple(value)
+        for option, value in self.algorithm.items():
+            if option != "name":
+                check_name(f"option of algorithm {name!r}", str(option), known)
+                options[str(option)] = tuple(value) if isinstance(value, list) else value
         return ALGORITHMS[name](**options)
 
-    def make_task(self) -> Task:
+    def make_env(self) -> TrainingEnv:
         """The environment as training sees it.
 
         Raises:
@@ -95,7 +93,7 @@ class ExpertConfig(Settings):
             MissingExtraError: The environment's extra is not installed.
         """
         env = envs_mjx.make(self.env, **self.env_options)
-        return Task(env, self.episode_steps, None if self.variation is None else tuple(self.variation))
+        return TrainingEnv(env, self.episode_steps, None if self.variation is None else tuple(self.variation))
 
     @property
     def iterations_per_epoch(self) -> int:
@@ -115,6 +113,7 @@ class ExpertConfig(Settings):
 
     @property
     def run_name(self) -> str:
+        """Environment, its task and algorithm."""
         return f"{self.env.rsplit('/', 1)[-1]}-{self.env_options.get('task', '')}-{self.algorithm['name']}"
 
 

@@ -5,11 +5,11 @@ from typing import Any
 from jaxtyping import Array
 
 from swmjax.models.actor import Actor
-from swmjax.training.task import Task
+from swmjax.training.experts.env import TrainingEnv
 
 
-def exported(task: Task, statistics: Any, policy: Any, activation: str) -> Actor:
-    """The actor of a task.
+def exported(env: TrainingEnv, statistics: Any, policy: Any, activation: str) -> Actor:
+    """The actor of a env.
 
     Args:
         task: What it has been trained on.
@@ -23,9 +23,9 @@ def exported(task: Task, statistics: Any, policy: Any, activation: str) -> Actor
         std=statistics.std,
         kernels=kernels,
         biases=biases,
-        low=task.low,
-        high=task.high,
-        observations=task.observations,
+        low=env.low,
+        high=env.high,
+        observations=env.observations,
         activation=activation,
     )
 

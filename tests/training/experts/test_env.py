@@ -10,7 +10,7 @@ import pytest
 from toy_env import PointEnv
 
 import envs_mjx
-from swmjax.training.task import Task
+from swmjax.training import TrainingEnv
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,19 +28,19 @@ class WildEnv(PointEnv):
         return observed.replace(info=observed.info | {"diverged": jnp.abs(state.physics[0]) > 0.9})
 
 
-def rolled(task, count, action=1.0, envs=6):
+def rolled(env, count, action=1.0, envs=6):
     """Steps with one action: what happened, stacked over time."""
 
     def step(states, _):
-        return task.step(states, jnp.full((envs, task.action_size), action))
+        return env.step(states, jnp.full((envs, env.action_size), action))
 
-    states = task.reset(jax.random.split(jax.random.key(3), envs))
+    states = env.reset(jax.random.split(jax.random.key(3), envs))
     return jax.jit(lambda states: jax.lax.scan(step, states, length=count))(states)[1]
 
 
 def test_a_cut_episode_is_followed_by_a_fresh_one_but_ends_with_its_own_observation():
-    task = Task(PointEnv(gain=0.01), episode_steps=3)
-    seen = rolled(task, 7, action=0.5)
+    env = TrainingEnv(PointEnv(gain=0.01), episode_steps=3)
+    seen = rolled(env, 7, action=0.5)
     cut, before, after = np.asarray(seen.cut), np.asarray(seen.observation), np.asarray(seen.next_observation)
     running = ~np.asarray(seen.terminated).any(axis=0)
     assert running.sum() > 3
@@ -51,7 +51,7 @@ def test_a_cut_episode_is_followed_by_a_fresh_one_but_ends_with_its_own_observat
 
 
 def test_success_is_terminated_and_not_cut():
-    seen = rolled(Task(PointEnv(gain=0.1), episode_steps=4), 12, action=-1.0)
+    seen = rolled(TrainingEnv(PointEnv(gain=0.1), episode_steps=4), 12, action=-1.0)
     terminated, cut = np.asarray(seen.terminated), np.asarray(seen.cut)
     assert terminated.any()
     assert cut.any()
@@ -61,21 +61,21 @@ def test_success_is_terminated_and_not_cut():
 
 
 def test_diverged_physics_is_broken():
-    seen = rolled(Task(WildEnv(gain=0.3), episode_steps=50), 6)
+    seen = rolled(TrainingEnv(WildEnv(gain=0.3), episode_steps=50), 6)
     np.testing.assert_array_equal(seen.broken, np.abs(np.asarray(seen.next_observation)[..., 0]) > 0.9)
     assert np.asarray(seen.broken).any()
 
 
 def test_an_episode_depends_on_its_own_key_alone():
-    task = Task(PointEnv(gain=0.01), episode_steps=3)
+    env = TrainingEnv(PointEnv(gain=0.01), episode_steps=3)
     keys = jax.random.split(jax.random.key(0), 4)
-    for few, many in zip(*(jax.tree.leaves(jax.jit(task.reset)(k).obs) for k in (keys[:2], keys)), strict=True):
+    for few, many in zip(*(jax.tree.leaves(jax.jit(env.reset)(k).obs) for k in (keys[:2], keys)), strict=True):
         np.testing.assert_array_equal(few, many[:2])
 
 
 def test_actions_are_squashed_into_the_bounds_of_the_environment():
-    task = Task(envs_mjx.make("swm/PendulumControl-v1"))
-    assert (task.low, task.high, task.observation_size) == (-2.0, 2.0, 3)
+    env = TrainingEnv(envs_mjx.make("swm/PendulumControl-v1"))
+    assert (env.low, env.high, env.observation_size) == (-2.0, 2.0, 3)
 
 
 @pytest.mark.parametrize(
@@ -93,5 +93,5 @@ def test_actions_are_squashed_into_the_bounds_of_the_environment():
 )
 def test_environments_that_no_expert_can_be_trained_for(env, changes, message):
     with pytest.raises(ValueError) as caught:
-        Task(env, **changes)
+        TrainingEnv(env, **changes)
     assert message in str(caught.value)

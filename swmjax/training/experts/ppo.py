@@ -15,12 +15,11 @@ from flax import linen
 from jaxtyping import Array, Float, Int, Key
 
 from envs_mjx import State
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_count, check_number, check_widths
 from swmjax.models.actor import OBSERVATION_LIMIT, Actor
-from swmjax.training.brax_parts import brax_parts
-from swmjax.training.checks import as_tuple, check_numbers
-from swmjax.training.export import exported
-from swmjax.training.task import Experience, Task
+from swmjax.training.experts.brax import brax_parts
+from swmjax.training.experts.env import Experience, TrainingEnv
+from swmjax.training.experts.export import exported
 
 
 @chex.dataclass(frozen=True)
@@ -89,16 +88,15 @@ class PPO:
     value_hidden: tuple[int, ...] = (128, 128)
 
     def __post_init__(self) -> None:
+        for name in ("num_envs", "unroll", "minibatches", "passes"):
+            check_count(f"algorithm.{name}", getattr(self, name))
+        for name in ("learning_rate", "clip", "max_grad_norm", "reward_scale"):
+            check_number(f"algorithm.{name}", getattr(self, name), above=0.0)
+        for name in ("discount", "gae_lambda"):
+            check_number(f"algorithm.{name}", getattr(self, name), above=0.0, most=1.0)
+        check_number("algorithm.entropy_cost", self.entropy_cost, least=0.0)
         for name in ("hidden", "value_hidden"):
-            as_tuple(self, name)
-        check_numbers(
-            self,
-            whole={"num_envs": 1, "unroll": 1, "minibatches": 1, "passes": 1},
-            positive=("learning_rate", "clip", "max_grad_norm", "reward_scale"),
-            shares=("discount", "gae_lambda"),
-            not_negative=("entropy_cost",),
-            widths=("hidden", "value_hidden"),
-        )
+            check_widths(f"algorithm.{name}", getattr(self, name))
         if self.num_envs % self.minibatches:
             raise UserError(
                 f"algorithm.num_envs must be a multiple of minibatches ({self.minibatches}), got {self.num_envs}"
@@ -109,9 +107,9 @@ class PPO:
         """Environment steps of one iteration."""
         return self.num_envs * self.unroll
 
-    def init(self, task: Task, key: Key[Array, ""]) -> PPOState:
+    def init(self, env: TrainingEnv, key: Key[Array, ""]) -> PPOState:
         """The state before the first iteration."""
-        networks = self._networks(task)
+        networks = self._networks(env)
         policy_key, value_key, reset_key, key = jax.random.split(key, 4)
         parameters = brax_parts().ppo_losses.PPONetworkParams(
             policy=networks.policy_network.init(policy_key), value=networks.value_network.init(value_key)
@@ -119,37 +117,37 @@ class PPO:
         return PPOState(
             networks=parameters,
             optimiser=self._optimiser().init(parameters),
-            statistics=brax_parts().statistics.init_state(jnp.zeros((task.observation_size,), jnp.float32)),
-            states=task.reset(jax.random.split(reset_key, self.num_envs)),
+            statistics=brax_parts().statistics.init_state(jnp.zeros((env.observation_size,), jnp.float32)),
+            states=env.reset(jax.random.split(reset_key, self.num_envs)),
             key=key,
             steps=jnp.zeros((), jnp.int32),
             updates=jnp.zeros((), jnp.int32),
         )
 
-    def epoch(self, task: Task, state: PPOState, iterations: int) -> tuple[PPOState, dict[str, Float[Array, ""]]]:
+    def epoch(self, env: TrainingEnv, state: PPOState, iterations: int) -> tuple[PPOState, dict[str, Float[Array, ""]]]:
         """Some iterations.
 
         Args:
-            task: What to train on.
+            env: What to train on.
             state: Where to go on from.
             iterations: How many.
 
         Returns:
             The state after, and means of the losses.
         """
-        state, losses = jax.lax.scan(lambda state, _: self._iterate(task, state), state, length=iterations)
+        state, losses = jax.lax.scan(lambda state, _: self._iterate(env, state), state, length=iterations)
         return state, jax.tree.map(jnp.mean, losses)
 
-    def actor(self, task: Task, state: PPOState) -> Actor:
+    def actor(self, env: TrainingEnv, state: PPOState) -> Actor:
         """The policy of a state."""
-        return exported(task, state.statistics, state.networks.policy, self.activation)
+        return exported(env, state.statistics, state.networks.policy, self.activation)
 
-    def _iterate(self, task: Task, state: PPOState) -> tuple[PPOState, dict[str, Array]]:
+    def _iterate(self, env: TrainingEnv, state: PPOState) -> tuple[PPOState, dict[str, Array]]:
         act_key, learn_key, key = jax.random.split(state.key, 3)
 
         def act(states: State, key: Array) -> tuple[State, Any]:
-            logits, raw, log_prob = self._draw(task, state, states, key)
-            states, experience = task.step(states, jnp.tanh(raw))
+            logits, raw, log_prob = self._draw(env, state, states, key)
+            states, experience = env.step(states, jnp.tanh(raw))
             return states, _transition(experience, logits, raw, log_prob)
 
         states, data = jax.lax.scan(act, state.states, jax.random.split(act_key, self.unroll))
@@ -157,7 +155,7 @@ class PPO:
         data = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), data)
         statistics = brax_parts().statistics.update(state.statistics, data.observation)
         # The probabilities were computed with the statistics before, so the updates use the same.
-        networks, optimiser, losses = self._learn(task, state, data, learn_key)
+        networks, optimiser, losses = self._learn(env, state, data, learn_key)
         return state.replace(
             networks=networks,
             optimiser=optimiser,
@@ -168,17 +166,17 @@ class PPO:
             updates=state.updates + self.passes * self.minibatches,
         ), losses
 
-    def _draw(self, task: Task, state: PPOState, states: State, key: Array) -> tuple[Array, Array, Array]:
+    def _draw(self, env: TrainingEnv, state: PPOState, states: State, key: Array) -> tuple[Array, Array, Array]:
         """Parameters of the distributions, draws before squashing, and their log-densities."""
-        networks = self._networks(task)
-        logits = networks.policy_network.apply(state.statistics, state.networks.policy, task.observe(states))
+        networks = self._networks(env)
+        logits = networks.policy_network.apply(state.statistics, state.networks.policy, env.observe(states))
         raw = networks.parametric_action_distribution.sample_no_postprocessing(logits, key)
         return logits, raw, networks.parametric_action_distribution.log_prob(logits, raw)
 
-    def _learn(self, task: Task, state: PPOState, data: Any, key: Array) -> tuple[Any, Any, dict[str, Array]]:
+    def _learn(self, env: TrainingEnv, state: PPOState, data: Any, key: Array) -> tuple[Any, Any, dict[str, Array]]:
         loss = functools.partial(
             brax_parts().ppo_losses.compute_ppo_loss,
-            ppo_network=self._networks(task),
+            ppo_network=self._networks(env),
             entropy_cost=self.entropy_cost,
             discounting=self.discount,
             reward_scaling=self.reward_scale,
@@ -205,10 +203,10 @@ class PPO:
     def _optimiser(self) -> optax.GradientTransformation:
         return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), optax.adam(self.learning_rate))
 
-    def _networks(self, task: Task) -> Any:
+    def _networks(self, env: TrainingEnv) -> Any:
         return brax_parts().ppo_networks.make_ppo_networks(
-            task.observation_size,
-            task.action_size,
+            env.observation_size,
+            env.action_size,
             preprocess_observations_fn=functools.partial(
                 brax_parts().statistics.normalize, max_abs_value=OBSERVATION_LIMIT
             ),

@@ -7,43 +7,44 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from goal_env import GoalEnv, registered, unchecked_types
-from tiny_training import compiled_once, settings
+from goal_env import GoalEnv, unchecked_types
+from tiny_training import settings
 
 from swmjax.models.actor import OBSERVATION_LIMIT
-from swmjax.training import PPO, SAC, Task
-from swmjax.training.brax_parts import brax_parts
-from swmjax.training.loop import _strong
-from swmjax.training.replay import Replay
-from swmjax.training.sac import _transitions
-from swmjax.training.task import Experience
+from swmjax.training import PPO, SAC, TrainingEnv, loop
+from swmjax.training.experts.brax import brax_parts
+from swmjax.training.experts.env import Experience
+from swmjax.training.experts.replay import Replay
+from swmjax.training.experts.run import ExpertLearner, _play
+from swmjax.training.experts.sac import _transitions
 
 SMALL = {name: settings(name).make_algorithm() for name in ("sac", "ppo")}
-TASK = Task(GoalEnv(gain=0.2), episode_steps=8)
+ENV = TrainingEnv(GoalEnv(gain=0.2), episode_steps=8)
+
+
+@functools.cache
+def learner(name):
+    return ExpertLearner(SMALL[name], ENV, settings(name).iterations_per_epoch)
 
 
 @functools.cache
 def trained(name):
-    """States before and after some seconds of training, what the last epoch told, and the programs."""
-    config, key = settings(name), jax.random.key(0)
-    with registered():
-        init = jax.jit(lambda key: jax.tree.map(_strong, SMALL[name].init(TASK, key)))
-        programs = compiled_once(config, TASK, init(key), key)
-    state = init(key)
+    """States before and after some seconds of training, and what the last epoch told."""
+    state = loop._init(learner(name), jax.random.key(0))
     for _ in range(125 if name == "sac" else 30):
-        state, losses = programs.epoch(state)
-    return init(key), state, losses, programs
+        state, losses = loop._epoch(learner(name), state, None)
+    return loop._init(learner(name), jax.random.key(0)), state, losses
 
 
 def mean_return(name, state, random=False):
-    programs = trained(name)[3]
+    actor = loop._export(learner(name), state)
     keys = jax.random.split(jax.random.key(1), 6)
-    return np.mean([programs.evaluate(programs.actor(state), key, jnp.asarray(random))[0] for key in keys])
+    return np.mean([_play(ENV, settings(name).eval_episodes, actor, key, jnp.asarray(random))[0] for key in keys])
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_it_learns_to_walk_to_the_goal(name):
-    start, state, losses, _ = trained(name)
+    start, state, losses = trained(name)
     before, after = mean_return(name, start), mean_return(name, state)
     assert after > 0.6 * before
     assert after > 0.6 * mean_return(name, state, random=True)
@@ -64,10 +65,10 @@ def test_steps_and_updates_are_counted(name):
 def test_the_actor_is_the_network_of_brax(name):
     state = trained(name)[1]
     observation = jax.random.normal(jax.random.key(5), (7, 1))
-    networks = SMALL[name]._networks(TASK)
+    networks = SMALL[name]._networks(ENV)
     policy = state.policy if name == "sac" else state.networks.policy
     logits = networks.policy_network.apply(state.statistics, policy, observation)
-    actor = SMALL[name].actor(TASK, state)
+    actor = SMALL[name].actor(ENV, state)
     np.testing.assert_allclose(
         actor.mode({"x": observation}), networks.parametric_action_distribution.mode(logits), atol=1e-6
     )
@@ -81,15 +82,15 @@ def test_the_actor_is_the_network_of_brax(name):
 
 def test_observations_are_standardised_with_running_statistics():
     state = trained("sac")[1]
-    start, _, _, programs = trained("sac")
+    start = trained("sac")[0]
     early = jax.tree.map(jnp.copy, start)
     for _ in range(3):
-        early, _ = programs.epoch(early)
+        early, _ = loop._epoch(learner("sac"), early, None)
     seen = early.replay.data.observation[: int(early.replay.size)]
     assert len(seen) == 48
     np.testing.assert_allclose(early.statistics.mean, seen.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(early.statistics.std, seen.std(axis=0), rtol=1e-4)
-    far = SMALL["sac"].actor(TASK, state)
+    far = SMALL["sac"].actor(ENV, state)
     limits = [far.mode({"x": jnp.full((1, 1), sign * scale)}) for sign in (-1, 1) for scale in (1e3, 1e6)]
     assert limits[0] == limits[1]
     assert limits[2] == limits[3]
@@ -117,7 +118,7 @@ def test_the_entropy_aimed_at_shifts_the_loss_of_the_temperature():
     batch = _transitions(state.replay.sample(jax.random.key(1), 8))
 
     def loss(target):
-        update = dataclasses.replace(SMALL["sac"], target_entropy=target)._updates(TASK)[0]
+        update = dataclasses.replace(SMALL["sac"], target_entropy=target)._updates(ENV)[0]
         arguments = state.log_alpha, state.policy, state.statistics, batch, jax.random.key(2)
         return float(jax.jit(update)(*arguments, optimizer_state=state.optimisers[2])[0])
 
