@@ -15,6 +15,8 @@ from envs_mjx import Env, State
 from envs_mjx.checks import UserError
 from envs_mjx.restart import restart_ended
 from swmjax.models.actor import Actor, flat_observation, scaled
+from swmjax.policies.base import Observations, Policy
+from swmjax.policies.rollout import Start, rollout
 
 
 @chex.dataclass(frozen=True)
@@ -152,23 +154,47 @@ class TrainingEnv:
         """
         start_key, action_key = jax.random.split(key)
         states = self.reset(jax.random.split(start_key, episodes))
-        zeros = jnp.zeros((episodes,), jnp.float32)
+        start = Start(states=states, seeds=jnp.arange(episodes), alive=~(states.terminated | states.truncated))
+        policy = _Judged(actor, random, action_key, self.low, self.high)
+        played = rollout(self.env, policy, start, self.episode_steps, keep=lambda states, _: states.reward)
+        counts = jnp.arange(1, self.episode_steps + 1)[:, None] <= played.length[None]
+        rewards = jnp.where(counts, played.kept[1:].astype(jnp.float32), 0.0)
+        # One after the other, as an episode collects them.
+        returns, _ = jax.lax.scan(
+            lambda total, reward: (total + reward, None), jnp.zeros(episodes, jnp.float32), rewards
+        )
+        return returns, played.length
 
-        def going(carry: Any) -> Array:
-            return ~carry[3].all() & (carry[4] < self.episode_steps)
 
-        def advance(carry: Any) -> Any:
-            states, returns, lengths, over, count = carry
-            noise = jax.random.uniform(
-                jax.random.fold_in(action_key, count), (episodes, self.action_size), jnp.float32, -1.0, 1.0
-            )
-            actions = jnp.where(random, noise, actor.mode(states.obs))
-            moved = jax.vmap(self.env.step)(states, scaled(actions, self.low, self.high))
-            states = jax.tree.map(lambda new, old: jax.vmap(jnp.where)(over, old, new), moved, states)
-            returns = returns + jnp.where(over, 0.0, moved.reward.astype(jnp.float32))
-            return states, returns, lengths + ~over, over | moved.terminated | moved.truncated, count + 1
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Judged(Policy):
+    """The most likely actions of an actor, or uniformly random ones in their place."""
 
-        over, lengths = states.terminated | states.truncated, zeros.astype(jnp.int32)
-        carry = (states, zeros, lengths, over, jnp.zeros((), jnp.int32))
-        _, returns, lengths, _, _ = jax.lax.while_loop(going, advance, carry)
-        return returns, lengths
+    actor: Actor
+    random: Any
+    key: Any
+    low: Any
+    high: Any
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The vectors that the actor was trained on."""
+        return self.actor.observations
+
+    def init(self, seeds: Int[Array, " B"], obs: Observations) -> Int[Array, ""]:
+        """Steps so far."""
+        return jnp.zeros((), jnp.int32)
+
+    def act(
+        self, carry: Int[Array, ""], obs: Observations, alive: Bool[Array, " B"]
+    ) -> tuple[Float[Array, "B A"], Int[Array, ""]]:
+        """The next actions, in the environment's bounds."""
+        shape = (alive.shape[0], self.low.shape[0])
+        noise = jax.random.uniform(jax.random.fold_in(self.key, carry), shape, jnp.float32, -1.0, 1.0)
+        actions = jnp.where(self.random, noise, self.actor.mode(obs))
+        return scaled(actions, self.low, self.high), carry + 1
+
+    def reset(self, carry: Int[Array, ""], rows: Bool[Array, " B"]) -> Int[Array, ""]:
+        """The same: nothing is kept of what has been seen."""
+        return carry
