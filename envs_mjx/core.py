@@ -2,9 +2,9 @@
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 import chex
 import gymnasium
@@ -77,8 +77,11 @@ class Env(abc.ABC):
     """A functional environment.
 
     Subclasses are frozen dataclasses that hold hyperparameters only; they are hashable and therefore static under
-    `jit`. All methods are pure and work under `jit`, `vmap` and `scan`. A subclass writes `_start` and `_advance`;
-    `reset` and `step` draw the factors and check the arguments around them.
+    `jit`. All methods are pure and work under `jit`, `vmap` and `scan`. A subclass writes `_start`, `_advance`,
+    `_set_physics` and `_observed`; the methods around them draw the factors, check the arguments and keep the books.
+
+    Where there are goals, it also writes `set_goal`, `goal_from`, `distance` and `planning_cost`. Where there are none,
+    whoever asks for them is told so.
 
     Attributes:
         option_names: what `reset` understands in `options`.
@@ -162,6 +165,47 @@ class Env(abc.ABC):
         state = self._start(key, factors, given)
         return state.replace(info=state.info | {"invalid_action": jnp.asarray(False)})
 
+    def _first_state(
+        self,
+        physics: Any,
+        goal: Any,
+        factors: dict[str, Array],
+        key: Array,
+        dtype: jax.typing.DTypeLike,
+        info: Mapping[str, Array] | None = None,
+    ) -> State:
+        """A first state: whatever follows from the physics, and for the rest nothing yet.
+
+        Args:
+            physics: where the episode starts.
+            goal: the goal.
+            factors: value of every factor.
+            key: source of the episode's randomness.
+            dtype: of rewards.
+            info: entries of `State.info` that do not follow from the physics.
+        """
+        return self._rested(
+            State(
+                physics=physics,
+                obs={},
+                reward=jnp.zeros((), dtype),
+                success=jnp.asarray(False),
+                terminated=jnp.asarray(False),
+                truncated=jnp.asarray(False),
+                info=dict(info or {}),
+                goal=goal,
+                factors=factors,
+                key=key,
+                step=jnp.zeros((), jnp.int32),
+            )
+        )
+
+    def _rested(self, state: State) -> State:
+        """A state to whose physics no step has led: the reward is 0, everything else follows from the physics."""
+        no = jnp.asarray(False)
+        reward = jnp.zeros_like(state.reward)
+        return self._observed(state.replace(reward=reward, success=no, terminated=no, truncated=no))
+
     def step(self, state: State, action: Any) -> State:
         """Advance by one control step.
 
@@ -194,6 +238,43 @@ class Env(abc.ABC):
             }
         )
 
+    def rollout(
+        self, state: State, actions: Any, keep: Callable[[State], Any] = lambda state: state
+    ) -> tuple[State, Any]:
+        """Apply H actions, one after the other.
+
+        Args:
+            state: the state before.
+            actions: what `step` takes, every array with a leading axis of H.
+            keep: what to keep of the state after each action, a pytree; the whole state by default.
+
+        Returns:
+            The last state, and what was kept, every array with a leading axis of H.
+        """
+
+        def advance(before: State, action: Any) -> tuple[State, Any]:
+            after = self.step(before, action)
+            return after, keep(after)
+
+        return jax.lax.scan(advance, state, actions)
+
+    @final
+    def set_state(self, state: State, value: Any) -> State:
+        """Move the environment to a recorded state vector; goal, factors, key and step counter stay.
+
+        Args:
+            state: what stays is taken from it.
+            value: as in `info["state"]`; see the class for what else it may be.
+
+        Returns:
+            The state there, with the reward 0.
+
+        Raises:
+            UserError: another shape.
+        """
+        moved = self._rested(self._set_physics(state, value))
+        return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
+
     def _check_start(  # noqa: B027
         self, sampled: Set[str], given: Mapping[str, Array], options: Mapping[str, Any]
     ) -> None:
@@ -211,32 +292,47 @@ class Env(abc.ABC):
         """The state after an action that is known to be good; `step` is counted here, goal, factors and key stay."""
 
     @abc.abstractmethod
+    def _set_physics(self, state: State, value: Any) -> State:
+        """The state with the physics of a state vector, and those entries of `info` that `_observed` does not make."""
+
+    @abc.abstractmethod
+    def _observed(self, state: State) -> State:
+        """The state with what follows from its physics, goal, factors and step.
+
+        That is `obs`, `success`, `terminated`, `truncated` and entries of `info`; others stay.
+        """
+
+    @abc.abstractmethod
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
         """Image of the state, RGB, 0 to 255."""
 
-    @abc.abstractmethod
-    def set_state(self, state: State, value: Array) -> State:
-        """Move the environment to a recorded state vector; factors, goal and key stay."""
+    def set_goal(self, state: State, goal: Any) -> State:
+        """Replace the goal; physics, factors and the reward of the last step stay."""
+        raise self._no_goals()
 
-    @abc.abstractmethod
-    def set_goal(self, state: State, goal: Array) -> State:
-        """Replace the goal; physics and factors stay."""
-
-    @abc.abstractmethod
     def goal_from(self, state: State) -> Array:
         """The goal that a state reaches, as `set_goal` takes it."""
+        raise self._no_goals()
 
-    @abc.abstractmethod
     def distance(self, state: State) -> Float[Array, ""]:
         """Distance from the goal in the environment's own unit (px for 2-D environments)."""
+        raise self._no_goals()
 
-    @abc.abstractmethod
     def planning_cost(self, state: State) -> Float[Array, ""]:
-        """What a planner through the environment's physics should minimise; 0 exactly at the goal."""
+        """What a planner through the environment's physics should minimise; with goals, 0 exactly at the goal."""
+        raise self._no_goals()
 
-    @abc.abstractmethod
-    def weak_action(self, key: Array, state: State) -> Any:
-        """An action of the policy that reachable goals are made with."""
+    def _no_goals(self) -> UserError:
+        return UserError(f"{type(self).__name__} has no goals, only rewards")
+
+    def behaviour_action(self, key: Key[Array, ""], state: State) -> Any:
+        """An action of the behaviour policy, with which reachable goals are made: by default a uniformly random one."""
+        space = self.action_space
+        if isinstance(space, gymnasium.spaces.Discrete):
+            return jax.random.randint(key, (), int(space.start), int(space.start + space.n))
+        if isinstance(space, gymnasium.spaces.Box):
+            return jax.random.uniform(key, space.shape, jnp.float32, space.low, space.high)
+        raise UserError(f"{type(self).__name__} has no behaviour policy for its actions {space}")
 
 
 def checked_action(action: Any, space: gymnasium.Space) -> Any:

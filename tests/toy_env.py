@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import gymnasium
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs_mjx.core import Env, State
+from envs_mjx.core import Env
 from envs_mjx.spaces import Box, Dict
 
 
@@ -42,22 +41,7 @@ class PointEnv(Env):
 
     def _start(self, key, factors, options):
         goal = jnp.asarray(options.get("goal", jnp.zeros(1)), jnp.float32)
-        zero = jnp.asarray(0.0)
-        no = jnp.asarray(False)
-        state = State(
-            physics=factors["start.x"],
-            obs={},
-            reward=zero,
-            success=no,
-            terminated=no,
-            truncated=no,
-            info={},
-            goal=goal,
-            factors=factors,
-            key=key,
-            step=jnp.asarray(0),
-        )
-        return self._observed(state)
+        return self._first_state(factors["start.x"], goal, factors, key, jnp.result_type(float))
 
     def _advance(self, state, action):
         physics = state.physics + self.gain * action
@@ -76,8 +60,8 @@ class PointEnv(Env):
         shade = (255 * state.factors["shade"]).astype(jnp.uint8)
         return jnp.broadcast_to(shade[None, None, None], (4, 6, 3))
 
-    def set_state(self, state, value):
-        return self._observed(state.replace(physics=value))
+    def _set_physics(self, state, value):
+        return state.replace(physics=value)
 
     def set_goal(self, state, goal):
         return self._observed(state.replace(goal=goal))
@@ -90,6 +74,3 @@ class PointEnv(Env):
 
     def planning_cost(self, state):
         return self.distance(state) ** 2
-
-    def weak_action(self, key, state):
-        return jax.random.uniform(key, (1,), minval=-1.0, maxval=1.0)

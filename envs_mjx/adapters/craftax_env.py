@@ -98,9 +98,11 @@ class Craftax(Env):
 
     def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
         library = self.library
-        observation, game = leniently(library.reset_env)(key, library.default_params)
+        _, game = leniently(library.reset_env)(key, library.default_params)
+        dtype = jnp.result_type(float)
+        nothing, no_goal = jnp.zeros((), dtype), jnp.zeros((0,), dtype)
         key = jax.random.fold_in(key, _OWN_STREAM)
-        return self._resting(settled(game), observation, factors, key, jnp.zeros((), jnp.int32))
+        return self._first_state(settled(game), no_goal, factors, key, dtype, {"return": nothing})
 
     def _advance(self, state: State, action: Int[Array, ""]) -> State:
         library = self.library
@@ -127,82 +129,35 @@ class Craftax(Env):
         picture = observed if self.pixels else leniently(_renderer(self.full))(state.physics) / 255.0
         return (jnp.clip(picture, 0.0, 1.0) * 255.0).astype(jnp.uint8)
 
-    def set_state(self, state: State, value: Any) -> State:
-        """Move to a state of the library's game; key, return and step counter stay.
-
-        Raises:
-            UserError: not such a state.
-        """
+    def _set_physics(self, state: State, value: Any) -> State:
+        """A state of the library's game."""
         wanted, given = (
             (jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)])
             for tree in (state.physics, value)
         )
         if wanted != given:
             raise UserError(f"set_state takes the physics of a state of {type(self).__name__}, not {type(value)}")
-        game = like(value, state.physics)
-        observation = leniently(self.library.get_obs)(game)
-        moved = self._resting(game, observation, state.factors, state.key, state.step)
-        kept = {"return": state.info["return"], "invalid_action": jnp.asarray(False)}
-        return moved.replace(info=moved.info | kept)
-
-    def set_goal(self, state: State, goal: Array) -> State:
-        """Refused: there are no goals.
-
-        Raises:
-            UserError: always.
-        """
-        raise self._no_goals()
-
-    def goal_from(self, state: State) -> Array:
-        """Refused: there are no goals.
-
-        Raises:
-            UserError: always.
-        """
-        raise self._no_goals()
-
-    def distance(self, state: State) -> Float[Array, ""]:
-        """Refused: there are no goals.
-
-        Raises:
-            UserError: always.
-        """
-        raise self._no_goals()
+        return state.replace(physics=like(value, state.physics))
 
     def planning_cost(self, state: State) -> Float[Array, ""]:
         """The negative return."""
         return -state.info["return"]
-
-    def weak_action(self, key: Key[Array, ""], state: State) -> Int[Array, ""]:
-        """A uniformly random action."""
-        return jax.random.randint(key, (), 0, int(self.action_space.n))
-
-    def _no_goals(self) -> ValueError:
-        return ValueError(f"{type(self).__name__} has no goals, only rewards; planning_cost is the negative return")
 
     def _ended(self, game: Any) -> Array:
         """Whether the game is over for another reason than time."""
         library = self.library
         return leniently(library.is_terminal)(game, library.default_params.replace(max_timesteps=_NEVER))
 
-    def _resting(self, game: Any, observation: Array, factors: dict[str, Array], key: Array, step: Array) -> State:
-        """A state that nothing has led to."""
-        library = self.library
+    def _observed(self, state: State) -> State:
+        library, game = self.library, state.physics
         params = library.default_params
         info = leniently(_noted(self.full))(game, leniently(library.is_terminal)(game, params))
         info |= {"discount": leniently(library.discount)(game, params)}
-        return State(
-            physics=game,
-            obs={"observation": observation.astype(jnp.float32)},
-            reward=jnp.zeros((), jnp.result_type(float)),
-            success=jnp.asarray(False),
+        return state.replace(
+            obs={"observation": leniently(library.get_obs)(game).astype(jnp.float32)},
             terminated=self._ended(game),
             truncated=game.timestep >= params.max_timesteps,
-            info=settled(info) | {"return": jnp.zeros((), jnp.result_type(float))},
-            goal=jnp.zeros((0,), jnp.result_type(float)),
-            factors=factors,
-            key=key,
-            step=step,
+            info=state.info | settled(info),
         )
 
 

@@ -95,8 +95,8 @@ class RobotTask(StateVectorEnv):
         inner = settled(_traced(self.library.reset)(start_key))
         if "state" in options:
             inner = self._moved(inner, self._vector(options["state"], "state"))
-        start, nothing = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.result_type(float))
-        return self._resting(inner, self._goal(options), factors, key, start, nothing)
+        dtype = jnp.result_type(float)
+        return self._first_state(inner, self._goal(options), factors, key, dtype, {"return": jnp.zeros((), dtype)})
 
     def _advance(self, state: State, action: Float[Array, " nu"]) -> State:
         before = state.physics
@@ -116,7 +116,7 @@ class RobotTask(StateVectorEnv):
             truncated=(step >= self.time_limit) | ~good,
             step=step,
             obs=_observations(inner.obs),
-            info=self._info(inner, state.info["return"] + jnp.where(over, 0.0, reward), ~good),
+            info=self._info(inner, ~good) | {"return": state.info["return"] + jnp.where(over, 0.0, reward)},
         )
 
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
@@ -139,11 +139,9 @@ class RobotTask(StateVectorEnv):
         """What a picture shows beside the positions, by the names that MuJoCo's data has for it."""
         return {}
 
-    def set_state(self, state: State, value: Float[Array, " S"]) -> State:
-        """Move to positions and velocities; targets, goal, return and counters stay."""
-        inner = self._moved(state.physics, self._vector(value, "state"))
-        moved = self._resting(inner, state.goal, state.factors, state.key, state.step, state.info["return"])
-        return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
+    def _set_physics(self, state: State, value: Float[Array, " S"]) -> State:
+        """Positions and velocities; targets stay."""
+        return state.replace(physics=self._moved(state.physics, self._vector(value, "state")))
 
     def set_goal(self, state: State, goal: Float[Array, " S"]) -> State:
         """Make positions and velocities the goal of `distance` and `planning_cost`; the library knows nothing of it."""
@@ -158,32 +156,15 @@ class RobotTask(StateVectorEnv):
         place = _traced(self._placed)
         return like(place(inner, vector[: qpos.size].astype(qpos.dtype), vector[qpos.size :].astype(qvel.dtype)), inner)
 
-    def _info(self, inner: Any, total: Float[Array, ""], diverged: Bool[Array, ""]) -> dict[str, Array]:
+    def _info(self, inner: Any, diverged: Bool[Array, ""]) -> dict[str, Array]:
         vector = jnp.concatenate(self._vectors(inner)).astype(jnp.result_type(float))
-        return inner.metrics | {"state": vector, "return": total, "diverged": diverged}
+        return inner.metrics | {"state": vector, "diverged": diverged}
 
-    def _resting(
-        self,
-        inner: Any,
-        goal: Float[Array, " S"],
-        factors: dict[str, Array],
-        key: Array,
-        step: Array,
-        total: Float[Array, ""],
-    ) -> State:
-        """A state that nothing has led to."""
-        return State(
-            physics=inner,
-            obs=_observations(inner.obs),
-            reward=jnp.zeros((), jnp.result_type(float)),
-            success=jnp.asarray(False),
-            terminated=jnp.asarray(False),
-            truncated=step >= self.time_limit,
-            info=self._info(inner, total, jnp.asarray(False)),
-            goal=goal,
-            factors=factors,
-            key=key,
-            step=step,
+    def _observed(self, state: State) -> State:
+        return state.replace(
+            obs=_observations(state.physics.obs),
+            truncated=state.step >= self.time_limit,
+            info=state.info | self._info(state.physics, jnp.asarray(False)),
         )
 
 

@@ -168,20 +168,11 @@ class ControlEnv(Env):
         else:
             vector = self._first(start_key, options, dtype)
         goal = self._vector(options.get("goal_state", self.natural_goal), "goal_state", dtype)
-        return self._resting(vector, goal, factors, key, jnp.zeros((), jnp.int32))
+        return self._first_state(_at(vector), goal, factors, key, dtype)
 
     def _advance(self, state: State, action: Array) -> State:
         physics, reward = self._move(state.physics, action, self._physical(state.factors, state.physics.vector.dtype))
-        step = state.step + 1
-        return state.replace(
-            physics=physics,
-            reward=reward,
-            success=self._solved(physics.vector),
-            terminated=self._ended(physics.vector),
-            truncated=step >= self.time_limit,
-            step=step,
-            **self._shown(physics.vector),
-        )
+        return self._observed(state.replace(physics=physics, reward=reward, step=state.step + 1))
 
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
         """Gymnasium's picture in the colours of the factors.
@@ -197,11 +188,9 @@ class ControlEnv(Env):
             picture = jnp.where(picture == packed(colors[name]), packed(levels.astype(jnp.uint32)), picture)
         return unpack(picture)[::-1]
 
-    def set_state(self, state: State, value: Float[Array, " S"]) -> State:
-        """Move to a state vector or an observation, as after a reset; the step counter stays."""
-        vector = self._vector(value, "state", state.physics.vector.dtype)
-        moved = self._resting(vector, state.goal, state.factors, state.key, state.step)
-        return moved.replace(info=state.info | moved.info | {"invalid_action": jnp.asarray(False)})
+    def _set_physics(self, state: State, value: Float[Array, " S"]) -> State:
+        """A state vector or an observation, as after a reset."""
+        return state.replace(physics=_at(self._vector(value, "state", state.physics.vector.dtype)))
 
     def set_goal(self, state: State, goal: Float[Array, " S"]) -> State:
         """Make a state vector, or the state that shows as an observation, the goal."""
@@ -225,14 +214,6 @@ class ControlEnv(Env):
         difference = state.physics.vector - state.goal
         return self._scaled(jnp.where(self._is_angle(), 2.0 * jnp.sin(difference / 2.0), difference))
 
-    def weak_action(self, key: Key[Array, ""], state: State) -> Array:
-        """A uniformly random action."""
-        space = self.action_space
-        if isinstance(space, gymnasium.spaces.Discrete):
-            return jax.random.randint(key, (), 0, int(space.n))
-        assert isinstance(space, gymnasium.spaces.Box)
-        return jax.random.uniform(key, space.shape, jnp.float32, space.low, space.high)
-
     def _is_angle(self) -> np.ndarray:
         return np.isin(np.arange(len(self.state_names)), self.angles)
 
@@ -254,24 +235,18 @@ class ControlEnv(Env):
             f"{name} must have {size} entries ({', '.join(self.state_names)}){alternative}, got the shape {value.shape}"
         )
 
-    def _shown(self, vector: Float[Array, " S"]) -> dict[str, Any]:
-        """What of a state follows from the state vector for the observer."""
+    def _observed(self, state: State) -> State:
+        vector = state.physics.vector
         observation = self._observe(vector).astype(jnp.float32)
-        return {"obs": {"observation": observation}, "info": {"state": observation}}
-
-    def _resting(
-        self, vector: Float[Array, " S"], goal: Float[Array, " S"], factors: dict[str, Array], key: Array, step: Array
-    ) -> State:
-        """A state that nothing has led to."""
-        return State(
-            physics=ControlPhysics(vector=vector, memory=jnp.zeros((), vector.dtype)),
-            reward=jnp.zeros((), vector.dtype),
+        return state.replace(
+            obs={"observation": observation},
             success=self._solved(vector),
             terminated=self._ended(vector),
-            truncated=step >= self.time_limit,
-            goal=goal,
-            factors=factors,
-            key=key,
-            step=step,
-            **self._shown(vector),
+            truncated=state.step >= self.time_limit,
+            info=state.info | {"state": observation},
         )
+
+
+def _at(vector: Float[Array, " S"]) -> ControlPhysics:
+    """A state vector, and nothing remembered."""
+    return ControlPhysics(vector=vector, memory=jnp.zeros((), vector.dtype))

@@ -130,14 +130,14 @@ class ImagePositioning(Env):
         )
         current = self._vector(options["state"], "state") if "state" in options else current
         target = self._vector(options["goal_state"], "goal_state") if "goal_state" in options else target
-        state = self._observed(current, target, factors, key, jnp.zeros((), jnp.int32))
-        return state.replace(reward=jnp.zeros_like(state.reward))
+        return self._first_state(current, target, factors, key, current.dtype)
 
     def _advance(self, state: State, action: Any) -> State:
         """Add the clipped changes."""
         delta = jnp.concatenate([action[f"delta_{part}"].reshape(-1) for part in _PARTS]).astype(state.physics.dtype)
         moved = self._clipped(state.physics + jnp.clip(delta, -_MAX_DELTA, _MAX_DELTA))
-        return self._observed(moved, state.goal, state.factors, state.key, state.step + 1)
+        after = self._observed(state.replace(physics=moved, step=state.step + 1))
+        return after.replace(reward=after.success.astype(after.reward.dtype))
 
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
         """Frame of the current layout."""
@@ -152,15 +152,13 @@ class ImagePositioning(Env):
             framed(self.pictures),
         )
 
-    def set_state(self, state: State, value: Array) -> State:
-        """Take over a layout, clipped to its bounds."""
-        moved = self._observed(self._vector(value, "state"), state.goal, state.factors, state.key, state.step)
-        return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
+    def _set_physics(self, state: State, value: Array) -> State:
+        """The layout, clipped to its bounds."""
+        return state.replace(physics=self._vector(value, "state"))
 
     def set_goal(self, state: State, goal: Array) -> State:
         """Replace the target layout, clipped to what can be reached."""
-        moved = self._observed(state.physics, self._vector(goal, "goal_state"), state.factors, state.key, state.step)
-        return moved.replace(info=state.info | moved.info)
+        return self._observed(state.replace(goal=self._vector(goal, "goal_state")))
 
     def goal_from(self, state: State) -> Float[Array, " entries"]:
         """The goal that a state reaches: its own layout."""
@@ -174,7 +172,7 @@ class ImagePositioning(Env):
         """Squared differences of all entries, added up; smooth."""
         return ((state.physics - state.goal) ** 2).sum()
 
-    def weak_action(self, key: Key[Array, ""], state: State) -> Any:
+    def behaviour_action(self, key: Key[Array, ""], state: State) -> Any:
         """A uniformly random action, a dict of arrays."""
         delta = jax.random.uniform(key, state.physics.shape, state.physics.dtype, -_MAX_DELTA, _MAX_DELTA)
         return {f"delta_{part}": values for part, values in self._parts(delta).items()}
@@ -202,36 +200,23 @@ class ImagePositioning(Env):
     def _clipped(self, vector: Float[Array, " entries"]) -> Float[Array, " entries"]:
         return jnp.clip(vector, 0.0, jnp.asarray(self._highest, vector.dtype))
 
-    def _observed(
-        self,
-        current: Float[Array, " entries"],
-        target: Float[Array, " entries"],
-        factors: dict[str, Array],
-        key: Array,
-        step: Array,
-    ) -> State:
-        """The state with everything that follows from the layouts."""
+    def _observed(self, state: State) -> State:
+        current, target = state.physics, state.goal
         distances = self._distances(current, target)
         reached = jnp.stack(list(distances.values())).max() < _SUCCESS_DISTANCE
         layouts = {"current": self._parts(current), "target": self._parts(target)}
-        return State(
-            physics=current,
+        info = {
+            "location_distance": distances["locations"],
+            "rotation_distance": distances["rotations"],
+            "background_distance": distances["background"],
+            "state": current,
+            "goal_state": target,
+        }
+        return state.replace(
             obs={f"{time}_{part}": value for time, parts in layouts.items() for part, value in parts.items()},
-            reward=reached.astype(current.dtype),
             success=reached,
             terminated=reached,
-            truncated=jnp.asarray(False),
-            info={
-                "location_distance": distances["locations"],
-                "rotation_distance": distances["rotations"],
-                "background_distance": distances["background"],
-                "state": current,
-                "goal_state": target,
-            },
-            goal=target,
-            factors=factors,
-            key=key,
-            step=step,
+            info=state.info | info,
         )
 
 

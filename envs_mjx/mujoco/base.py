@@ -164,9 +164,8 @@ class MujocoEnv(StateVectorEnv):
             qpos, qvel = self._split(self._vector(options["state"], "state"))
         else:
             qpos, qvel = self._place(place_key, Scene(self.compiled.host, self._model(blank), blank))
-        physics = blank.replace(qpos=qpos, qvel=qvel)
-        goal, start = self._goal(options), jnp.zeros((), jnp.int32)
-        return self._resting(physics, goal, factors, key, start, jnp.zeros((), dtype), False)
+        physics = self._settled(blank.replace(qpos=qpos, qvel=qvel), factors, False)
+        return self._first_state(physics, self._goal(options), factors, key, dtype, {"score": jnp.zeros((), dtype)})
 
     def _advance(self, state: State, action: Float[Array, " nu"]) -> State:
         physics, shown, reward, reached = self._walk(state.physics, state.goal, action, self._reward, self._shown)
@@ -277,18 +276,16 @@ class MujocoEnv(StateVectorEnv):
             mujoco.mj_setConst(model, data)
         return ()
 
-    def set_state(self, state: State, value: Float[Array, " S"]) -> State:
-        """Move to positions and velocities; controls, activations, target, factors and counters stay."""
+    def _set_physics(self, state: State, value: Float[Array, " S"]) -> State:
+        """Positions and velocities; controls, activations and target stay."""
         qpos, qvel = self._split(self._vector(value, "state"))
         physics = state.physics.replace(qpos=qpos, qvel=qvel)
-        moved = self._resting(physics, state.goal, state.factors, state.key, state.step, state.info["score"], True)
-        return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
+        return state.replace(physics=self._settled(physics, state.factors, True))
 
     def set_target(self, state: State, target: Float[Array, " G"]) -> State:
         """Move the task's target, which `set_state` leaves alone."""
         physics = state.physics.replace(target=self._target(target))
-        moved = self._resting(physics, state.goal, state.factors, state.key, state.step, state.info["score"], True)
-        return moved.replace(info=moved.info | {"invalid_action": state.info["invalid_action"]})
+        return self._rested(state.replace(physics=self._settled(physics, state.factors, True)))
 
     def set_goal(self, state: State, goal: Float[Array, " S"]) -> State:
         """Make positions and velocities the goal."""
@@ -363,38 +360,25 @@ class MujocoEnv(StateVectorEnv):
             },
         }
 
-    def _resting(
-        self,
-        physics: MujocoPhysics,
-        goal: Float[Array, " S"],
-        factors: dict[str, Array],
-        key: Array,
-        step: Array,
-        score: Float[Array, ""],
-        actuated: bool,
-    ) -> State:
-        """A state that nothing has led to."""
+    def _settled(self, physics: MujocoPhysics, factors: Mapping[str, Array], actuated: bool) -> MujocoPhysics:
+        """The physics of a state that nothing has led to: force sensors read what the actuators, or none, do there."""
+        if not self.compiled.force_sensors:
+            return physics
         model = self._model(physics)
-        if self.compiled.force_sensors:
-            data = engine.settled(model, loaded(model, physics), actuated)
-            physics = physics.replace(sensordata=data.sensordata)
-        view = self._view(physics)
-        physics = physics.replace(sensordata=view.data.sensordata)
-        shown = self._shown(view)
-        reached = self._reached(view, goal)
+        return physics.replace(sensordata=engine.settled(model, loaded(model, physics), actuated).sensordata)
+
+    def _observed(self, state: State) -> State:
+        view = self._view(state.physics)
+        reached = self._reached(view, state.goal)
         reached = jnp.asarray(False) if reached is None else reached
-        return State(
-            physics=physics,
-            reward=jnp.zeros((), physics.qpos.dtype),
+        shown = self._shown(view)
+        return state.replace(
+            physics=state.physics.replace(sensordata=view.data.sensordata),
             success=reached,
             terminated=reached,
-            truncated=step >= self.time_limit,
-            goal=goal,
-            factors=factors,
-            key=key,
-            step=step,
+            truncated=state.step >= self.time_limit,
             obs=shown["obs"],
-            info=shown["info"] | {"score": score, "diverged": jnp.asarray(False)},
+            info=state.info | shown["info"] | {"diverged": jnp.asarray(False)},
         )
 
 

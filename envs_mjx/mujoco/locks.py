@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from jaxtyping import Array, Float
+from jaxtyping import Array
 from mujoco import mjx
 
-from envs_mjx.core import State
 from envs_mjx.mujoco.physics import MujocoPhysics
 from envs_mjx.mujoco.suite_env import SuiteEnv
 
@@ -34,14 +33,12 @@ class LockableEnv(SuiteEnv):
         more = ARMATURE * locked.astype(model.dof_armature.dtype)
         return fields | {"dof_armature": model.dof_armature.at[dof].add(more)}
 
-    def _resting(
-        self, physics: MujocoPhysics, goal: Float[Array, " S"], factors: dict[str, Array], *rest: Any
-    ) -> State:
+    def _settled(self, physics: MujocoPhysics, factors: Mapping[str, Array], actuated: bool) -> MujocoPhysics:
+        """Nothing slows down a joint with such an inertia, so it starts at rest."""
         if self.fixed:
-            # Nothing slows down a joint with such an inertia.
             dof, locked = self._lock(factors)
             physics = physics.replace(qvel=physics.qvel.at[dof].multiply(1 - locked.astype(physics.qvel.dtype)))
-        return super()._resting(physics, goal, factors, *rest)
+        return super()._settled(physics, factors, actuated)
 
     def _lock(self, factors: Mapping[str, Array]) -> tuple[int, Array]:
         """Number of the joint's degree of freedom, and whether it is locked."""

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float
 
 from envs_mjx.checks import UserError
 from envs_mjx.core import Env, State
@@ -81,10 +81,6 @@ class StateVectorEnv(Env):
         away = self._away(state.replace(goal=jnp.where(given, state.goal, 0.0)))
         near = (away[:nq] ** 2).sum() + 0.01 * (away[nq:] ** 2).sum()
         return jnp.where(given, near, self._cost_without_goal(state))
-
-    def weak_action(self, key: Key[Array, ""], state: State) -> Float[Array, " nu"]:
-        """A uniformly random action."""
-        return jax.random.uniform(key, self.action_space.shape, jnp.float32, -1.0, 1.0)
 
     def _away(self, state: State) -> Float[Array, " S"]:
         """Difference of the state vector from the goal; that of turning joints is the short way round."""

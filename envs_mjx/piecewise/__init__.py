@@ -1,6 +1,6 @@
 """Piecewise: a dot crosses an open room whose zones push it."""
 
 from envs_mjx.piecewise.env import Piecewise
-from envs_mjx.piecewise.expert import expert_action, weak_action
+from envs_mjx.piecewise.expert import behaviour_action, expert_action
 
-__all__ = ["Piecewise", "expert_action", "weak_action"]
+__all__ = ["Piecewise", "behaviour_action", "expert_action"]

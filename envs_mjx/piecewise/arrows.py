@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from envs_mjx.agg import opacity_bits, polygon_coverage
-from envs_mjx.arena import BORDER, SIZE
 from envs_mjx.piecewise.factors import of_zones
+from envs_mjx.planar.arena import BORDER, SIZE
+from envs_mjx.raster.agg import opacity_bits, polygon_coverage
 
 COLOR = (17, 17, 17)
 

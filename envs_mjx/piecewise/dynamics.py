@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from envs_mjx.arena import BORDER, SIZE
 from envs_mjx.piecewise.factors import of_zones
+from envs_mjx.planar.arena import BORDER, SIZE
 
 _INNER = float(SIZE - 2 * BORDER)
 

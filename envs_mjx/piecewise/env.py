@@ -3,10 +3,8 @@
 Source: reference: envs/piecewise/piecewise_env.py.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import gymnasium
 import jax.numpy as jnp
@@ -14,18 +12,19 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
-from envs_mjx.arena import SIZE, SUCCESS_DISTANCE, length, point
 from envs_mjx.checks import UserError
-from envs_mjx.core import Env, State
+from envs_mjx.core import State
 from envs_mjx.piecewise import dynamics, expert
 from envs_mjx.piecewise.factors import DEFAULT_VARIATIONS, piecewise_variation_space
 from envs_mjx.piecewise.render import render_frame
+from envs_mjx.planar.arena import SIZE, SUCCESS_DISTANCE
+from envs_mjx.planar.point_goal import Factors, PointGoalEnv
 
 _MAX_GRID = 14
 
 
 @dataclass(frozen=True)
-class Piecewise(Env):
+class Piecewise(PointGoalEnv):
     """Move a dot to a target through an open room whose zones, a square grid of them, each add a bias to every step.
 
     The observation `observation` [4] is agent x, y and target x, y in px. The state and goal vectors are agent x, y
@@ -60,11 +59,6 @@ class Piecewise(Env):
             raise UserError(f"grid_n must be a whole number from 1 to {_MAX_GRID}, got {self.grid_n!r}")
 
     @property
-    def action_space(self) -> gymnasium.spaces.Box:
-        """Step along x and y, in units of the agent's speed."""
-        return gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
-
-    @property
     def observation_space(self) -> gymnasium.spaces.Dict:
         """Bounds of `observation`, px."""
         return gymnasium.spaces.Dict({"observation": gymnasium.spaces.Box(0.0, float(SIZE), (4,), np.float32)})
@@ -79,66 +73,21 @@ class Piecewise(Env):
         """Agent position and target position."""
         return DEFAULT_VARIATIONS
 
-    def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
-        """`options` may hold `state` (agent x, y) and `target_state` or `goal_state` (target x, y)."""
-        if "target_state" in options and "goal_state" in options:
-            raise UserError("target_state and goal_state are two names of one option; give one of them")
-        target = options.get("target_state", options.get("goal_state"))
-        agent = factors["agent.position"] if "state" not in options else point(options["state"], "state")
-        goal = factors["target.position"] if target is None else point(target, "target_state")
-        return self._observed(agent, goal, factors, key, jnp.zeros((), jnp.int32))
-
-    def _advance(self, state: State, action: Float[Array, "2"]) -> State:
+    def _move(self, agent: Float[Array, "2"], action: Float[Array, "2"], factors: Factors) -> Float[Array, "2"]:
         """One step at the agent's speed, pushed by the zone's bias; stops at walls."""
-        moved = dynamics.move(state.physics, action.astype(state.physics.dtype), state.factors, self.grid_n)
-        return self._observed(moved, state.goal, state.factors, state.key, state.step + 1)
+        return dynamics.move(agent, action, factors, self.grid_n)
+
+    def _observe(self, agent: Float[Array, "2"], goal: Float[Array, "2"], factors: Factors) -> Float[Array, "4"]:
+        return jnp.concatenate([agent, goal])
 
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The reference's frame, 224 x 224."""
         return render_frame(state.physics, state.goal, state.factors, self.render_target, self.grid_n)
 
-    def set_state(self, state: State, value: Float[Array, "2"]) -> State:
-        """Put the agent at x, y, wherever that is."""
-        moved = self._observed(point(value, "state"), state.goal, state.factors, state.key, state.step)
-        return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
-
-    def set_goal(self, state: State, goal: Float[Array, "2"]) -> State:
-        """Put the target at x, y; the factor `target.position` stays (the reference changes it too)."""
-        moved = self._observed(state.physics, point(goal, "goal_state"), state.factors, state.key, state.step)
-        return moved.replace(info=state.info | moved.info)
-
-    def goal_from(self, state: State) -> Float[Array, "2"]:
-        """The goal that a state reaches: the agent's own position."""
-        return state.physics
-
-    def distance(self, state: State) -> Float[Array, ""]:
-        """Distance in px of the agent from the target, the test of success."""
-        return length(state.physics - state.goal)
-
     def planning_cost(self, state: State) -> Float[Array, ""]:
         """Squared distance from the target in units of 16 px; smooth."""
-        return ((state.physics - state.goal) ** 2).sum() / SUCCESS_DISTANCE**2
+        return super().planning_cost(state) / SUCCESS_DISTANCE**2
 
-    def weak_action(self, key: Key[Array, ""], state: State) -> Float[Array, "2"]:
-        """The expert with strong noise, see `envs_mjx.piecewise.expert.weak_action`."""
-        return expert.weak_action(key, state)
-
-    def _observed(
-        self, agent: Float[Array, "2"], goal: Float[Array, "2"], factors: dict[str, Array], key: Array, step: Array
-    ) -> State:
-        """The state with everything that follows from the positions."""
-        distance = length(agent - goal)
-        reached = distance < SUCCESS_DISTANCE
-        return State(
-            physics=agent,
-            obs={"observation": jnp.concatenate([agent, goal])},
-            reward=jnp.zeros((), agent.dtype),
-            success=reached,
-            terminated=reached,
-            truncated=jnp.asarray(False),
-            info={"proprio": agent, "state": agent, "goal_state": goal, "distance_to_target": distance},
-            goal=goal,
-            factors=factors,
-            key=key,
-            step=step,
-        )
+    def behaviour_action(self, key: Key[Array, ""], state: State) -> Float[Array, "2"]:
+        """The expert with strong noise, see `envs_mjx.piecewise.behaviour_action`."""
+        return expert.behaviour_action(key, state)

@@ -13,8 +13,8 @@ from envs_mjx.core import State
 from envs_mjx.piecewise.dynamics import zone
 from envs_mjx.piecewise.factors import of_zones
 
-WEAK_NOISE = 2.0
-"""Standard deviation of the noise of the weak policy: that of TwoRoom's, since no dataset of Piecewise is known."""
+BEHAVIOUR_NOISE = 2.0
+"""Standard deviation of the behaviour policy's noise: that of TwoRoom's, since no dataset of Piecewise is known."""
 
 
 def expert_action(
@@ -49,6 +49,6 @@ def expert_action(
     return jnp.clip(action, -1.0, 1.0)
 
 
-def weak_action(key: Key[Array, ""], state: State) -> Float[Array, "2"]:
+def behaviour_action(key: Key[Array, ""], state: State) -> Float[Array, "2"]:
     """The expert with noise as strong as that of TwoRoom's datasets: it wanders widely, with a drift to the target."""
-    return expert_action(key, state, WEAK_NOISE)
+    return expert_action(key, state, BEHAVIOUR_NOISE)

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from envs_mjx.arena import BORDER, SIZE, border_mask, paint_layers, soft_dots
 from envs_mjx.piecewise import arrows
 from envs_mjx.piecewise.factors import of_zones
+from envs_mjx.planar.arena import BORDER, SIZE, border_mask, paint_layers, soft_dots
 
 _DOTS = ("target", "agent")
 

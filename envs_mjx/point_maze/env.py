@@ -12,21 +12,20 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Float, UInt8
 
 from envs_mjx import spaces
-from envs_mjx.arena import length, point
 from envs_mjx.checks import UserError
-from envs_mjx.core import Env, State
+from envs_mjx.core import State
+from envs_mjx.planar.point_goal import Factors, PointGoalEnv
 from envs_mjx.point_maze.factors import DEFAULT_VARIATIONS, SIZE, WALLS, blocked, maze_variation_space, walls_fit
 from envs_mjx.point_maze.render import render_frame
 
-_MAX_ACTION = 0.2
 _SUCCESS_REWARD, _STEP_REWARD = 1.0, -0.01
 
 
 @dataclass(frozen=True)
-class SimplePointMaze(Env):
+class SimplePointMaze(PointGoalEnv):
     """Move a disc to a goal between rectangular walls in a 5 x 5 world whose y axis points up.
 
     The observation `observation` [2] is agent x, y. The state and goal vectors are agent x, y and goal x, y. An action
@@ -55,6 +54,8 @@ class SimplePointMaze(Env):
     """
 
     option_names = ("state", "goal_state")
+    target = "goal"
+    reach = 0.2
 
     max_walls: int = 6
     min_walls: int = 4
@@ -76,11 +77,6 @@ class SimplePointMaze(Env):
                 f"got {self.wall_min_size!r} and {self.wall_max_size!r}"
             )
         self.check_reset(())
-
-    @property
-    def action_space(self) -> gymnasium.spaces.Box:
-        """Step along x and y, in units of the agent's speed."""
-        return gymnasium.spaces.Box(-_MAX_ACTION, _MAX_ACTION, (2,), np.float32)
 
     @property
     def observation_space(self) -> gymnasium.spaces.Dict:
@@ -124,68 +120,25 @@ class SimplePointMaze(Env):
                 f"{SIZE:g} x {SIZE:g} world (see walls.shape); give other positions or sample them"
             )
 
-    def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
-        """`options` may hold `state` (agent x, y) and `goal_state` (goal x, y); they may lie where factors may not."""
-        agent = factors["agent.position"] if "state" not in options else point(options["state"], "state")
-        goal = factors["goal.position"] if "goal_state" not in options else point(options["goal_state"], "goal_state")
-        state = self._observed(agent, goal, factors, key, jnp.zeros((), jnp.int32))
-        return state.replace(reward=jnp.zeros_like(state.reward))
+    def _move(self, agent: Float[Array, "2"], action: Float[Array, "2"], factors: Factors) -> Float[Array, "2"]:
+        """One step at the agent's speed, unless it ends in a wall."""
+        speed = factors["agent.speed"]
+        # Clamping the product instead of the action keeps XLA from rounding product and sum as one operation.
+        limit = self.reach * speed
+        reached = agent + jnp.clip(speed * action, -limit, limit)
+        return jnp.clip(jnp.where(blocked(reached, factors), agent, reached), 0.0, SIZE)
+
+    def _observe(self, agent: Float[Array, "2"], goal: Float[Array, "2"], factors: Factors) -> Float[Array, "2"]:
+        return agent
+
+    def _radius(self, factors: Factors) -> Float[Array, ""]:
+        return factors["goal.radius"]
 
     def _advance(self, state: State, action: Float[Array, "2"]) -> State:
-        """One step at the agent's speed, unless it ends in a wall."""
-        speed = state.factors["agent.speed"]
-        # Clamping the product instead of the action keeps XLA from rounding product and sum as one operation.
-        reach = _MAX_ACTION * speed
-        reached = state.physics + jnp.clip(speed * action.astype(speed.dtype), -reach, reach)
-        moved = jnp.where(blocked(reached, state.factors), state.physics, reached)
-        return self._observed(jnp.clip(moved, 0.0, SIZE), state.goal, state.factors, state.key, state.step + 1)
+        moved = super()._advance(state, action)
+        reward = jnp.where(moved.success, _SUCCESS_REWARD, _STEP_REWARD)
+        return moved.replace(reward=reward.astype(moved.reward.dtype))
 
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The reference's frame, 500 x 500, without matplotlib."""
         return render_frame(state.physics, state.goal, state.factors, self.show_goal)
-
-    def set_state(self, state: State, value: Float[Array, "2"]) -> State:
-        """Put the agent at x, y, wherever that is."""
-        moved = self._observed(point(value, "state"), state.goal, state.factors, state.key, state.step)
-        return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
-
-    def set_goal(self, state: State, goal: Float[Array, "2"]) -> State:
-        """Put the goal at x, y; the factor `goal.position` stays."""
-        moved = self._observed(state.physics, point(goal, "goal_state"), state.factors, state.key, state.step)
-        return moved.replace(info=state.info | moved.info)
-
-    def goal_from(self, state: State) -> Float[Array, "2"]:
-        """The goal that a state reaches: the agent's own position."""
-        return state.physics
-
-    def distance(self, state: State) -> Float[Array, ""]:
-        """Straight distance of the agent from the goal in units of the world, the test of success."""
-        return length(state.physics - state.goal)
-
-    def planning_cost(self, state: State) -> Float[Array, ""]:
-        """Squared straight distance from the goal; smooth, and blind to walls."""
-        return ((state.physics - state.goal) ** 2).sum()
-
-    def weak_action(self, key: Key[Array, ""], state: State) -> Float[Array, "2"]:
-        """A uniformly random action; the reference has no expert here."""
-        return jax.random.uniform(key, (2,), state.physics.dtype, -_MAX_ACTION, _MAX_ACTION)
-
-    def _observed(
-        self, agent: Float[Array, "2"], goal: Float[Array, "2"], factors: dict[str, Array], key: Array, step: Array
-    ) -> State:
-        """The state with everything that follows from the positions."""
-        distance = length(agent - goal)
-        reached = distance < factors["goal.radius"]
-        return State(
-            physics=agent,
-            obs={"observation": agent},
-            reward=jnp.where(reached, _SUCCESS_REWARD, _STEP_REWARD).astype(agent.dtype),
-            success=reached,
-            terminated=reached,
-            truncated=jnp.asarray(False),
-            info={"proprio": agent, "state": agent, "goal_state": goal, "distance_to_target": distance},
-            goal=goal,
-            factors=factors,
-            key=key,
-            step=step,
-        )

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 
-from envs_mjx.agg import blend, opacity_bits, polygon_coverage
 from envs_mjx.point_maze.disc import disc_corners
 from envs_mjx.point_maze.factors import SIZE
+from envs_mjx.raster.agg import blend, opacity_bits, polygon_coverage
 
 RESOLUTION = 500
 """Side of the picture, px."""

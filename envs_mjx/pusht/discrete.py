@@ -40,6 +40,6 @@ class PushTDiscrete(PushT):
     def _advance(self, state: State, action: Int[Array, "2"]) -> State:
         return super()._advance(state, self.quantizer.dequantize(action))
 
-    def weak_action(self, key: Key[Array, ""], state: State) -> Int[Array, "2"]:
-        """The bin of an action of the weak policy, see `envs_mjx.pusht.weak_action`."""
-        return self.quantizer.quantize(super().weak_action(key, state))
+    def behaviour_action(self, key: Key[Array, ""], state: State) -> Int[Array, "2"]:
+        """The bin of the continuous behaviour policy's action, see `envs_mjx.pusht.behaviour_action`."""
+        return self.quantizer.quantize(super().behaviour_action(key, state))

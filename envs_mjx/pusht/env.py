@@ -12,7 +12,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError
@@ -181,18 +181,19 @@ class PushT(Env):
         # One loop instead of two calls: the physics is compiled once.
         zero = jnp.zeros((), jnp.int32)
         physics, contacts = jax.lax.fori_loop(0, 2, visit, (physics, zero))
-        first = self._observed(physics, goal, factors, key, zero, contacts)
+        info = {"n_contacts": _per_substep(contacts)}
         if self.render_action:
-            first = first.replace(info=first.info | {"latest_action": jnp.zeros((2,), jnp.float32)})
-        return first
+            info["latest_action"] = jnp.zeros((2,), jnp.float32)
+        return self._first_state(physics, goal, factors, key, dtype, info)
 
     def _advance(self, state: State, action: Float[Array, "2"]) -> State:
         """Ten physics steps towards the target that the action sets."""
         scene = self._rules.scene(state.factors)
         physics, contacts = self._rules.control_step(state.physics, scene, action, self.relative)
-        after = self._observed(physics, state.goal, state.factors, state.key, state.step + 1, contacts)
+        info = state.info | {"n_contacts": _per_substep(contacts)}
         if self.render_action:
-            after = after.replace(info=after.info | {"latest_action": action.astype(jnp.float32)})
+            info["latest_action"] = action.astype(jnp.float32)
+        after = self._observed(state.replace(physics=physics, step=state.step + 1, info=info))
         return after.replace(reward=-_norm(state.goal - after.obs["state"]))
 
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
@@ -228,15 +229,14 @@ class PushT(Env):
             return image
         return jnp.where(state.step > 0, mark_action(image, state.info["latest_action"]), image)
 
-    def set_state(self, state: State, value: Float[Array, "7"]) -> State:
-        """Put agent and block where a recorded state vector has them, and take one physics step.
+    def _set_physics(self, state: State, value: Float[Array, "7"]) -> State:
+        """Agent and block where a recorded state vector has them, one physics step later.
 
         The block's angle in a record is wrapped; its velocities and remembered contacts stay, as in the reference.
         """
         value = _vector(value, "state", state.goal.dtype)
         physics, contacts = self._rules.place(state.physics, self._rules.scene(state.factors), value)
-        moved = self._observed(physics, state.goal, state.factors, state.key, state.step, contacts)
-        return moved.replace(info=state.info | moved.info | {"invalid_action": jnp.asarray(False)})
+        return state.replace(physics=physics, info=state.info | {"n_contacts": _per_substep(contacts)})
 
     def set_goal(self, state: State, goal: Float[Array, "7"]) -> State:
         """Replace the goal state; a vector of 7 as in the observation."""
@@ -257,9 +257,9 @@ class PushT(Env):
         """How far a state is from success: both tests in units of their tolerance, squared and summed."""
         return (self.distance(state) / _SUCCESS_DISTANCE) ** 2 + (self._turn(state) / _SUCCESS_ANGLE) ** 2
 
-    def weak_action(self, key: Key[Array, ""], state: State) -> Float[Array, "2"]:
-        """An action of the weak policy, see `weak_action`."""
-        return expert.weak_action(key, state)
+    def behaviour_action(self, key: Key[Array, ""], state: State) -> Float[Array, "2"]:
+        """A random push near the block, see `envs_mjx.pusht.behaviour_action`."""
+        return expert.behaviour_action(key, state)
 
     def _turn(self, state: State) -> Float[Array, ""]:
         """Angle in rad between the block and its goal, up to the block's symmetry."""
@@ -272,41 +272,25 @@ class PushT(Env):
         reached = (self.distance(state) < _SUCCESS_DISTANCE) & (self._turn(state) < _SUCCESS_ANGLE)
         return state.replace(success=reached, terminated=reached)
 
-    def _observed(
-        self,
-        physics: dynamics.Physics,
-        goal: Array,
-        factors: dict[str, Array],
-        key: Array,
-        step: Array,
-        contacts: Array,
-    ) -> State:
-        """The state with everything that follows from its physics; the reward is still 0."""
-        vector = dynamics.state_vector(physics.bodies, self._rules.scene(factors))
-        pose = jnp.concatenate([vector[2:4], physics.bodies.angle[dynamics.BLOCK][None]])
+    def _observed(self, state: State) -> State:
+        bodies, goal, factors = state.physics.bodies, state.goal, state.factors
+        vector = dynamics.state_vector(bodies, self._rules.scene(factors))
         goal_pose = jnp.concatenate([factors["goal.position"], factors["goal.angle"][None]]).astype(vector.dtype)
-        state = State(
-            physics=physics,
-            obs={"proprio": jnp.concatenate([vector[:2], vector[5:]]), "state": vector},
-            reward=jnp.zeros((), vector.dtype),
-            success=jnp.asarray(False),
-            terminated=jnp.asarray(False),
-            truncated=jnp.asarray(False),
-            info={
-                "pos_agent": vector[:2],
-                "vel_agent": vector[5:],
-                "block_pose": pose,
-                "goal_pose": goal_pose,
-                "goal_state": goal,
-                "goal_proprio": jnp.concatenate([goal[:2], goal[5:]]),
-                "n_contacts": -(-contacts // dynamics.SUBSTEPS),
-            },
-            goal=goal,
-            factors=factors,
-            key=key,
-            step=step,
-        )
-        return self._judged(state)
+        info = {
+            "pos_agent": vector[:2],
+            "vel_agent": vector[5:],
+            "block_pose": jnp.concatenate([vector[2:4], bodies.angle[dynamics.BLOCK][None]]),
+            "goal_pose": goal_pose,
+            "goal_state": goal,
+            "goal_proprio": jnp.concatenate([goal[:2], goal[5:]]),
+        }
+        obs = {"proprio": jnp.concatenate([vector[:2], vector[5:]]), "state": vector}
+        return self._judged(state.replace(obs=obs, info=state.info | info))
+
+
+def _per_substep(contacts: Int[Array, ""]) -> Int[Array, ""]:
+    """Contacts of a control step, as the reference reports them: per physics step, rounded up."""
+    return -(-contacts // dynamics.SUBSTEPS)
 
 
 def _is_number(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The weak policy: random pushes near the block, as the reference collects its datasets with."""
+"""The behaviour policy: random pushes near the block, as the reference collects its datasets with."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from envs_mjx.core import State
 from envs_mjx.pusht.dynamics import ACTION_SCALE
 
 
-def weak_action(key: Key[Array, ""], state: State, max_distance: float = 100.0) -> Float[Array, "2"]:
+def behaviour_action(key: Key[Array, ""], state: State, max_distance: float = 100.0) -> Float[Array, "2"]:
     """A uniformly random relative action whose target stays near the block's origin.
 
     Args:

@@ -12,7 +12,7 @@ import chex
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from envs_mjx.arena import BORDER, SIZE
+from envs_mjx.planar.arena import BORDER, SIZE
 from envs_mjx.tworoom.factors import MAX_DOORS, WALL_CENTER
 
 _DOOR_MARGIN = 1.75

@@ -6,7 +6,6 @@ Source: reference: envs/two_room/env.py.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import gymnasium
 import jax
@@ -15,9 +14,10 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
-from envs_mjx.arena import SIZE, SUCCESS_DISTANCE, length, point
 from envs_mjx.checks import UserError
-from envs_mjx.core import Env, State
+from envs_mjx.core import State
+from envs_mjx.planar.arena import SIZE, SUCCESS_DISTANCE, length
+from envs_mjx.planar.point_goal import Factors, PointGoalEnv
 from envs_mjx.tworoom import dynamics, expert
 from envs_mjx.tworoom.factors import (
     DEFAULT_VARIATIONS,
@@ -33,7 +33,7 @@ _COLLISIONS = ("endpoint", "swept")
 
 
 @dataclass(frozen=True)
-class TwoRoom(Env):
+class TwoRoom(PointGoalEnv):
     """Move a dot to a target, through a door if the target is in the other room.
 
     The observation `observation` [10] is agent x, y, target x, y and the centres x, y of three doors in px, zeros for
@@ -71,11 +71,6 @@ class TwoRoom(Env):
             raise UserError(f"collision must be one of {', '.join(_COLLISIONS)}, got {self.collision!r}")
 
     @property
-    def action_space(self) -> gymnasium.spaces.Box:
-        """Step along x and y, in units of the agent's speed."""
-        return gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
-
-    @property
     def observation_space(self) -> gymnasium.spaces.Dict:
         """Bounds of `observation`, px."""
         box = gymnasium.spaces.Box(0.0, float(SIZE), (4 + 2 * MAX_DOORS,), np.float32)
@@ -91,23 +86,14 @@ class TwoRoom(Env):
         """Agent position and target position."""
         return DEFAULT_VARIATIONS
 
-    def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
-        """`options` may hold `state` (agent x, y) and `target_state` or `goal_state` (target x, y).
-
-        They may lie where the factors may not.
-        """
-        if "target_state" in options and "goal_state" in options:
-            raise UserError("target_state and goal_state are two names of one option; give one of them")
-        target = options.get("target_state", options.get("goal_state"))
-        agent = factors["agent.position"] if "state" not in options else point(options["state"], "state")
-        goal = factors["target.position"] if target is None else point(target, "target_state")
-        return self._observed(agent, goal, factors, key, jnp.zeros((), jnp.int32))
-
-    def _advance(self, state: State, action: Float[Array, "2"]) -> State:
+    def _move(self, agent: Float[Array, "2"], action: Float[Array, "2"], factors: Factors) -> Float[Array, "2"]:
         """One step at the agent's speed; stops at walls."""
-        action = action.astype(state.physics.dtype)
-        moved = dynamics.move(state.physics, action, state.factors, self.collision == "swept")
-        return self._observed(moved, state.goal, state.factors, state.key, state.step + 1)
+        return dynamics.move(agent, action, factors, self.collision == "swept")
+
+    def _observe(self, agent: Float[Array, "2"], goal: Float[Array, "2"], factors: Factors) -> Float[Array, "10"]:
+        used = (jnp.arange(MAX_DOORS) < factors["door.number"])[:, None]
+        doors = jnp.where(used, expert.door_centers(factors), 0.0)
+        return jnp.concatenate([agent, goal, doors.reshape(-1)])
 
     def _check_factors(self, factors: Mapping[str, Array], given: Mapping[str, Array]) -> None:
         """Refuse explicit factors that put the agent into the wall or leave no door that fits."""
@@ -116,26 +102,6 @@ class TwoRoom(Env):
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The reference's frame, 224 x 224."""
         return render_frame(state.physics, state.goal, state.factors, self.render_target)
-
-    def set_state(self, state: State, value: Float[Array, "2"]) -> State:
-        """Put the agent at x, y, wherever that is."""
-        agent = point(value, "state")
-        moved = self._observed(agent, state.goal, state.factors, state.key, state.step)
-        return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
-
-    def set_goal(self, state: State, goal: Float[Array, "2"]) -> State:
-        """Put the target at x, y; the factor `target.position` stays (the reference changes it too)."""
-        goal = point(goal, "goal_state")
-        moved = self._observed(state.physics, goal, state.factors, state.key, state.step)
-        return moved.replace(info=state.info | moved.info)
-
-    def goal_from(self, state: State) -> Float[Array, "2"]:
-        """The goal that a state reaches: the agent's own position."""
-        return state.physics
-
-    def distance(self, state: State) -> Float[Array, ""]:
-        """Straight distance in px of the agent from the target, the test of success."""
-        return length(state.physics - state.goal)
 
     def planning_cost(self, state: State) -> Float[Array, ""]:
         """Squared length of the way to the target, through the best door if it is in the other room, in units of 16 px.
@@ -150,41 +116,9 @@ class TwoRoom(Env):
         squared = jnp.where(expert.other_room(agent, target, factors), detour**2, straight)
         return squared / SUCCESS_DISTANCE**2
 
-    def weak_action(self, key: Key[Array, ""], state: State) -> Float[Array, "2"]:
-        """An action of the policy that datasets are collected with, see `weak_action`."""
-        return expert.weak_action(key, state)
-
-    def _observed(
-        self,
-        agent: Float[Array, "2"],
-        goal: Float[Array, "2"],
-        factors: dict[str, Array],
-        key: Array,
-        step: Array,
-    ) -> State:
-        """The state with everything that follows from the positions."""
-        used = (jnp.arange(MAX_DOORS) < factors["door.number"])[:, None]
-        doors = jnp.where(used, expert.door_centers(factors), 0.0)
-        distance = length(agent - goal)
-        reached = distance < SUCCESS_DISTANCE
-        return State(
-            physics=agent,
-            obs={"observation": jnp.concatenate([agent, goal, doors.reshape(-1)])},
-            reward=jnp.zeros((), agent.dtype),
-            success=reached,
-            terminated=reached,
-            truncated=jnp.asarray(False),
-            info={
-                "proprio": agent,
-                "state": agent,
-                "goal_state": goal,
-                "distance_to_target": distance,
-            },
-            goal=goal,
-            factors=factors,
-            key=key,
-            step=step,
-        )
+    def behaviour_action(self, key: Key[Array, ""], state: State) -> Float[Array, "2"]:
+        """The expert with the noise that datasets are collected with, see `envs_mjx.tworoom.behaviour_action`."""
+        return expert.behaviour_action(key, state)
 
 
 def _refuse_broken_constraints(factors: Mapping[str, Array], given: Mapping[str, Array]) -> None:

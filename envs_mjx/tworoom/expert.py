@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Key
 from envs_mjx.core import State
 from envs_mjx.tworoom.factors import DOOR_FIT, WALL_CENTER, fitting_doors
 
-WEAK_NOISE = 2.0
+BEHAVIOUR_NOISE = 2.0
 """Standard deviation of the noise of the expert that datasets are collected with.
 
 The reference's policy has no such default; this value gives clipped actions a standard deviation of 0.870, and the
@@ -59,9 +59,9 @@ def expert_action(
     return jnp.clip(action, -1.0, 1.0)
 
 
-def weak_action(key: Key[Array, ""], state: State) -> Float[Array, "2"]:
+def behaviour_action(key: Key[Array, ""], state: State) -> Float[Array, "2"]:
     """The expert with the noise that datasets are collected with: it wanders widely, with a drift to the target."""
-    return expert_action(key, state, WEAK_NOISE)
+    return expert_action(key, state, BEHAVIOUR_NOISE)
 
 
 def door_centers(factors: Mapping[str, Array]) -> Float[Array, "3 2"]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from envs_mjx.arena import BORDER, SIZE
+from envs_mjx.planar.arena import BORDER, SIZE
 from envs_mjx.spaces import Box, Dict, Discrete, MultiDiscrete, RGBBox
 
 WALL_CENTER = 112

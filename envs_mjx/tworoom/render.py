@@ -1,11 +1,11 @@
-"""Pixels of TwoRoom: flat walls and doors, and the soft dots of `envs_mjx.arena`."""
+"""Pixels of TwoRoom: flat walls and doors, and the soft dots of `envs_mjx.planar.arena`."""
 
 from collections.abc import Mapping
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt8
 
-from envs_mjx.arena import SIZE, border_mask, paint_layers, soft_dots
+from envs_mjx.planar.arena import SIZE, border_mask, paint_layers, soft_dots
 from envs_mjx.tworoom.factors import MAX_DOORS, WALL_CENTER
 
 _DOTS = ("target", "agent")

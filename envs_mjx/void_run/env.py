@@ -13,7 +13,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+from jaxtyping import Array, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError
@@ -133,7 +133,8 @@ class VoidRun(Env):
             physics = _placed(physics, options["state"], factors)
         if "goal_state" in options:
             goal = _on_board(_cell(options["goal_state"], "goal_state"), factors)
-        return self._observed(physics, goal, factors, key, jnp.zeros((), jnp.int32), jnp.asarray(False))
+        dtype = factors["board.prob_gravel"].dtype
+        return self._first_state(physics, goal, factors, key, dtype, {"newly_voided": jnp.asarray(False)})
 
     def _advance(self, state: State, action: Int[Array, ""]) -> State:
         """One move; the cell that is left breaks."""
@@ -144,7 +145,14 @@ class VoidRun(Env):
         breaks = standing & (chance < factors["agent.prob_break"])
         board = board.at[old[0], old[1]].set(jnp.where(breaks, VOID, board[old[0], old[1]]).astype(board.dtype))
         physics = Physics(board=board, position=jnp.where(standing, moved, old))
-        return self._observed(physics, state.goal, factors, state.key, state.step + 1, breaks)
+        return self._observed(
+            state.replace(
+                physics=physics,
+                reward=breaks.astype(state.reward.dtype),
+                step=state.step + 1,
+                info=state.info | {"newly_voided": breaks},
+            )
+        )
 
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
         """Picture of the board, its cells as even as whole pixels allow, row 0 at the bottom; it changes nothing.
@@ -165,17 +173,14 @@ class VoidRun(Env):
         cell = (2 * jnp.arange(self.resolution) + 1) * factors["board.size"] // (2 * self.resolution)
         return colors[cells[cell[::-1, None], cell[None, :]]]
 
-    def set_state(self, state: State, value: Array) -> State:
-        """Put the agent at row, column, or restore a state vector, which holds the ground too."""
-        physics = _placed(state.physics, value, state.factors)
-        moved = self._observed(physics, state.goal, state.factors, state.key, state.step, jnp.asarray(False))
-        return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
+    def _set_physics(self, state: State, value: Array) -> State:
+        """The agent at row, column, or the whole state vector, which holds the ground too."""
+        info = state.info | {"newly_voided": jnp.asarray(False)}
+        return state.replace(physics=_placed(state.physics, value, state.factors), info=info)
 
     def set_goal(self, state: State, goal: Array) -> State:
         """Put the goal at row, column; the factor `goal.position` stays."""
-        goal = _on_board(_cell(goal, "goal_state"), state.factors)
-        moved = self._observed(state.physics, goal, state.factors, state.key, state.step, state.info["newly_voided"])
-        return moved.replace(info=state.info | moved.info, reward=state.reward)
+        return self._observed(state.replace(goal=_on_board(_cell(goal, "goal_state"), state.factors)))
 
     def goal_from(self, state: State) -> Int[Array, "2"]:
         """The goal that a state reaches: the agent's row and column."""
@@ -190,49 +195,34 @@ class VoidRun(Env):
         """The distance, and 100 more for an agent that fell, since it cannot come back."""
         return self.distance(state) + jnp.where(state.truncated, _FALL_COST, 0.0)
 
-    def weak_action(self, key: Key[Array, ""], state: State) -> Int[Array, ""]:
+    def behaviour_action(self, key: Key[Array, ""], state: State) -> Int[Array, ""]:
         """A random move among those that do not lead into the void; any if all do."""
         position, board = state.physics.position, state.physics.board
         cells = jax.vmap(lambda move: _on_board(position + move, state.factors))(jnp.asarray(_MOVES, jnp.int32))
         safe = (board[cells[:, 0], cells[:, 1]] != VOID) & (cells != position[None, :]).any(1)
         return jax.random.categorical(key, jnp.where(safe | ~safe.any(), 0.0, -jnp.inf))
 
-    def _observed(
-        self,
-        physics: Physics,
-        goal: Int[Array, "2"],
-        factors: dict[str, Array],
-        key: Array,
-        step: Array,
-        broke: Bool[Array, ""],
-    ) -> State:
-        """The state with everything that follows from board and positions."""
-        board, position = physics.board, physics.position
+    def _observed(self, state: State) -> State:
+        board, position, goal = state.physics.board, state.physics.position, state.goal
         fell = board[position[0], position[1]] == VOID
         reached = ~fell & (position == goal).all()
         if self.clear_first:
             reached &= (board != VOID).sum() == 1
         goal_cell = board[goal[0], goal[1]]
         seen = board.at[goal[0], goal[1]].set(jnp.where(goal_cell == VOID, VOID, GOAL).astype(board.dtype))
-        return State(
-            physics=physics,
+        info = {
+            "in_void": fell,
+            "steps": state.step,
+            "goal_pos": goal,
+            "state": jnp.concatenate([position, board.astype(jnp.int32).reshape(-1)]),
+            "goal_state": goal,
+        }
+        return state.replace(
             obs={"board": seen, "perception": position},
-            reward=broke.astype(factors["board.prob_gravel"].dtype),
             success=reached,
             terminated=reached,
             truncated=fell,
-            info={
-                "newly_voided": broke,
-                "in_void": fell,
-                "steps": step,
-                "goal_pos": goal,
-                "state": jnp.concatenate([position, board.astype(jnp.int32).reshape(-1)]),
-                "goal_state": goal,
-            },
-            goal=goal,
-            factors=factors,
-            key=key,
-            step=step,
+            info=state.info | info,
         )
 
 

@@ -16,13 +16,13 @@ StateCost = Callable[[Any], Float[Array, ""]]
 
 
 @runtime_checkable
-class Steps(Protocol):
+class RollsOut(Protocol):
     """The part of an environment that the oracle needs; both members are pure."""
 
     @property
     def action_space(self) -> Any: ...
 
-    def step(self, state: Any, action: Any) -> Any: ...
+    def rollout(self, state: Any, actions: Any, keep: Callable[[Any], Any]) -> tuple[Any, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class OracleModel:
     """Rolls candidates out in the environment itself.
 
     Args:
-        env: An environment with a pure `step(state, action) -> state` and an `action_space` of at most one axis.
+        env: An environment with a `rollout` as that of `envs_mjx.Env`, and an `action_space` of at most one axis.
     """
 
-    env: Steps
+    env: RollsOut
 
     def rollout(self, state: Any, actions: Shaped[Array, "N H A"]) -> Any:
         """Final states of N candidate sequences.
@@ -92,12 +92,10 @@ class OracleModel:
             )
         steps = actions.reshape(count, horizon * (size // action_dim), *shape)
 
-        def step(carry: Any, action: Any) -> tuple[Any, Any]:
-            after = self.env.step(carry, action)
-            return after, jnp.zeros(()) if running is None else running(after)
+        keep = (lambda after: jnp.zeros(())) if running is None else running
 
         def run(sequence: Shaped[Array, "S ..."]) -> Any:
-            final, costs = jax.lax.scan(step, state, sequence)
+            final, costs = self.env.rollout(state, sequence, keep)
             return final, costs.sum()
 
         return jax.vmap(run)(steps)

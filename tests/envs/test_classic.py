@@ -181,7 +181,7 @@ def test_states_and_goals_may_be_vectors_or_observations(env):
         turned = vector + 2 * np.pi * (np.arange(len(vector)) == angle)
         np.testing.assert_allclose(env.distance(env.set_state(reached, turned)), 0, atol=1e-5)
         np.testing.assert_allclose(env.planning_cost(env.set_state(reached, turned)), 0, atol=1e-9)
-    action = env.weak_action(jax.random.key(2), state)
+    action = env.behaviour_action(jax.random.key(2), state)
     assert env.action_space.contains(np.asarray(action, env.action_space.dtype))
     stepped = env.step(moved, action)
     assert jax.tree.structure(stepped) == jax.tree.structure(state)

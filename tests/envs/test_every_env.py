@@ -146,7 +146,7 @@ def test_spaces_contain_what_comes_out(id):
     for name, value in state.factors.items():
         factor = env.variation_space.factor(name)
         assert factor.contains(np.asarray(value, factor.dtype)), name
-    action = env.weak_action(jax.random.key(0), state)
+    action = env.behaviour_action(jax.random.key(0), state)
     checked = checked_action(action, env.action_space)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(checked))
 

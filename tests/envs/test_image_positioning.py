@@ -123,7 +123,7 @@ def test_resets_are_functions_of_their_keys_and_stay_in_bounds():
         assert batch.obs[name].min() >= 0
         assert batch.obs[name].max() <= space.high.max()
         assert batch.obs[name].max() > 0.85
-    action = ENV.weak_action(keys[0], single)
+    action = ENV.behaviour_action(keys[0], single)
     assert ENV.action_space.contains(jax.device_get(action))
     assert jax.tree.structure(ENV.step(single, action)) == jax.tree.structure(single)
     assert ENV.variation_space.names() == []
@@ -165,7 +165,7 @@ def test_bad_input_is_refused(golden):
     with pytest.raises(ValueError, match="state must have 11 entries"):
         ENV.reset(jax.random.key(0), options={"state": np.zeros(4)})
     state = ENV.reset(jax.random.key(0))
-    action = ENV.weak_action(state.key, state)
+    action = ENV.behaviour_action(state.key, state)
     with pytest.raises(ValueError, match="action must be a dict with the entries"):
         ENV.step(state, {"delta_background": action["delta_background"]})
     with pytest.raises(ValueError, match=r"action must be floating point of shape \[2, 1\]"):

@@ -133,7 +133,7 @@ def test_expert_reaches_the_target_repeats_and_wanders():
     assert 0.23 < repeated.mean() < 0.37
     np.testing.assert_array_equal(actions[~repeated], np.broadcast_to(action, actions[~repeated].shape))
     np.testing.assert_array_equal(expert_action(keys[0], state, 0.0, 1.0), action)
-    wild = np.asarray(jax.jit(jax.vmap(ENV.weak_action, in_axes=(0, None)))(keys, state))
+    wild = np.asarray(jax.jit(jax.vmap(ENV.behaviour_action, in_axes=(0, None)))(keys, state))
     assert np.abs(wild).max() == 1.0
     assert wild.std(0).min() > 0.7
 

@@ -152,7 +152,7 @@ def test_goals_and_resets():
     assert moved.terminated
     np.testing.assert_allclose(ENV.distance(moved), 0.15, rtol=1e-5)
     assert ENV.planning_cost(ENV.set_goal(moved, ENV.goal_from(moved))) == 0
-    action = ENV.weak_action(keys[0], single)
+    action = ENV.behaviour_action(keys[0], single)
     assert ENV.action_space.contains(np.asarray(action))
 
 

@@ -1,4 +1,4 @@
-"""PushT as an environment: spaces, reset options, goals and states, success, the weak policy, Gymnasium."""
+"""PushT as an environment: spaces, reset options, goals and states, success, the behaviour policy, Gymnasium."""
 
 import gymnasium
 import jax
@@ -235,9 +235,9 @@ def test_success_is_the_references_rule(far):
         assert 0 < expected[mine].sum() < mine.sum()
 
 
-def test_weak_actions_aim_near_the_block(batch):
+def test_behaviour_actions_aim_near_the_block(batch):
     keys = jax.random.split(jax.random.key(3), 200)
-    actions = jax.vmap(lambda state: jax.vmap(lambda key: ENV.weak_action(key, state))(keys))(batch)
+    actions = jax.vmap(lambda state: jax.vmap(lambda key: ENV.behaviour_action(key, state))(keys))(batch)
     assert actions.dtype == jnp.float32
     assert np.abs(actions).max() <= 1.0
     agent, block = np.asarray(batch.obs["state"])[:, None, :2], np.asarray(batch.obs["state"])[:, None, 2:4]
@@ -247,7 +247,7 @@ def test_weak_actions_aim_near_the_block(batch):
     assert (hurrying | ~beyond).all()
     assert beyond.any()
     near = row(batch, 0).replace(obs={"state": jnp.array([210.0, 160.0, 200.0, 150.0, 0.0, 0.0, 0.0])})
-    targets = jax.vmap(lambda key: ENV.weak_action(key, near))(keys) * 100.0 + np.array([[10.0, 10.0]])
+    targets = jax.vmap(lambda key: ENV.behaviour_action(key, near))(keys) * 100.0 + np.array([[10.0, 10.0]])
     assert np.abs(targets).max() <= 100.001
     assert np.abs(targets).max() > 90.0
 

@@ -88,9 +88,9 @@ def test_discrete_actions(far):
     state = jax.eval_shape(lambda key: DISCRETE.reset(key), jax.random.key(0))
     with pytest.raises(ValueError, match=r"action must be integer of shape \[2\]"):
         jax.eval_shape(DISCRETE.step, state, jax.ShapeDtypeStruct((2,), jnp.float32))
-    actions = jax.vmap(lambda key: DISCRETE.weak_action(key, far))(jax.random.split(jax.random.key(1), 50))
+    actions = jax.vmap(lambda key: DISCRETE.behaviour_action(key, far))(jax.random.split(jax.random.key(1), 50))
     assert all(space.contains(np.asarray(action, space.dtype)) for action in actions)
-    continuous = jax.vmap(lambda key: ROUND.weak_action(key, far))(jax.random.split(jax.random.key(1), 50))
+    continuous = jax.vmap(lambda key: ROUND.behaviour_action(key, far))(jax.random.split(jax.random.key(1), 50))
     np.testing.assert_array_equal(actions, jax.vmap(PolarQuantizer().quantize)(continuous))
 
 

@@ -346,13 +346,13 @@ def test_expert_looks_at_doors_that_fit():
     assert not expert_action(jax.random.key(0), start((60.0, 50.0), (60.0, 50.0))).any()
 
 
-def test_weak_actions_have_the_statistics_of_the_recorded_dataset():
+def test_behaviour_actions_have_the_statistics_of_the_recorded_dataset():
     keys = jax.random.split(jax.random.key(0), 20_000)
     angles = jnp.linspace(0, 2 * jnp.pi, 20_000)
     targets = jnp.asarray([[60.0, 110.0]]) + 30 * jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1)
 
     def act(key, target):
-        return ENV.weak_action(key, start((60.0, 110.0), target))
+        return ENV.behaviour_action(key, start((60.0, 110.0), target))
 
     actions = np.asarray(jax.jit(jax.vmap(act))(keys, targets))
     # The action statistics beside the reference's TwoRoom checkpoint.

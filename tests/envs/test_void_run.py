@@ -141,7 +141,7 @@ def test_resets_and_runs_stay_on_the_board():
         first = ENV.reset(key, variation=("all",))
 
         def walk(state, key):
-            after = ENV.step(state, ENV.weak_action(key, state))
+            after = ENV.step(state, ENV.behaviour_action(key, state))
             return after, after
 
         return first, jax.lax.scan(walk, first, jax.random.split(key, 30))[1]
@@ -154,7 +154,7 @@ def test_resets_and_runs_stay_on_the_board():
     np.testing.assert_array_equal((ground > 0).sum((1, 2)), size[:, 0] ** 2)
     share = (ground == 2).sum((1, 2)) / size[:, 0] ** 2
     np.testing.assert_allclose(share, first.factors["board.prob_gravel"], atol=0.2)
-    # The weak policy falls only where no way is left.
+    # The behaviour policy falls only where no way is left.
     assert states.truncated[:, 5].sum() == 0
     for name, space in ENV.observation_space.spaces.items():
         assert space.contains(first.obs[name][0])

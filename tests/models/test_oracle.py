@@ -24,6 +24,13 @@ class PointMass:
         steps = state["steps"] + 1
         return {"position": state["position"] + action * steps, "steps": steps, "key": state["key"]}
 
+    def rollout(self, state, actions, keep):
+        def advance(before, action):
+            after = self.step(before, action)
+            return after, keep(after)
+
+        return jax.lax.scan(advance, state, actions)
+
 
 STATE = {"position": jnp.asarray([1.0, 2.0]), "steps": jnp.zeros(()), "key": jax.random.key(0)}
 

@@ -56,7 +56,7 @@ def whole():
 
 
 def test_the_start_is_not_solved():
-    # One weak step ends within reach of the start in about one of ten draws.
+    # One step of the behaviour policy ends within reach of the start in about one of ten draws.
     seeds = jnp.arange(300)
     start, end = jax.vmap(lambda seed: draw_problem(ENV, seed, 1))(seeds)
     first, _ = jax.vmap(lambda seed: first_attempt(ENV, seed, 1))(seeds)
@@ -74,11 +74,11 @@ def first_attempt(env, seed, offset):
     start_key, walk_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 0))
     start = state = env.reset(start_key)
     for key in jax.random.split(walk_key, offset):
-        state = env.step(state, env.weak_action(key, state))
+        state = env.step(state, env.behaviour_action(key, state))
     return env.set_goal(start, env.goal_from(state)), state
 
 
-def test_the_goal_is_where_the_weak_policy_ends():
+def test_the_goal_is_where_the_behaviour_policy_ends():
     found = jax.device_get(draw_problem(ENV, jnp.asarray(3), OFFSET))
     expected = jax.device_get(first_attempt(ENV, 3, OFFSET))
     assert not expected[0].success
