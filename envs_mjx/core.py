@@ -77,8 +77,9 @@ class Env(abc.ABC):
     """A functional environment.
 
     Subclasses are frozen dataclasses that hold hyperparameters only; they are hashable and therefore static under
-    `jit`. All methods are pure and work under `jit`, `vmap` and `scan`. A subclass writes `_start`, `_advance`,
-    `_set_physics` and `_observed`; the methods around them draw the factors, check the arguments and keep the books.
+    `jit`. All methods are pure and work under `jit`, `vmap` and `scan`; called as they are, they run the programs of
+    `envs_mjx.programs`. A subclass writes `_start`, `_advance`, `_render`, `_set_physics` and `_observed`; the methods
+    around them draw the factors, check the arguments and keep the books.
 
     Where there are goals, it also writes `set_goal`, `goal_from`, `distance` and `planning_cost`. Where there are none,
     whoever asks for them is told so.
@@ -120,16 +121,21 @@ class Env(abc.ABC):
         values: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        """Refuse arguments of `reset` that this environment cannot serve; adapters call it before they compile.
+        """Refuse arguments of `reset` that this environment cannot serve.
 
         Raises:
             UserError: names the factor or option and what is allowed.
         """
+        options = _given(options)
+        for name in options:
+            if name not in self.option_names:
+                raise UserError(unknown_name(f"option of {type(self).__name__}.reset", name, self.option_names))
         space = self.variation_space
         given = space.as_factors(values or {})
         sampled = set(space.select(self.default_variation if variation is None else variation)) - set(given)
-        self._check_start(sampled, given, options or {})
+        self._check_start(sampled, given, options)
 
+    @final
     def reset(
         self,
         key: Key[Array, ""],
@@ -153,16 +159,20 @@ class Env(abc.ABC):
         Raises:
             UserError: unknown factor or option name, or a concrete value outside its space.
         """
-        given = {name: value for name, value in (options or {}).items() if value is not None}
-        for name in given:
-            if name not in self.option_names:
-                raise UserError(unknown_name(f"option of {type(self).__name__}.reset", name, self.option_names))
-        names = self.default_variation if variation is None else variation
-        self.check_reset(names, values, given)
+        self.check_reset(variation, values, options)
+        names = None if variation is None else tuple(variation)
+        given = self.variation_space.as_factors(values or {})
+        state = programs.reset(self, key, names, given, _given(options))
+        self._check_factors(state.factors, given)
+        return state
+
+    def _reset(
+        self, key: Array, variation: tuple[str, ...] | None, values: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> State:
+        """`reset` with arguments that `check_reset` lets pass."""
         draw_key, key = jax.random.split(key)
-        factors = self.variation_space.draw(draw_key, names, values)
-        self._check_factors(factors, self.variation_space.as_factors(values or {}))
-        state = self._start(key, factors, given)
+        names = self.default_variation if variation is None else variation
+        state = self._start(key, self.variation_space.draw(draw_key, names, values), options)
         return state.replace(info=state.info | {"invalid_action": jnp.asarray(False)})
 
     def _first_state(
@@ -206,6 +216,7 @@ class Env(abc.ABC):
         reward = jnp.zeros_like(state.reward)
         return self._observed(state.replace(reward=reward, success=no, terminated=no, truncated=no))
 
+    @final
     def step(self, state: State, action: Any) -> State:
         """Advance by one control step.
 
@@ -221,6 +232,10 @@ class Env(abc.ABC):
         Raises:
             UserError: another shape or kind of number.
         """
+        return programs.step(self, state, action)
+
+    def _step(self, state: State, action: Any) -> State:
+        """`step` as it is traced."""
         action = checked_action(action, self.action_space)
         valid = valid_action(action, self.action_space)
         safe = jax.tree.map(lambda leaf: jnp.where(valid, leaf, jnp.zeros_like(leaf)), action)
@@ -238,22 +253,31 @@ class Env(abc.ABC):
             }
         )
 
-    def rollout(
-        self, state: State, actions: Any, keep: Callable[[State], Any] = lambda state: state
-    ) -> tuple[State, Any]:
+    def _step_batch(self, states: State, actions: Any) -> State:
+        """One step of B environments."""
+        return jax.vmap(self._step)(states, actions)
+
+    @final
+    def rollout(self, state: State, actions: Any, keep: Callable[[State], Any] | None = None) -> tuple[State, Any]:
         """Apply H actions, one after the other.
 
         Args:
             state: the state before.
             actions: what `step` takes, every array with a leading axis of H.
-            keep: what to keep of the state after each action, a pytree; the whole state by default.
+            keep: what to keep of the state after each action, a pytree; the whole state if None.
 
         Returns:
             The last state, and what was kept, every array with a leading axis of H.
         """
+        if keep is None:
+            return programs.rollout(self, state, actions)
+        return self._rollout(state, actions, keep)
+
+    def _rollout(self, state: State, actions: Any, keep: Callable[[State], Any]) -> tuple[State, Any]:
+        """`rollout` as it is traced."""
 
         def advance(before: State, action: Any) -> tuple[State, Any]:
-            after = self.step(before, action)
+            after = self._step(before, action)
             return after, keep(after)
 
         return jax.lax.scan(advance, state, actions)
@@ -272,6 +296,10 @@ class Env(abc.ABC):
         Raises:
             UserError: another shape.
         """
+        return programs.set_state(self, state, value)
+
+    def _set_state(self, state: State, value: Any) -> State:
+        """`set_state` as it is traced."""
         moved = self._rested(self._set_physics(state, value))
         return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
 
@@ -302,9 +330,14 @@ class Env(abc.ABC):
         That is `obs`, `success`, `terminated`, `truncated` and entries of `info`; others stay.
         """
 
-    @abc.abstractmethod
+    @final
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
         """Image of the state, RGB, 0 to 255."""
+        return programs.render(self, state)
+
+    @abc.abstractmethod
+    def _render(self, state: State) -> UInt8[Array, "height width 3"]:
+        """The image."""
 
     def set_goal(self, state: State, goal: Any) -> State:
         """Replace the goal; physics, factors and the reward of the last step stay."""
@@ -333,6 +366,11 @@ class Env(abc.ABC):
         if isinstance(space, gymnasium.spaces.Box):
             return jax.random.uniform(key, space.shape, jnp.float32, space.low, space.high)
         raise UserError(f"{type(self).__name__} has no behaviour policy for its actions {space}")
+
+
+def _given(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Options of a reset without absent ones."""
+    return {name: value for name, value in (options or {}).items() if value is not None}
 
 
 def checked_action(action: Any, space: gymnasium.Space) -> Any:
@@ -370,3 +408,7 @@ def valid_action(action: Any, space: gymnasium.Space) -> Bool[Array, ""]:
     if isinstance(space, gymnasium.spaces.MultiDiscrete):
         return ((action >= jnp.asarray(space.start)) & (action < jnp.asarray(space.start + space.nvec))).all()
     return jnp.isfinite(action).all()
+
+
+# The programs know what an environment is, so they come last.
+from envs_mjx import programs  # noqa: E402

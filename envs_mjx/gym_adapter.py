@@ -1,6 +1,5 @@
 """Gymnasium faces of the functional environments: one environment, or a batch as one compiled call."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,10 +11,10 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Array
 
-from envs_mjx import registry
+from envs_mjx import programs, registry
 from envs_mjx.checks import UserError
 from envs_mjx.core import Env, State, checked_action
-from envs_mjx.restart import restart_ended
+from envs_mjx.wrappers import AutoReset, TimeLimit
 
 METADATA = {"render_modes": ["rgb_array"], "render_fps": 10}
 
@@ -48,14 +47,14 @@ class GymnasiumEnv(gymnasium.Env):
         super().reset(seed=seed)
         if seed is None:
             seed = int(self.np_random.integers(2**31))
-        self._state = _reset(self.env, jax.random.key(seed), *_reset_arguments(self.env, options))
+        self._state = programs.reset(self.env, jax.random.key(seed), *_reset_arguments(self.env, options))
         for name, value in jax.device_get(self._state.factors).items():
             factor = self.variation_space.factor(name)
             factor.value = np.asarray(value, factor.dtype)
         return _observation(self._state, self.observation_space), jax.device_get(self._state.info)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self._state = state = _step(self.env, self.state, _checked_action(action, self.action_space))
+        self._state = state = programs.step(self.env, self.state, _checked_action(action, self.action_space))
         observation = _observation(state, self.observation_space)
         return (
             observation,
@@ -66,7 +65,7 @@ class GymnasiumEnv(gymnasium.Env):
         )
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
-        return None if self.render_mode is None else np.asarray(_render(self.env, self.state))
+        return None if self.render_mode is None else np.asarray(programs.render(self.env, self.state))
 
 
 class GymnasiumVectorEnv(gymnasium.vector.VectorEnv):
@@ -94,9 +93,9 @@ class GymnasiumVectorEnv(gymnasium.vector.VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.variation_space = self.env.variation_space
-        self._max_episode_steps = max_episode_steps
+        limited = self.env if max_episode_steps is None else TimeLimit(self.env, max_episode_steps)
+        self._batched = AutoReset(limited, mode="next_step")
         self._state: State | None = None
-        self._ended = np.zeros(num_envs, bool)
 
     @property
     def state(self) -> State:
@@ -115,52 +114,18 @@ class GymnasiumVectorEnv(gymnasium.vector.VectorEnv):
         if seeds.shape != (self.num_envs,):
             raise UserError(f"seed must be one int or {self.num_envs} of them, not {seed!r}")
         keys = jnp.stack([jax.random.key(int(one)) for one in seeds])
-        self._state = _reset_batch(self.env, keys, *_reset_arguments(self.env, options))
-        self._ended = np.zeros(self.num_envs, bool)
-        return _observation(self._state, self.observation_space), jax.device_get(self._state.info)
+        self._state = programs.reset_batch(self._batched, keys, *_reset_arguments(self.env, options))
+        return _observation(self._state, self.observation_space), _info(self._state)
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:  # type: ignore[override]
         actions = _checked_action(actions, self.action_space)
-        self._state = state = _step_batch(self.env, self.state, jnp.asarray(self._ended), actions)
-        terminated, truncated = np.array(state.terminated), np.array(state.truncated)
-        if self._max_episode_steps is not None:
-            truncated |= np.asarray(state.step) >= self._max_episode_steps
-        self._ended = terminated | truncated
+        self._state = state = programs.step_batch(self._batched, self.state, actions)
         observation = _observation(state, self.observation_space)
-        return observation, np.asarray(state.reward, np.float64), terminated, truncated, jax.device_get(state.info)
+        terminated, truncated = np.array(state.terminated), np.array(state.truncated)
+        return observation, np.asarray(state.reward, np.float64), terminated, truncated, _info(state)
 
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
-        return None if self.render_mode is None else tuple(np.asarray(_render_batch(self.env, self.state)))
-
-
-@functools.partial(jax.jit, static_argnums=(0, 2))
-def _reset(env: Env, key: Array, variation: tuple[str, ...] | None, values: Any, options: Any) -> State:
-    return env.reset(key, variation=variation, values=values, options=options)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _step(env: Env, state: State, action: Any) -> State:
-    return env.step(state, action)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _render(env: Env, state: State) -> Array:
-    return env.render(state)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 2))
-def _reset_batch(env: Env, keys: Array, variation: tuple[str, ...] | None, values: Any, options: Any) -> State:
-    return jax.vmap(lambda key: env.reset(key, variation=variation, values=values, options=options))(keys)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _step_batch(env: Env, states: State, ended: Array, actions: Any) -> State:
-    return restart_ended(jax.vmap(env.step)(states, actions), ended, states, env.reset)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _render_batch(env: Env, states: State) -> Array:
-    return jax.vmap(env.render)(states)
+        return None if self.render_mode is None else tuple(np.asarray(programs.render_batch(self.env, self.state)))
 
 
 def _reset_arguments(
@@ -204,3 +169,8 @@ def _observation(state: State, space: gymnasium.Space) -> Any:
     assert isinstance(space, gymnasium.spaces.Dict)
     host = jax.device_get(state.obs)
     return {name: np.asarray(host[name], part.dtype) for name, part in space.spaces.items()}
+
+
+def _info(state: State) -> dict[str, Any]:
+    """What the environment tells, without the wrapper's note of which episodes are new."""
+    return {name: value for name, value in jax.device_get(state.info).items() if name != "restarted"}

@@ -56,7 +56,7 @@ class PointEnv(Env):
             obs={"x": state.physics}, info=state.info | {"distance": jnp.abs(state.physics - state.goal)[0]}
         )
 
-    def render(self, state):
+    def _render(self, state):
         shade = (255 * state.factors["shade"]).astype(jnp.uint8)
         return jnp.broadcast_to(shade[None, None, None], (4, 6, 3))
 

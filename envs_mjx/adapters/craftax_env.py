@@ -123,7 +123,7 @@ class Craftax(Env):
             info=like(info, {name: state.info[name] for name in info}),
         )
 
-    def render(self, state: State) -> UInt8[Array, "height width 3"]:
+    def _render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The picture that the pixel environments observe."""
         observed = state.obs["observation"]
         picture = observed if self.pixels else leniently(_renderer(self.full))(state.physics) / 255.0

@@ -119,7 +119,7 @@ class RobotTask(StateVectorEnv):
             info=self._info(inner, ~good) | {"return": state.info["return"] + jnp.where(over, 0.0, reward)},
         )
 
-    def render(self, state: State) -> UInt8[Array, "height width 3"]:
+    def _render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The picture of the model's first camera, or of a free one, drawn by MuJoCo on the host."""
         from envs_mjx.mujoco.render import rendered
 

@@ -174,7 +174,7 @@ class ControlEnv(Env):
         physics, reward = self._move(state.physics, action, self._physical(state.factors, state.physics.vector.dtype))
         return self._observed(state.replace(physics=physics, reward=reward, step=state.step + 1))
 
-    def render(self, state: State) -> UInt8[Array, "height width 3"]:
+    def _render(self, state: State) -> UInt8[Array, "height width 3"]:
         """Gymnasium's picture in the colours of the factors.
 
         As in the reference, pixels that have exactly a colour of Gymnasium's get the factor's; the blended ones at

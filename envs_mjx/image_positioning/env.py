@@ -139,7 +139,7 @@ class ImagePositioning(Env):
         after = self._observed(state.replace(physics=moved, step=state.step + 1))
         return after.replace(reward=after.success.astype(after.reward.dtype))
 
-    def render(self, state: State) -> UInt8[Array, "height width 3"]:
+    def _render(self, state: State) -> UInt8[Array, "height width 3"]:
         """Frame of the current layout."""
         side = 2 * self.resolution
         white = jax.random.normal(state.key, (side, side), state.physics.dtype)
@@ -216,6 +216,7 @@ class ImagePositioning(Env):
             obs={f"{time}_{part}": value for time, parts in layouts.items() for part, value in parts.items()},
             success=reached,
             terminated=reached,
+            truncated=jnp.asarray(False),
             info=state.info | info,
         )
 

@@ -232,7 +232,7 @@ class MujocoEnv(StateVectorEnv):
             reached,
         )
 
-    def render(self, state: State) -> UInt8[Array, "height width 3"]:
+    def _render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The picture of `camera`, with the looks of the factors."""
         if self.renderer == "warp":
             from envs_mjx.mujoco.warp_render import cast

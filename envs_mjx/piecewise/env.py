@@ -80,7 +80,7 @@ class Piecewise(PointGoalEnv):
     def _observe(self, agent: Float[Array, "2"], goal: Float[Array, "2"], factors: Factors) -> Float[Array, "4"]:
         return jnp.concatenate([agent, goal])
 
-    def render(self, state: State) -> UInt8[Array, "height width 3"]:
+    def _render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The reference's frame, 224 x 224."""
         return render_frame(state.physics, state.goal, state.factors, self.render_target, self.grid_n)
 

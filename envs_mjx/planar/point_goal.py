@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import gymnasium
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
@@ -77,6 +78,7 @@ class PointGoalEnv(Env):
             obs={"observation": self._observe(agent, goal, state.factors)},
             success=reached,
             terminated=reached,
+            truncated=jnp.asarray(False),
             info=state.info | info,
         )
 

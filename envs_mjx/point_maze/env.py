@@ -139,6 +139,6 @@ class SimplePointMaze(PointGoalEnv):
         reward = jnp.where(moved.success, _SUCCESS_REWARD, _STEP_REWARD)
         return moved.replace(reward=reward.astype(moved.reward.dtype))
 
-    def render(self, state: State) -> UInt8[Array, "height width 3"]:
+    def _render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The reference's frame, 500 x 500, without matplotlib."""
         return render_frame(state.physics, state.goal, state.factors, self.show_goal)

@@ -196,7 +196,7 @@ class PushT(Env):
         after = self._observed(state.replace(physics=physics, step=state.step + 1, info=info))
         return after.replace(reward=-_norm(state.goal - after.obs["state"]))
 
-    def render(self, state: State) -> UInt8[Array, "height width 3"]:
+    def _render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The reference's frame of the scene."""
         factors, bodies = state.factors, state.physics.bodies
         scene = self._rules.scene(factors)
@@ -285,7 +285,7 @@ class PushT(Env):
             "goal_proprio": jnp.concatenate([goal[:2], goal[5:]]),
         }
         obs = {"proprio": jnp.concatenate([vector[:2], vector[5:]]), "state": vector}
-        return self._judged(state.replace(obs=obs, info=state.info | info))
+        return self._judged(state.replace(obs=obs, truncated=jnp.asarray(False), info=state.info | info))
 
 
 def _per_substep(contacts: Int[Array, ""]) -> Int[Array, ""]:

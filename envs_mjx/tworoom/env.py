@@ -99,7 +99,7 @@ class TwoRoom(PointGoalEnv):
         """Refuse explicit factors that put the agent into the wall or leave no door that fits."""
         _refuse_broken_constraints(factors, given)
 
-    def render(self, state: State) -> UInt8[Array, "height width 3"]:
+    def _render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The reference's frame, 224 x 224."""
         return render_frame(state.physics, state.goal, state.factors, self.render_target)
 

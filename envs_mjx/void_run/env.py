@@ -154,7 +154,7 @@ class VoidRun(Env):
             )
         )
 
-    def render(self, state: State) -> UInt8[Array, "height width 3"]:
+    def _render(self, state: State) -> UInt8[Array, "height width 3"]:
         """Picture of the board, its cells as even as whole pixels allow, row 0 at the bottom; it changes nothing.
 
         An agent on void is not drawn. The reference's picture grows with the board and has axes around it.

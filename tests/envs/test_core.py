@@ -20,7 +20,7 @@ def test_states_show_shapes_and_not_numbers():
     assert len(shown) == 13
     assert "  obs: x float32[1]" in shown
     assert "  reward: float32[]" in shown
-    assert "  factors: start.x float32[1], shade float32[]" in shown
+    assert "  factors: shade float32[], start.x float32[1]" in shown
     assert "  key: key<fry>[]" in repr(jax.eval_shape(lambda: state)).splitlines()
     assert "3 arrays" in repr(state.replace(physics=(jnp.zeros(2), 1, 2)))
     assert "info: nothing" in repr(state.replace(info={}))

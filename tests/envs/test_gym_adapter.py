@@ -7,7 +7,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import envs_mjx
-from envs_mjx import gym_adapter
+from envs_mjx import gym_adapter, programs
 
 ID = "test/GymPoint-v0"
 
@@ -107,7 +107,7 @@ def test_one_compiled_step_serves_all_instances():
     other = gymnasium.make(ID, gain=0.125)
     for env in (one, other):
         env.reset(seed=0)
-        before = gym_adapter._step._cache_size()
+        before = programs.step._cache_size()
         env.step(np.zeros(1, np.float32))
-    assert gym_adapter._step._cache_size() == before
+    assert programs.step._cache_size() == before
     assert jax.tree.structure(one.unwrapped.state) == jax.tree.structure(other.unwrapped.state)

@@ -8,7 +8,6 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import envs_mjx
-from envs_mjx import gym_adapter
 from envs_mjx.pusht import PushT, shapes
 
 ID = "swm/PushT-v1"
@@ -23,16 +22,11 @@ def reset_to(start, goal):
     return ENV.reset(jax.random.key(0), variation=(), options={"state": start, "goal_state": goal})
 
 
-set_state = jax.jit(ENV.set_state)
-
-
-# The functions that the Gymnasium adapter compiles, so that they are compiled once.
-def reset(key):
-    return gym_adapter._reset(ENV, key, None, {}, {})
+reset, set_state = ENV.reset, ENV.set_state
 
 
 def step(state, action):
-    return gym_adapter._step(ENV, state, jnp.asarray(action, jnp.float32))
+    return ENV.step(state, jnp.asarray(action, jnp.float32))
 
 
 @pytest.fixture(scope="module")

@@ -116,9 +116,9 @@ def test_frames_are_made_only_when_they_are_looked_at():
 
     @dataclass(frozen=True)
     class Filmed(GoalEnv):
-        def render(self, state):
+        def _render(self, state):
             jax.debug.callback(lambda x: shown.append(float(x)), state.physics[0])
-            return super().render(state)
+            return super()._render(state)
 
     env = Filmed(gain=0.25)
 

@@ -24,7 +24,7 @@ SEEDS = np.arange(40, 52)
 class DialEnv(GoalEnv):
     """The goal environment with a picture that tells the position."""
 
-    def render(self, state):
+    def _render(self, state):
         return jnp.broadcast_to(dial(state.physics).astype(jnp.uint8)[None, None], (4, 6, 3))
 
 

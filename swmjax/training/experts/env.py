@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from envs_mjx import Env, State
+from envs_mjx import Env, State, programs
 from envs_mjx.checks import UserError
-from envs_mjx.restart import restart_ended
+from envs_mjx.wrappers import AutoReset, TimeLimit
 from swmjax.models.actor import Actor, flat_observation, scaled
 from swmjax.policies.base import Observations, Policy
 from swmjax.policies.rollout import Start, rollout
@@ -108,10 +108,11 @@ class TrainingEnv:
 
     def reset(self, keys: Key[Array, " B"]) -> State:
         """B fresh episodes."""
-        return jax.vmap(self._fresh)(keys)
+        return self._episodes.within(programs.reset_batch(self._episodes, keys, self.variation))
 
-    def _fresh(self, key: Key[Array, ""]) -> State:
-        return self.env.reset(key, variation=self.variation)
+    @cached_property
+    def _episodes(self) -> AutoReset:
+        return AutoReset(TimeLimit(self.env, self.episode_steps), self.variation)
 
     def step(self, states: State, actions: Float[Array, "B A"]) -> tuple[State, Experience]:
         """One step of B environments; ended ones start a fresh episode.
@@ -123,19 +124,16 @@ class TrainingEnv:
         Returns:
             The states to go on from, and what happened.
         """
-        stepped = jax.vmap(self.env.step)(states, scaled(actions, self.low, self.high))
-        cut = (stepped.truncated | (stepped.step >= self.episode_steps)) & ~stepped.terminated
-        ended = stepped.terminated | cut
-
-        after = restart_ended(stepped, ended, stepped, self._fresh)
-        return after, Experience(
+        after = programs.step_batch(self._episodes, states, scaled(actions, self.low, self.high))
+        cut = after.truncated & ~after.terminated
+        return self._episodes.within(after), Experience(
             observation=self.observe(states),
             action=actions,
-            reward=stepped.reward.astype(jnp.float32),
-            next_observation=self.observe(stepped),
-            terminated=stepped.terminated,
+            reward=after.reward.astype(jnp.float32),
+            next_observation=flat_observation(after.info["final_obs"], self.observations),
+            terminated=after.terminated,
             cut=cut,
-            broken=stepped.info.get("diverged", jnp.zeros_like(cut)),
+            broken=after.info["final_info"].get("diverged", jnp.zeros_like(cut)),
         )
 
     def evaluate(

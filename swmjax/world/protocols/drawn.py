@@ -71,7 +71,7 @@ def draw_problem(env: Env, seed: Int[Array, ""], goal_offset: int) -> tuple[Stat
         start = env.reset(start_key)
 
         def walk(state: State, key: Key[Array, ""]) -> tuple[State, None]:
-            return env.step(state, env.weak_action(key, state)), None
+            return env.step(state, env.behaviour_action(key, state)), None
 
         end, _ = jax.lax.scan(walk, start, jax.random.split(walk_key, goal_offset))
         return env.set_goal(start, env.goal_from(end)), end
