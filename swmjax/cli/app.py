@@ -1,5 +1,6 @@
 """The `swmjax` program; commands import what they need when they run, so that `--help` is quick."""
 
+import importlib
 import os
 import sys
 from typing import Annotated
@@ -7,33 +8,37 @@ from typing import Annotated
 import typer
 
 import swmjax
-from swmjax.cli.checkpoints import checkpoints_command
-from swmjax.cli.collect import collect_command
 from swmjax.cli.console import INTERRUPTED
-from swmjax.cli.envs import envs_command, fovs_command
-from swmjax.cli.eval import eval_command
-from swmjax.cli.export import export_command
-from swmjax.cli.import_ import import_command
-from swmjax.cli.solvers import solvers_command
-from swmjax.cli.train_expert import train_expert_command
 from swmjax.runs.compilation_cache import enable_compilation_cache
 
-app = typer.Typer(
-    name="swmjax",
-    help="Plan with world models in JAX.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command("eval")(eval_command)
-app.command("train-expert")(train_expert_command)
-app.command("collect")(collect_command)
-app.command("envs")(envs_command)
-app.command("fovs")(fovs_command)
-app.command("solvers")(solvers_command)
-app.command("checkpoints")(checkpoints_command)
-app.command("import")(import_command)
-app.command("export")(export_command)
+COMMANDS = {
+    "eval": "eval:eval_command",
+    "train-expert": "train_expert:train_expert_command",
+    "collect": "collect:collect_command",
+    "envs": "envs:envs_command",
+    "fovs": "envs:fovs_command",
+    "solvers": "solvers:solvers_command",
+    "checkpoints": "checkpoints:checkpoints_command",
+    "import": "import_:import_command",
+    "export": "export:export_command",
+}
+"""Every command: a module of `swmjax.cli` and a function in it, whose signature and docstring are the help."""
+
+
+def make_app() -> typer.Typer:
+    """The program with all its commands."""
+    app = typer.Typer(
+        name="swmjax",
+        help="Plan with world models in JAX.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for name, place in COMMANDS.items():
+        module, _, function = place.partition(":")
+        app.command(name)(getattr(importlib.import_module(f"swmjax.cli.{module}"), function))
+    app.callback()(root)
+    return app
 
 
 def _print_version(wanted: bool) -> bool:
@@ -43,7 +48,6 @@ def _print_version(wanted: bool) -> bool:
     return wanted
 
 
-@app.callback()
 def root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
@@ -53,6 +57,9 @@ def root(
     # XLA's log, such as its request to report slow compiling; what matters of it becomes an exception.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     enable_compilation_cache()
+
+
+app = make_app()
 
 
 def main() -> None:
