@@ -33,7 +33,7 @@ for _name, _domain in (
     ("Quadruped", "quadruped"),
     ("Manipulator", "manipulator"),
 ):
-    register(f"swm/{_name}DMControl-v0", f"envs_mjx.mujoco.{_domain}:{_name}DMControl", extra="mujoco")
+    register(f"swm/{_name}DMControl-v0", f"envs_mjx.mujoco.suite.{_domain}:{_name}DMControl", extra="mujoco")
 
 for _name, _task in (
     ("Ant", "ant"),

@@ -1,4 +1,4 @@
-"""MuJoCo models as environments in MJX: the control suite of DeepMind, and a user's own; needs the extra `mujoco`."""
+"""MuJoCo models as environments in MJX, a user's own among them; needs the extra `mujoco`."""
 
 from envs_mjx.third_party import quietly
 
@@ -12,7 +12,6 @@ from envs_mjx.mujoco.mjcf import MjcfEnv
 from envs_mjx.mujoco.physics import MujocoPhysics
 from envs_mjx.mujoco.rewards import tolerance
 from envs_mjx.mujoco.scene import Scene
-from envs_mjx.mujoco.suite_env import SuiteEnv
 from envs_mjx.mujoco.view import View
 
-__all__ = ["MassFactor", "MjcfEnv", "MujocoEnv", "MujocoPhysics", "Scene", "SuiteEnv", "View", "tolerance"]
+__all__ = ["MassFactor", "MjcfEnv", "MujocoEnv", "MujocoPhysics", "Scene", "View", "tolerance"]

@@ -14,7 +14,6 @@ from mujoco import mjx
 from envs_mjx import spaces
 from envs_mjx.checks import UserError
 from envs_mjx.mujoco.base import MujocoEnv
-from envs_mjx.mujoco.factors import number
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.scene import Scene
 from envs_mjx.mujoco.view import View
@@ -93,13 +92,16 @@ class MjcfEnv(MujocoEnv):
         """Gravity and the masses."""
         spec = self._spec()
         gravity = {
-            axis: number(value - 10, value + 10, value) for axis, value in zip("xyz", spec.option.gravity, strict=True)
+            axis: spaces.Box(value - 10, value + 10, (1,), np.float64, init_value=[value])
+            for axis, value in zip("xyz", spec.option.gravity, strict=True)
         }
         groups: dict[str, dict[str, spaces.Box]] = {"gravity": gravity}
         for mass in self.masses:
             group, _, name = mass.factor.partition(".")
             nominal = self._nominal(spec, mass)
-            groups.setdefault(group, {})[name] = number(0.5 * nominal, 1.5 * nominal, nominal, np.float32)
+            groups.setdefault(group, {})[name] = spaces.Box(
+                0.5 * nominal, 1.5 * nominal, (1,), np.float32, init_value=[nominal]
+            )
         return spaces.Dict({name: spaces.Dict(parts) for name, parts in groups.items()})
 
     def _nominal(self, spec: mujoco.MjSpec, mass: MassFactor) -> float:

@@ -3,7 +3,7 @@
 import mujoco
 import numpy as np
 
-from envs_mjx.mujoco.locks import ARMATURE
+from envs_mjx.mujoco.suite.locks import ARMATURE
 
 ELLIPSOID, BOX = mujoco.mjtGeom.mjGEOM_ELLIPSOID, mujoco.mjtGeom.mjGEOM_BOX
 

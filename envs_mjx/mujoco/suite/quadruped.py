@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
-from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.locks import LockableEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite import factors
+from envs_mjx.mujoco.suite.locks import LockableEnv
 from envs_mjx.mujoco.view import View
 
 _SPEEDS = {"walk": 0.5, "run": 5.0}

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
-from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.locks import LockableEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite import factors
+from envs_mjx.mujoco.suite.locks import LockableEnv
 from envs_mjx.mujoco.view import View
 
 _RUN_SPEEDS = {"run": 10.0, "run-backward": 10.0, "run-front": 5.0, "run-back": 5.0}

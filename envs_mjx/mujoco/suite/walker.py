@@ -12,11 +12,11 @@ from jaxtyping import Array, Float, Key
 from mujoco import mjx
 
 from envs_mjx import spaces
-from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.locks import LockableEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite import factors
+from envs_mjx.mujoco.suite.locks import LockableEnv
 from envs_mjx.mujoco.view import View
 
 _SPEEDS = {"walk": 1.0, "run": 8.0, "walk-backward": -1.0}

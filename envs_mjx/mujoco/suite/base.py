@@ -12,10 +12,10 @@ from mujoco import mjx
 
 from envs_mjx.checks import UserError
 from envs_mjx.mujoco.base import MujocoEnv
-from envs_mjx.mujoco.floor import FIRST_SQUARE, SECOND_SQUARE, floor_painted, floor_squares
-from envs_mjx.mujoco.marks import Mark
 from envs_mjx.mujoco.masses import MassFactor
-from envs_mjx.mujoco.suite import suite_spec
+from envs_mjx.mujoco.suite.floor import FIRST_SQUARE, SECOND_SQUARE, floor_painted, floor_squares
+from envs_mjx.mujoco.suite.marks import Mark
+from envs_mjx.mujoco.suite.models import suite_spec
 from envs_mjx.names import unknown_name
 
 

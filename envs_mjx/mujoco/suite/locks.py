@@ -8,7 +8,7 @@ from jaxtyping import Array
 from mujoco import mjx
 
 from envs_mjx.mujoco.physics import MujocoPhysics
-from envs_mjx.mujoco.suite_env import SuiteEnv
+from envs_mjx.mujoco.suite.base import SuiteEnv
 
 ARMATURE = 3e7
 """Inertia that a lock adds to its joint, kg m^2: the largest torques here turn it by some 1e-3 rad in an episode.

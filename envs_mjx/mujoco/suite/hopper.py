@@ -10,11 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
-from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.locks import LockableEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite import factors
+from envs_mjx.mujoco.suite.locks import LockableEnv
 from envs_mjx.mujoco.view import View
 
 _STAND = 0.6

@@ -16,12 +16,12 @@ from jaxtyping import Array, Float, Key
 from mujoco import mjx
 
 from envs_mjx import spaces
-from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.marks import Mark
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import tolerance
 from envs_mjx.mujoco.scene import Scene
-from envs_mjx.mujoco.suite_env import SuiteEnv
+from envs_mjx.mujoco.suite import factors
+from envs_mjx.mujoco.suite.base import SuiteEnv
+from envs_mjx.mujoco.suite.marks import Mark
 from envs_mjx.mujoco.view import View
 
 _LEFT_OUT = ("cup", "peg", "target_peg", "slot")

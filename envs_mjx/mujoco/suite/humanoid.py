@@ -11,11 +11,11 @@ import mujoco
 from jaxtyping import Array, Float, Key
 
 from envs_mjx import spaces
-from envs_mjx.mujoco import factors
-from envs_mjx.mujoco.locks import LockableEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
+from envs_mjx.mujoco.suite import factors
+from envs_mjx.mujoco.suite.locks import LockableEnv
 from envs_mjx.mujoco.view import View
 
 _SPEEDS = {"walk": 1.0, "stand": 0.0, "run": 10.0}

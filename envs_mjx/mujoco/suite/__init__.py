@@ -1,0 +1,5 @@
+"""The control suite of DeepMind in MJX, one domain a file."""
+
+from envs_mjx.mujoco.suite.base import SuiteEnv
+
+__all__ = ["SuiteEnv"]
