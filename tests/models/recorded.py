@@ -1,9 +1,7 @@
 """The reference's models on random weights, from `tests/golden/make_model_goldens.py`."""
 
-import functools
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -17,9 +15,6 @@ from swmjax.models.lewm import PredictorConfig
 from swmjax.models.prejepa import CausalPredictorConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-# Numbers are checked, not speed: without optimisation programs compile three times as fast.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-quick_jit = functools.partial(jax.jit, compiler_options=QUICK)
 RULES = KeyRules(vits=("encoder",), dinos=("backbone",))
 VIT = ViTConfig(16, 4, 24, 2, 2, 40)
 

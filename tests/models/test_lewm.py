@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from models.recorded import quick_jit
+from quick import quick_jit
 
 from swmjax.checkpoints import load_pretrained
 from swmjax.models import LeWM, LeWMConfig, WorldModel

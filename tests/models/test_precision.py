@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
-from models.recorded import difference, quick_jit
+from models.recorded import difference
+from quick import quick_jit
 
 from swmjax.checkpoints import load_pretrained
 

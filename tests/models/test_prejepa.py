@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from models.recorded import CONFIGS, Recorded, prejepa, quick_jit
+from models.recorded import CONFIGS, Recorded, prejepa
+from quick import quick_jit
 
 from swmjax.models import PreJEPA, PreJEPAConfig, WorldModel
 from swmjax.models.blocks import DINOv2Config, LinearEmbedderConfig

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from models.recorded import CONFIGS, ENCODERS, GOLDEN, PREJEPAS, RULES, Recorded, difference, quick_jit
+from models.recorded import CONFIGS, ENCODERS, GOLDEN, PREJEPAS, RULES, Recorded, difference
+from quick import quick_jit
 
 from swmjax.checkpoints.torch import backbones
 from swmjax.checkpoints.torch.matching import tensor_specs

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from models.recorded import difference, quick_jit
+from models.recorded import difference
+from quick import quick_jit
 
 from swmjax.checkpoints.torch.key_rules import KeyRules
 from swmjax.checkpoints.torch.matching import tensor_specs

@@ -81,8 +81,8 @@ class Case:
     Attributes:
         solver: Small enough to run in a moment.
         space: Action space of one planner step.
-        problem: What the cost is about.
-        cost: Problem and candidates to costs.
+        target: What the cost is about.
+        cost: Problem (see `posed`) and candidates to costs.
         warm_start: One step.
         nothing: The plan of a solve in which nothing was finite, without a warm start; None if it is up to the solver.
         population: Candidates per step.
@@ -91,17 +91,22 @@ class Case:
 
     solver: Any
     space: gymnasium.Space
-    problem: Any
+    target: Any
     cost: Any
     warm_start: Any
     nothing: Any
     population: int
     transitions: Any = None
 
-    def cost_of(self, actions: Any, problem: Any = None) -> Any:
+    @property
+    def problem(self) -> Any:
+        """The problem without further ado."""
+        return posed(self.target)
+
+    def cost_of(self, actions: Any) -> Any:
         """Cost of one plan."""
         encoded = jax.tree.map(lambda leaf: leaf[None], self.candidates(actions))
-        return self.cost(self.problem if problem is None else problem, encoded)[0]
+        return self.cost(self.problem, encoded)[0]
 
     def candidates(self, actions: Any) -> Any:
         """A plan in the form that costs take."""
@@ -110,6 +115,32 @@ class Case:
         if isinstance(actions, dict):
             return actions | {"b": one_hot(actions["b"], CHOICES)}
         return actions
+
+
+def posed(target, shift=0.0, bad=0.0, spoiled=False, doomed=False):
+    """A problem: a target, and what else its costs are, all of it traced so that one program serves many tests.
+
+    Args:
+        target: What the cost is about.
+        shift: Added to all costs.
+        bad: The cost of every third candidate, if they are spoiled.
+        spoiled: Whether they are.
+        doomed: Whether no cost is finite, gradients included.
+    """
+    numbers = {"shift": jnp.asarray(shift, jnp.float32), "bad": jnp.asarray(bad, jnp.float32)}
+    return numbers | {"target": target, "spoiled": jnp.asarray(spoiled), "doomed": jnp.asarray(doomed)}
+
+
+def priced(cost):
+    """A cost of a target's candidates as one of a problem's."""
+
+    def whole(problem, candidates):
+        costs = cost(problem["target"], candidates)
+        dtype, third = costs.dtype, jnp.arange(costs.shape[0]) % 3 == 1
+        costs = jnp.where(problem["spoiled"] & third, problem["bad"].astype(dtype), costs)
+        return (costs + problem["shift"].astype(dtype)) * jnp.where(problem["doomed"], jnp.nan, 1).astype(dtype)
+
+    return whole
 
 
 def quadratic(target, actions):
@@ -152,8 +183,8 @@ def case(name: str) -> Case:
         return Case(
             solver=CompositeSolver(solvers=parts),
             space=gymnasium.spaces.Dict(SHAPED),
-            problem={"a": TARGET, "b": WEIGHTS},
-            cost=joint,
+            target={"a": TARGET, "b": WEIGHTS},
+            cost=priced(joint),
             warm_start=None,
             nothing=None,
             population=24,
@@ -163,8 +194,8 @@ def case(name: str) -> Case:
         return Case(
             solver=solver,
             space=CHOICES,
-            problem=WEIGHTS,
-            cost=choices,
+            target=WEIGHTS,
+            cost=priced(choices),
             warm_start=jnp.zeros((1, 2), jnp.int32),
             nothing=None,
             population=solver.num_samples,
@@ -172,25 +203,10 @@ def case(name: str) -> Case:
     return Case(
         solver=solver,
         space=BOX,
-        problem=TARGET,
-        cost=reached if "transitions" in solver.takes else quadratic,
+        target=TARGET,
+        cost=priced(reached if "transitions" in solver.takes else quadratic),
         warm_start=jnp.full((1, SIZE), 0.1),
         nothing=jnp.zeros((HORIZON, SIZE)),
         population=solver.num_samples,
-        transitions=reach if "transitions" in solver.takes else None,
+        transitions=(lambda problem: reach(problem["target"])) if "transitions" in solver.takes else None,
     )
-
-
-def spoiled(case: Case, bad: Any) -> Any:
-    """A cost like the case's, of which every third is not finite."""
-
-    def cost(problem, candidates):
-        costs = case.cost(problem, candidates)
-        return jnp.where(jnp.arange(costs.shape[0]) % 3 == 1, jnp.asarray(bad, costs.dtype), costs)
-
-    return cost
-
-
-def doomed(case: Case) -> Any:
-    """A cost like the case's that is never finite, gradients included."""
-    return lambda problem, candidates: case.cost(problem, candidates) * jnp.nan

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
-from models.recorded import CONFIGS, Recorded, difference, quick_jit
+from models.recorded import CONFIGS, Recorded, difference
+from quick import quick_jit
 
 from swmjax.checkpoints import CheckpointError, save_pretrained
 from swmjax.planning import CEMSolver, solve, solve_batch

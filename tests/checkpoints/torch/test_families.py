@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from gymnasium.spaces import Box
-from models.recorded import quick_jit
+from quick import quick_jit
 
 from swmjax.checkpoints import (
     CheckpointError,

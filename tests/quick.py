@@ -1,0 +1,8 @@
+"""Programs that compile three times as fast, unoptimised, for tests that check numbers and not speed."""
+
+import functools
+
+import jax
+
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+quick_jit = functools.partial(jax.jit, compiler_options=QUICK)
