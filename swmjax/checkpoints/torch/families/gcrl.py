@@ -279,7 +279,7 @@ def _buffers(config: GCRLConfig) -> dict[str, np.ndarray]:
 
 
 def _example() -> GCRLConfig:
-    predictor = GoalPredictorConfig(num_patches=5, num_frames=3, dim=10, depth=2, heads=2, mlp_dim=16, out_dim=2)
+    predictor = GoalPredictorConfig(num_patches=4, num_frames=3, dim=10, depth=2, heads=2, mlp_dim=16, out_dim=2)
     encoder, embedders = ViTConfig(16, 8, 8, 1, 2, 16), (("proprio", LinearEmbedderConfig(3, 2)),)
     return GCRLConfig(encoder, predictor, extra_encoders=embedders)
 
