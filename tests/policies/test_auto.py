@@ -104,6 +104,14 @@ def test_actions_of_policies() -> None:
     assert not np.array_equal(drawn[0], drawn[2])
 
 
+def test_the_old_import_path_works_and_says_where_to_go() -> None:
+    with pytest.warns(DeprecationWarning, match="AutoCostModel has moved; import it from swmjax.policies"):
+        from swmjax.checkpoints import AutoCostModel as moved
+    assert moved is AutoCostModel
+    with pytest.raises(ImportError, match="cannot import name 'Auto'"):
+        from swmjax.checkpoints import Auto  # noqa: F401
+
+
 def test_what_a_model_cannot_do() -> None:
     with pytest.raises(CheckpointError, match="a GCRL predicts no costs; load it with AutoActionableModel"):
         AutoCostModel(GOLDEN / "gcrl_gcbc")
