@@ -123,7 +123,7 @@ def test_the_parameters_are_arguments() -> None:
     model = linen_module()
     traced = []
 
-    @quick_jit
+    @jax.jit
     def roll(model: FunctionModel, actions: jax.Array) -> jax.Array:
         traced.append(1)
         return model.rollout(model.encode(OBS), HISTORY, actions)
