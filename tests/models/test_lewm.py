@@ -155,9 +155,11 @@ def test_parameter_count_of_the_released_model(action_size, expected):
 
 
 def test_a_new_predictor_is_the_identity_up_to_its_final_norm():
+    config = small(3, depth=1).config.predictor
+
     @quick_jit
     def both(x):
-        transformer = Predictor(small(3, depth=1).config.predictor, rngs=nnx.Rngs(0)).transformer
+        transformer = Predictor(config, rngs=nnx.Rngs(0)).transformer
         return transformer(x, jnp.ones_like(x)), transformer.output_proj(transformer.norm(transformer.input_proj(x)))
 
     np.testing.assert_allclose(*both(jax.random.normal(jax.random.key(0), (2, 3, 8))), atol=1e-6)
