@@ -114,7 +114,8 @@ def test_gradients_equal_the_plain_ones_also_when_recomputed():
 
             return quick_jit(jax.grad(cost))(actions)
 
-        plain = gradient(lambda *arguments: plain_rollout(small(depth=1, history_size=2), *arguments))
+        model = small(depth=1, history_size=2)
+        plain = gradient(lambda *arguments: plain_rollout(model, *arguments))
         assert jnp.max(jnp.abs(plain)) > 1e-3
         for remat in (False, True):
             np.testing.assert_allclose(
