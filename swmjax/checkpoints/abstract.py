@@ -14,6 +14,21 @@ Shardings = jax.sharding.Sharding | Callable[[str, tuple[int, ...]], jax.shardin
 """Where arrays go: all alike, by dotted name and shape, or to the default device."""
 
 
+class _OneKey(nnx.Rngs):
+    """Gives every layer the same key: what it draws is never looked at, and counting keys takes most of the time."""
+
+    def __init__(self, key: jax.Array):
+        self._key = key
+
+    def __getattr__(self, name: str) -> _OneKey:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self) -> jax.Array:
+        return self._key
+
+
 def abstract_model(
     model: Callable[..., nnx.Module], config: Any, probes: Mapping[str, nnx.Module] | None = None
 ) -> nnx.Module:
@@ -26,7 +41,7 @@ def abstract_model(
     """
 
     def make() -> nnx.Module:
-        made = model(config, rngs=nnx.Rngs(0))
+        made = model(config, rngs=_OneKey(jax.random.key(0)))
         for key, probe in (probes or {}).items():
             made = attach_probe(made, key, probe)
         return made

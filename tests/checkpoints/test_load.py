@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from checkpoints.torch.test_configurations import PREJEPA
 from flax import nnx
-from models.recorded import CONFIGS, Recorded
+from models.recorded import CONFIGS, Recorded, quick_jit
 
 from swmjax.checkpoints import CheckpointError, load_pretrained, read_state_dict
 from swmjax.checkpoints.torch import backbones, read
@@ -29,8 +29,13 @@ def test_outputs_are_those_of_the_reference(name: str) -> None:
     model = load_pretrained(GOLDEN / name)
     with np.load(GOLDEN / f"{name}_io.npz") as file:
         recorded = {key: jnp.asarray(value) for key, value in file.items()}
-    latents = model.encode(recorded["pixels"])
-    rolled = model.rollout(latents, recorded["action_history"], recorded["candidates"])
+
+    @quick_jit
+    def run(model, pixels, history, candidates):
+        latents = model.encode(pixels)
+        return latents, model.rollout(latents, history, candidates)
+
+    latents, rolled = run(model, *(recorded[name] for name in ("pixels", "action_history", "candidates")))
     for found, expected in ((latents, recorded["emb"]), (rolled, recorded["rollout_context3"])):
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * float(jnp.abs(expected).max()))

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from swmjax.checkpoints.abstract import abstract_model
 from swmjax.checkpoints.torch.key_rules import KeyRules
 from swmjax.checkpoints.torch.matching import match_tensors, tensor_specs
 from swmjax.checkpoints.torch.read import build_model
@@ -90,6 +91,17 @@ def encoder(config, weights, dtype):
     arrays = match_tensors(weights, tensor_specs(variables), RULES)
     filled = [(path[1:], variable.replace(jnp.asarray(arrays[path], dtype))) for path, variable in variables.items()]
     return nnx.merge(graph, nnx.from_flat_state(filled))
+
+
+def drawn(model, config):
+    """A model without training whose weights are away from zero, drawn by NumPy: nothing is compiled for it."""
+    made, rng = abstract_model(model, config), np.random.default_rng(0)
+    weights = jax.tree.map(lambda leaf: jnp.asarray(rng.uniform(-0.5, 0.6, leaf.shape), leaf.dtype), nnx.state(made))
+    for path, leaf in nnx.to_flat_state(weights):
+        if path[-1] in ("var", "scale"):
+            leaf.set_value(np.abs(leaf.get_value()) + 0.3)
+    nnx.update(made, weights)
+    return made
 
 
 def difference(actual, expected):

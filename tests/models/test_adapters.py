@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax import linen
 from gymnasium.spaces import Box
+from models.recorded import quick_jit
 
 from swmjax.models import FunctionModel, WorldModel, from_equinox, from_function, from_linen
 from swmjax.planning import CEMSolver, GoalMSE, encode_problems, model_cost, shooting_cost, solve, solve_batch
@@ -81,17 +82,21 @@ HISTORY, CANDIDATES = (jnp.asarray(RNG.uniform(-1, 1, (2, *shape, 2)), jnp.float
 def test_functions_of_single_latents_become_a_world_model(make: Any) -> None:
     model = make()
     assert isinstance(model, WorldModel)
-    latents = model.encode(OBS)
-    np.testing.assert_allclose(latents, OBS @ LOOK.T, rtol=1e-4, atol=1e-5)
-    predicted = model.predict(latents, CANDIDATES[:, 0, :2])
-    rolled = model.rollout(latents, HISTORY, CANDIDATES)
+
+    @quick_jit
+    def run(model: FunctionModel, obs: jax.Array, candidates: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        latents = model.encode(obs)
+        return latents, model.predict(latents, candidates[:, 0, :2]), model.rollout(latents, HISTORY, candidates)
+
+    latents, predicted, rolled = run(model, OBS, CANDIDATES)
+    np.testing.assert_allclose(latents, np.asarray(OBS) @ LOOK.T, rtol=1e-4, atol=1e-5)
     assert rolled.shape == (2, 5, 5, 3)
-    state = np.broadcast_to((OBS @ LOOK.T)[:, None, -1], (2, 5, 3))
+    state, candidates = np.broadcast_to((np.asarray(OBS) @ LOOK.T)[:, None, -1], (2, 5, 3)), np.asarray(CANDIDATES)
     for t in range(3):
-        state = np.tanh(state @ MOVE + CANDIDATES[:, :, t] @ PUSH)
+        state = np.tanh(state @ MOVE + candidates[:, :, t] @ PUSH)
         np.testing.assert_allclose(rolled[:, :, 2 + t], state, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(rolled[:, :, :2], np.broadcast_to(latents[:, None], (2, 5, 2, 3)))
-    expected = np.tanh(np.asarray(latents) @ MOVE + CANDIDATES[:, 0, :2] @ PUSH)
+    np.testing.assert_allclose(rolled[:, :, :2], np.broadcast_to(np.asarray(latents)[:, None], (2, 5, 2, 3)))
+    expected = np.tanh(np.asarray(latents) @ MOVE + candidates[:, 0, :2] @ PUSH)
     np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -105,7 +110,7 @@ def test_they_are_planned_with(make: Any) -> None:
         latent = step(latent, action)
     goal = jnp.linalg.lstsq(jnp.asarray(LOOK), latent)[0]
 
-    @jax.jit
+    @quick_jit
     def plan(model: FunctionModel, obs: jax.Array, goal: jax.Array) -> Any:
         cost = shooting_cost(model, GoalMSE(), obs[None], goal[None], jnp.zeros((0, 2)))
         return solve(solver, cost, SPACE, jax.random.key(0), 2), cost(jnp.zeros((1, 2, 2)))[0]
@@ -140,9 +145,11 @@ def test_latents_and_observations_may_be_trees() -> None:
     problems = encode_problems(model, obs, obs, jnp.zeros((2, 0, 2)))
     keys = jax.random.split(jax.random.key(0), 2)
     cost = model_cost(model, GoalMSE(source="place"))
-    plan = solve_batch(CEMSolver(num_samples=32, n_steps=3, topk=4), cost, problems, SPACE, keys, 3)
-    assert plan.actions.shape == (2, 3, 2)
-    assert model.rollout(obs, jnp.zeros((2, 0, 2)), jnp.zeros((2, 4, 3, 2)))["place"].shape == (2, 4, 4, 2)
+    solver = CEMSolver(num_samples=32, n_steps=3, topk=4)
+    plan = quick_jit(lambda problems: solve_batch(solver, cost, problems, SPACE, keys, 3).actions)
+    assert plan(problems).shape == (2, 3, 2)
+    rolled = jax.eval_shape(model.rollout, obs, jnp.zeros((2, 0, 2)), jnp.zeros((2, 4, 3, 2)))
+    assert rolled["place"].shape == (2, 4, 4, 2)
 
 
 def test_mistakes_are_named() -> None:

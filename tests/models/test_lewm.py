@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from models.recorded import drawn
 from quick import quick_jit
 
 from swmjax.checkpoints import load_pretrained
@@ -48,7 +49,7 @@ def test_recorded_outputs(name, x64, tolerance):
             jnp.asarray(golden[key], dtype) for key in ("pixels", "goal", "action_history", "candidates")
         )
 
-        @jax.jit
+        @quick_jit
         def run(model):
             emb = model.encode(pixels)
             one = model.rollout(emb[:, -1:], history[:, :0], actions)
@@ -74,14 +75,7 @@ def small(num_frames, depth=2, hidden=12, projector=True):
         pred_proj=MLPConfig(8, 16, 8, "batch") if projector else None,
     )
     # No weight is zero: closed gates would make every block the identity and the comparison empty.
-    model = nnx.eval_shape(lambda: LeWM(config, rngs=nnx.Rngs(0)))
-    rng = np.random.default_rng(0)
-    weights = jax.tree.map(lambda leaf: jnp.asarray(rng.uniform(-0.5, 0.6, leaf.shape), leaf.dtype), nnx.state(model))
-    for path, leaf in nnx.to_flat_state(weights):
-        if path[-1] in ("var", "scale"):
-            leaf.set_value(jnp.abs(leaf.get_value()) + 0.3)
-    nnx.update(model, weights)
-    return model
+    return drawn(LeWM, config)
 
 
 SLOW = pytest.mark.slow
@@ -162,20 +156,22 @@ def test_parameter_count_of_the_released_model(action_size, expected):
 
 
 def test_a_new_predictor_is_the_identity_up_to_its_final_norm():
-    transformer = Predictor(small(3, depth=1).config.predictor, rngs=nnx.Rngs(0)).transformer
-    x = jax.random.normal(jax.random.key(0), (2, 3, 8))
-    np.testing.assert_allclose(
-        transformer(x, jnp.ones_like(x)),
-        transformer.output_proj(transformer.norm(transformer.input_proj(x))),
-        atol=1e-6,
-    )
+    config = small(3, depth=1).config.predictor
+
+    @quick_jit
+    def both(x):
+        transformer = Predictor(config, rngs=nnx.Rngs(0)).transformer
+        return transformer(x, jnp.ones_like(x)), transformer.output_proj(transformer.norm(transformer.input_proj(x)))
+
+    np.testing.assert_allclose(*both(jax.random.normal(jax.random.key(0), (2, 3, 8))), atol=1e-6)
 
 
 def test_predictions_are_causal():
     model = small(num_frames=3)
     latents, actions = jax.random.normal(jax.random.key(0), (1, 3, 8)), jnp.ones((1, 3, 4))
-    changed = model.predict(latents.at[:, 2].add(1.0), actions.at[:, 2].add(1.0))
-    np.testing.assert_allclose(changed[:, :2], model.predict(latents, actions)[:, :2], atol=1e-6)
+    predict = quick_jit(model.predict)
+    changed = predict(latents.at[:, 2].add(1.0), actions.at[:, 2].add(1.0))
+    np.testing.assert_allclose(changed[:, :2], predict(latents, actions)[:, :2], atol=1e-6)
 
 
 def test_lewm_is_a_world_model():
@@ -194,7 +190,7 @@ def test_parts_must_fit_together():
 
 def test_a_single_head_of_the_tokens_width_has_no_output_projection():
     config = dataclasses.replace(small(2, depth=1).config.predictor, heads=1, dim_head=12)
-    attention = Predictor(config, rngs=nnx.Rngs(0)).transformer.layers[0].attn
+    attention = nnx.eval_shape(lambda: Predictor(config, rngs=nnx.Rngs(0))).transformer.layers[0].attn
     assert isinstance(attention.to_out[0], Identity)
 
 

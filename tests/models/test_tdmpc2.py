@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from models.recorded import difference
+from models.recorded import difference, drawn
 from quick import quick_jit
 
 from swmjax.checkpoints import load_pretrained
@@ -98,7 +98,7 @@ def test_frames_may_have_their_channels_last():
     with np.load(GOLDEN / "tdmpc2_pixels_io.npz") as file:
         obs = {key: jnp.asarray(file[key][:, -1]) for key in ("pixels", "state", "proprio")}
     last = {**obs, "pixels": jnp.moveaxis(obs["pixels"], 1, -1)}
-    np.testing.assert_array_equal(model.encode(obs), model.encode(last))
+    np.testing.assert_array_equal(*quick_jit(lambda *both: list(map(model.encode, both)))(obs, last))
 
 
 def test_functions_without_weights():
@@ -168,10 +168,15 @@ def test_get_action_draws_by_key_and_averages():
 
 
 def test_a_new_model_values_everything_at_the_middle_bin():
-    model = TDMPC2(dataclasses.replace(TINY, bins=Bins(5, -2, 4)), rngs=nnx.Rngs(0))
-    latents, actions = jnp.ones((3, 8)), jnp.ones((3, 2))
-    np.testing.assert_allclose(model.rewards(latents, actions), np.expm1(1.0), rtol=1e-5)
-    np.testing.assert_allclose(model.values(latents, actions, target=True), np.full((2, 3), np.expm1(1.0)), rtol=1e-5)
+    @quick_jit
+    def make():
+        model, latents, actions = TDMPC2(config, rngs=nnx.Rngs(0)), jnp.ones((3, 8)), jnp.ones((3, 2))
+        return model, model.rewards(latents, actions), model.values(latents, actions, target=True)
+
+    config = dataclasses.replace(TINY, bins=Bins(5, -2, 4))
+    model, rewards, values = make()
+    np.testing.assert_allclose(rewards, np.expm1(1.0), rtol=1e-5)
+    np.testing.assert_allclose(values, np.full((2, 3), np.expm1(1.0)), rtol=1e-5)
     assert jax.tree.all(jax.tree.map(jnp.array_equal, nnx.state(model.qs), nnx.state(model.target_qs)))
     assert isinstance(model, WorldModel)
 
@@ -206,14 +211,14 @@ def test_bad_configurations(change, message):
 
 
 def test_bad_observations():
-    model = TDMPC2(TINY, rngs=nnx.Rngs(0))
+    model = drawn(TDMPC2, TINY)
     with pytest.raises(ValueError, match="obs has no 'state'; it has proprio"):
         model.encode({"proprio": jnp.ones((1, 5))})
     with pytest.raises(ValueError, match=r"obs\['state'\] must have 5 entries, got shape \(1, 4\)"):
         model.encode({"state": jnp.ones((1, 4))})
     with pytest.raises(ValueError, match=r"obs\['state'\] must have 2 axes, or 3 with time, got shape \(1, 2, 3, 5\)"):
         model.encode_current({"state": jnp.ones((1, 2, 3, 5))})
-    frames = TDMPC2(dataclasses.replace(TINY, encoding=(("pixels", 8),), image_size=48), rngs=nnx.Rngs(0))
+    frames = drawn(TDMPC2, dataclasses.replace(TINY, encoding=(("pixels", 8),), image_size=48))
     with pytest.raises(ValueError, match=r"must be RGB frames of side 48, got shape \(1, 50, 48, 3\)"):
         frames.encode({"pixels": jnp.ones((1, 50, 48, 3))})
 

@@ -70,7 +70,7 @@ def test_a_solver_plans_with_it() -> None:
     auto, io = AutoCostModel(GOLDEN / "tdmpc2_state"), recorded("tdmpc2_state")
     space, solver = Box(-1.0, 1.0, (2,)), CEMSolver(num_samples=16, n_steps=2, topk=4)
 
-    @jax.jit
+    @quick_jit
     def plan(auto: CostModel, problems: jax.Array) -> jax.Array:
         keys = jax.random.split(jax.random.key(0), problems.shape[0])
         return solve_batch(solver, auto.cost, problems, space, keys, 3).actions
@@ -82,8 +82,12 @@ def test_a_solver_plans_with_it() -> None:
     lowered = plan.lower(auto, problems)
     assert len(jax.tree.leaves(lowered.in_avals)) == len(jax.tree.leaves(auto)) + 1
     assert max(map(len, re.findall(r"constant dense<(.*?)>", lowered.as_text()))) < 100
-    single = solve(solver, auto.cost_fn({"state": io["state"][0, -1]}), space, jax.random.key(0), 3)
-    assert bool(jnp.isfinite(single.cost))
+
+    @quick_jit
+    def single(auto: CostModel, state: jax.Array) -> jax.Array:
+        return solve(solver, auto.cost_fn({"state": state}), space, jax.random.key(0), 3).cost
+
+    assert bool(jnp.isfinite(single(auto, io["state"][0, -1])))
 
 
 def test_actions_of_policies() -> None:
@@ -91,12 +95,22 @@ def test_actions_of_policies() -> None:
     action = quick_jit(AutoActionableModel(GOLDEN / "gcrl_gcbc").get_action)(io)
     assert difference(action, io["action"]) < 1e-4
     auto, io = AutoActionableModel("tdmpc2_state", root=GOLDEN), recorded("tdmpc2_state")
-    action = auto.get_action({"state": io["state"]})
+    given = {"state": io["state"]}
+    act = quick_jit(lambda auto, given, key: (auto.get_action(given), auto.get_action(given, key)))
+    results = [act(auto, given, jax.random.key(seed)) for seed in (0, 0, 1)]
+    action, drawn = results[0][0], [sample for _, sample in results]
     assert difference(action, io["mean_action"]) < 1e-4
-    drawn = [auto.get_action({"state": io["state"]}, jax.random.key(seed)) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert drawn[0].shape == action.shape
     assert not np.array_equal(drawn[0], drawn[2])
+
+
+def test_the_old_import_path_works_and_says_where_to_go() -> None:
+    with pytest.warns(DeprecationWarning, match="AutoCostModel has moved; import it from swmjax.policies"):
+        from swmjax.checkpoints import AutoCostModel as moved
+    assert moved is AutoCostModel
+    with pytest.raises(ImportError, match="cannot import name 'Auto'"):
+        from swmjax.checkpoints import Auto  # noqa: F401
 
 
 def test_what_a_model_cannot_do() -> None:

@@ -19,8 +19,7 @@ def cast_model(model: _Model, dtype: Any) -> _Model:
         model: A Flax NNX model.
         dtype: A floating-point dtype.
     """
-    graph, state = nnx.split(model)
-    return nnx.merge(graph, jax.tree.map(lambda leaf: leaf.astype(dtype), state))
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), model)
 
 
 def widened(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

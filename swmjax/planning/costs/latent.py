@@ -81,8 +81,8 @@ def model_cost(
     """The cost of candidates for an encoded problem, for `solve_batch`.
 
     Args:
-        model: A world model; inside `jax.jit` one made by `nnx.merge`, so that its weights are arguments of the
-            program and not constants in it.
+        model: A world model; one that is an argument of `jax.jit` keeps its weights arguments of the program, not
+            constants in it.
         objective: What rolled-out latents are judged by, for example `GoalMSE()`. By default what the model says: the
             rewards that it expects, if it has `plan_cost` (the goal plays no part then), or its `objective`.
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from checkpoints.reference import reference_python
 from flax import nnx
-from models.recorded import CONFIGS, Recorded
+from models.recorded import CONFIGS, Recorded, drawn
 
 from swmjax.checkpoints import (
     CheckpointError,
@@ -33,7 +33,7 @@ from swmjax.checkpoints.torch import export as module
 from swmjax.checkpoints.torch.families import family_of, gcrl
 from swmjax.checkpoints.torch.verification import verify
 from swmjax.checkpoints.torch.writer import write_state_dict
-from swmjax.models import DummyConfig, DummyWorldModel, MLPProbe
+from swmjax.models import DummyConfig, DummyWorldModel, MLPProbe, PreJEPA
 from swmjax.models.blocks.resnet import ResNetConfig
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -124,7 +124,7 @@ def test_the_layouts_of_both_versions_of_transformers(tmp_path: Path) -> None:
 def test_fused_rows_of_version_4_are_put_together_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(CONFIGS["prejepa"], encoder=CONFIGS["dinov2_swiglu"])
     monkeypatch.setitem(backbones.DINOV2, "small/swiglu", config.encoder)
-    model = family_of(config).model(config, rngs=nnx.Rngs(0))
+    model = drawn(PreJEPA, config)
     folder = export_pretrained(model, tmp_path / "4", transformers=4)
     assert "backbone.encoder.layer.1.mlp.weights_in.weight" in weights(folder)
     found = load_pretrained(folder)

@@ -15,10 +15,10 @@ from jax import Array
 
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.torch.backbones import DINOV2, VIT, describe_backbone, describe_vit, frame_side
-from swmjax.checkpoints.torch.families.prejepa import block_causal, describe_embedders, embedders
+from swmjax.checkpoints.torch.families.prejepa import block_causal, describe_embedders, embedders, trunk_sizes
 from swmjax.checkpoints.torch.family import Family, Settings, normal
 from swmjax.checkpoints.torch.key_rules import KeyRules
-from swmjax.checkpoints.torch.node import MAX_DEPTH, Node, Targets
+from swmjax.checkpoints.torch.node import Node, Targets
 from swmjax.models.blocks.dinov2 import DINOv2Config
 from swmjax.models.blocks.layers import LinearEmbedderConfig
 from swmjax.models.blocks.resnet import ResNetConfig
@@ -59,29 +59,16 @@ class TrainedGCRLConfig(GCRLConfig):
     """All parts that a run of the training scripts may have saved; `complete` leaves those that a file has."""
 
 
-def _sizes(node: Node) -> dict[str, Any]:
-    node.rates("dropout", "emb_dropout")
-    return {
-        "num_patches": node.size("num_patches"),
-        "num_frames": node.size("num_frames"),
-        "dim": node.size("dim"),
-        "depth": node.size("depth", limit=MAX_DEPTH),
-        "heads": node.size("heads"),
-        "mlp_dim": node.size("mlp_dim"),
-        "dim_head": node.size("dim_head", 64),
-    }
-
-
 def _predictor(node: Node) -> GoalPredictorConfig:
     node.fixed(causal=True)
     pool = node.choice("pool_type", _POOLS, "attention")
-    return GoalPredictorConfig(**_sizes(node), out_dim=node.size("out_dim"), pool=pool)
+    return GoalPredictorConfig(**trunk_sizes(node), out_dim=node.size("out_dim"), pool=pool)
 
 
 def _q_predictor(node: Node) -> QPredictorConfig:
     node.fixed(causal=True)
     return QPredictorConfig(
-        **_sizes(node),
+        **trunk_sizes(node),
         action_dim=node.size("action_dim"),
         q_hidden_dim=node.size("q_hidden_dim", 256),
         pool=node.choice("pool_type", _POOLS, "attention"),
@@ -90,7 +77,7 @@ def _q_predictor(node: Node) -> QPredictorConfig:
 
 def _metric(node: Node) -> MetricValuePredictorConfig:
     node.fixed(causal=True)
-    return MetricValuePredictorConfig(**_sizes(node), embed_dim=node.size("embed_dim", 64))
+    return MetricValuePredictorConfig(**trunk_sizes(node), embed_dim=node.size("embed_dim", 64))
 
 
 def _every(name: str, make: Any) -> Targets:
@@ -165,7 +152,7 @@ def _from_settings(node: Node) -> TrainedGCRLConfig:
     if settings.flag("use_proprio_encoder", True):
         proprio = LinearEmbedderConfig(settings.size("proprio_dim"), settings.size("proprio_embed_dim"))
         extra = (("proprio", proprio),)
-    sizes = _sizes(
+    sizes = trunk_sizes(
         Node(
             {
                 **predictor.values,
@@ -279,7 +266,7 @@ def _buffers(config: GCRLConfig) -> dict[str, np.ndarray]:
 
 
 def _example() -> GCRLConfig:
-    predictor = GoalPredictorConfig(num_patches=5, num_frames=3, dim=10, depth=2, heads=2, mlp_dim=16, out_dim=2)
+    predictor = GoalPredictorConfig(num_patches=4, num_frames=3, dim=10, depth=2, heads=2, mlp_dim=16, out_dim=2)
     encoder, embedders = ViTConfig(16, 8, 8, 1, 2, 16), (("proprio", LinearEmbedderConfig(3, 2)),)
     return GCRLConfig(encoder, predictor, extra_encoders=embedders)
 

@@ -20,18 +20,16 @@ from swmjax.models.prejepa.prejepa import PreJEPA, PreJEPAConfig
 _MODULE = "stable_worldmodel.wm.prejepa.module"
 
 
-def _predictor(node: Node) -> CausalPredictorConfig:
+def trunk_sizes(node: Node) -> dict[str, Any]:
+    """The sizes of a transformer over patches, which the goal-conditioned baselines have as well."""
     node.rates("dropout", "emb_dropout")
+    sizes = {name: node.size(name) for name in ("num_patches", "num_frames", "dim", "heads", "mlp_dim")}
+    return sizes | {"depth": node.size("depth", limit=MAX_DEPTH), "dim_head": node.size("dim_head", 64)}
+
+
+def _predictor(node: Node) -> CausalPredictorConfig:
     node.choice("pool", {"cls": None, "mean": None}, "cls")
-    config = CausalPredictorConfig(
-        num_patches=node.size("num_patches"),
-        num_frames=node.size("num_frames"),
-        dim=node.size("dim"),
-        depth=node.size("depth", limit=MAX_DEPTH),
-        heads=node.size("heads"),
-        mlp_dim=node.size("mlp_dim"),
-        dim_head=node.size("dim_head", 64),
-    )
+    config = CausalPredictorConfig(**trunk_sizes(node))
     # The reference's constructor swallows every other argument.
     node.known |= set(node.values)
     return config
