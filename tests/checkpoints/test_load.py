@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from checkpoints.torch.test_configurations import PREJEPA
 from flax import nnx
-from models.recorded import CONFIGS, Recorded, quick_jit
+from models.recorded import CONFIGS, Recorded
+from quick import quick_jit
 
 from swmjax.checkpoints import CheckpointError, load_pretrained, read_state_dict
 from swmjax.checkpoints.torch import backbones, read

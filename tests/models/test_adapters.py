@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import linen
 from gymnasium.spaces import Box
-from models.recorded import quick_jit
+from quick import quick_jit
 
 from swmjax.models import FunctionModel, WorldModel, from_equinox, from_function, from_linen
 from swmjax.planning import CEMSolver, GoalMSE, encode_problems, model_cost, shooting_cost, solve, solve_batch

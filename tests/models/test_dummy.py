@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models.recorded import drawn, quick_jit
+from models.recorded import drawn
+from quick import quick_jit
 
 from swmjax.models import WorldModel
 from swmjax.models.dummy import DummyConfig, DummyWorldModel

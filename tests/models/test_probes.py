@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from models.recorded import difference, quick_jit
+from models.recorded import difference
+from quick import quick_jit
 
 from swmjax.checkpoints import CheckpointError, load_pretrained, load_probe
 from swmjax.checkpoints.torch.matching import tensor_specs

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models.recorded import drawn, quick_jit
+from models.recorded import drawn
+from quick import quick_jit
 
 from swmjax.models.blocks import ViT, ViTConfig
 from swmjax.models.blocks.positions import bicubic_matrix
