@@ -5,7 +5,7 @@ Everything is checked once, where it is given, before anything is computed.
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeGuard
 
 from envs_mjx.names import unknown_name
@@ -78,6 +78,24 @@ def check_count(name: str, value: object, least: int = 1) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise UserError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def check_whole(name: str, value: object, least: int, most: int | None = None, unit: str = "") -> None:
+    """Raise unless the value of an argument is a whole number in range.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What was given.
+        least: Smallest allowed value.
+        most: Largest allowed value, if there is one.
+        unit: What is counted, for the message.
+
+    Raises:
+        UserError: The value is not such a number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise UserError(f"{name} must be a whole number {limits}{unit and f' {unit}'}, got {value!r}")
 
 
 def check_counts(owner: str, **values: object) -> None:
@@ -164,19 +182,20 @@ def check_flag(name: str, value: object) -> None:
         raise UserError(f"{name} must be true or false, got {value!r}")
 
 
-def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
+def check_choice(name: str, value: object, allowed: Sequence[str], show: Callable[[str], str] = repr) -> None:
     """Raise unless the value is one of a few words.
 
     Args:
         name: "Class.field", for the message.
         value: What was given.
         allowed: The words.
+        show: How the message writes them.
 
     Raises:
         UserError: The value is none of them.
     """
     if value not in allowed:
-        raise UserError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+        raise UserError(f"{name} must be one of {', '.join(map(show, allowed))}, got {value!r}")
 
 
 def check_mapping(name: str, value: object) -> None:

@@ -14,7 +14,7 @@ import mujoco
 from jaxtyping import Array, Float
 
 from envs_mjx.adapters.robot import RobotTask, model_loading
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_choice
 from envs_mjx.names import unknown_name
 from envs_mjx.third_party import quietly
 
@@ -60,8 +60,7 @@ class BraxTask(RobotTask):
         super().__post_init__()
         if self.task not in TASKS:
             raise UserError(f"{unknown_name('task of Brax', self.task, TASKS)} (all tasks: {', '.join(TASKS)})")
-        if self.backend not in BACKENDS:
-            raise UserError(f"backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}")
+        check_choice("backend", self.backend, BACKENDS, show=str)
 
     @property
     def library(self) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_whole
 from envs_mjx.core import Env, State
 from envs_mjx.image_positioning.pictures import MAX_PICTURES, Picture, default_pictures, framed
 from envs_mjx.image_positioning.render import colored_noise, render_frame
@@ -62,8 +62,7 @@ class ImagePositioning(Env):
     background_power_decay: float = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.resolution, int) or isinstance(self.resolution, bool) or self.resolution < 8:
-            raise UserError(f"resolution must be a whole number of at least 8 px, got {self.resolution!r}")
+        check_whole("resolution", self.resolution, 8, unit="px")
         images = default_pictures() if self.images is None else self.images
         if not isinstance(images, tuple) or not all(isinstance(image, Picture) for image in images):
             raise UserError(f"images must be a tuple of Picture.of(pixels), got {type(images).__name__}")

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8
 from mujoco import mjx
 
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_choice, check_whole
 from envs_mjx.core import State
 from envs_mjx.mujoco import engine
 from envs_mjx.mujoco.masses import MassFactor, derived_fields
@@ -70,10 +70,8 @@ class MujocoEnv(StateVectorEnv):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.fidelity not in FIDELITIES:
-            raise UserError(f"fidelity must be one of {', '.join(FIDELITIES)}, got {self.fidelity!r}")
-        if isinstance(self.warp_contacts, bool) or not isinstance(self.warp_contacts, int) or self.warp_contacts < 1:
-            raise UserError(f"warp_contacts must be a whole number of at least 1, got {self.warp_contacts!r}")
+        check_choice("fidelity", self.fidelity, FIDELITIES, show=str)
+        check_whole("warp_contacts", self.warp_contacts, 1)
         engine.check_implementation(self.impl)
         engine.check_renderer(self.renderer)
 

@@ -12,7 +12,7 @@ from mujoco import mjx
 # The public interface does not say which shapes collide.
 from mujoco.mjx._src import collision_driver
 
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_choice
 from envs_mjx.mujoco.exact import exact_contacts
 from envs_mjx.mujoco.ordered import ordered_factors
 
@@ -51,8 +51,7 @@ def check_implementation(impl: str) -> None:
     Raises:
         UserError: says what is missing.
     """
-    if impl not in IMPLEMENTATIONS:
-        raise UserError(f"impl must be one of {', '.join(IMPLEMENTATIONS)}, got {impl!r}")
+    check_choice("impl", impl, IMPLEMENTATIONS, show=str)
     if impl == "warp" and importlib.util.find_spec("warp") is None:
         raise UserError('impl="warp" needs NVIDIA Warp: pip install "swmjax[warp]", or use impl="jax"')
     if impl == "warp" and jax.config.read("jax_enable_x64"):
@@ -65,8 +64,7 @@ def check_renderer(renderer: str) -> None:
     Raises:
         UserError: says what is missing.
     """
-    if renderer not in RENDERERS:
-        raise UserError(f"renderer must be one of {', '.join(RENDERERS)}, got {renderer!r}")
+    check_choice("renderer", renderer, RENDERERS, show=str)
     if renderer == "warp" and importlib.util.find_spec("warp") is None:
         raise UserError('renderer="warp" needs NVIDIA Warp: pip install "swmjax[warp]", or use renderer="host"')
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Key
 from mujoco import mjx
 
 from envs_mjx import spaces
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_whole
 from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.scene import Scene
@@ -66,9 +66,7 @@ class MjcfEnv(MujocoEnv):
         if self.reward is None:
             raise UserError("an MjcfEnv needs a reward: reward=lambda view: ...")
         for name in ("time_limit", "substeps", "action_repeat"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UserError(f"{name} must be a whole number of at least 1, got {value!r}")
+            check_whole(name, getattr(self, name), 1)
         self._check_mjcf()
         host = self.compiled.host
         if not -1 <= self.camera < max(host.ncam, 1):

@@ -12,7 +12,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_whole
 from envs_mjx.core import Env, State
 
 _BROKEN = 1e10
@@ -38,8 +38,7 @@ class StateVectorEnv(Env):
     """Number of the camera that renders; -1 for a free one that sees the whole model."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.resolution, int) or isinstance(self.resolution, bool) or self.resolution < 8:
-            raise UserError(f"resolution must be a whole number of at least 8 px, got {self.resolution!r}")
+        check_whole("resolution", self.resolution, 8, unit="px")
 
     @property
     @abc.abstractmethod

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
-from envs_mjx.checks import UserError
+from envs_mjx.checks import check_flag, check_whole
 from envs_mjx.core import State
 from envs_mjx.piecewise import dynamics, expert
 from envs_mjx.piecewise.factors import DEFAULT_VARIATIONS, piecewise_variation_space
@@ -53,10 +53,8 @@ class Piecewise(PointGoalEnv):
     grid_n: int = 2
 
     def __post_init__(self) -> None:
-        if not isinstance(self.render_target, bool):
-            raise UserError(f"render_target must be true or false, got {self.render_target!r}")
-        if not isinstance(self.grid_n, int) or isinstance(self.grid_n, bool) or not 1 <= self.grid_n <= _MAX_GRID:
-            raise UserError(f"grid_n must be a whole number from 1 to {_MAX_GRID}, got {self.grid_n!r}")
+        check_flag("render_target", self.render_target)
+        check_whole("grid_n", self.grid_n, 1, _MAX_GRID)
 
     @property
     def observation_space(self) -> gymnasium.spaces.Dict:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from envs_mjx import spaces
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_flag
 from envs_mjx.core import State
 from envs_mjx.planar.point_goal import Factors, PointGoalEnv
 from envs_mjx.point_maze.factors import DEFAULT_VARIATIONS, SIZE, WALLS, blocked, maze_variation_space, walls_fit
@@ -64,8 +64,7 @@ class SimplePointMaze(PointGoalEnv):
     show_goal: bool = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.show_goal, bool):
-            raise UserError(f"show_goal must be true or false, got {self.show_goal!r}")
+        check_flag("show_goal", self.show_goal)
         if not 1 <= self.max_walls <= 32 or not 0 <= self.min_walls <= self.max_walls:
             raise UserError(
                 "max_walls must be 1 to 32 and min_walls 0 to max_walls, "

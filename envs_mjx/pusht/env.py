@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_count, check_flag
 from envs_mjx.core import Env, State
 from envs_mjx.pusht import dynamics, expert, shapes
 from envs_mjx.pusht.action_mark import mark_action
@@ -79,11 +79,9 @@ class PushT(Env):
     agent_shapes: Literal["all", "circle"] = "all"
 
     def __post_init__(self) -> None:
-        if isinstance(self.resolution, bool) or not isinstance(self.resolution, int) or self.resolution < 8:
-            raise UserError(f"resolution must be an integer of at least 8, got {self.resolution!r}")
+        check_count("resolution", self.resolution, 8)
         for name in ("with_target", "relative", "render_action", "differentiable"):
-            if not isinstance(getattr(self, name), bool):
-                raise UserError(f"{name} must be true or false, got {getattr(self, name)!r}")
+            check_flag(name, getattr(self, name))
         if self.block_cog is not None:
             object.__setattr__(self, "block_cog", _two_numbers(self.block_cog))
         damping = self.damping

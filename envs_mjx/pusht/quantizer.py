@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_count
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,7 @@ class PolarQuantizer:
 
     def __post_init__(self) -> None:
         for name in ("num_bins_radial", "num_bins_angular"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UserError(f"{name} must be an integer of at least 1, got {value!r}")
+            check_count(name, getattr(self, name))
         distance = self.max_action_distance
         if isinstance(distance, bool) or not isinstance(distance, int | float) or not 0 < distance < np.inf:
             raise UserError(f"max_action_distance must be a finite number above 0, got {distance!r}")

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_choice, check_flag
 from envs_mjx.core import State
 from envs_mjx.planar.arena import SIZE, SUCCESS_DISTANCE, length
 from envs_mjx.planar.point_goal import Factors, PointGoalEnv
@@ -65,10 +65,8 @@ class TwoRoom(PointGoalEnv):
     collision: str = "endpoint"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.render_target, bool):
-            raise UserError(f"render_target must be true or false, got {self.render_target!r}")
-        if self.collision not in _COLLISIONS:
-            raise UserError(f"collision must be one of {', '.join(_COLLISIONS)}, got {self.collision!r}")
+        check_flag("render_target", self.render_target)
+        check_choice("collision", self.collision, _COLLISIONS, show=str)
 
     @property
     def observation_space(self) -> gymnasium.spaces.Dict:

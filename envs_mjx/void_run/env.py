@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_flag, check_whole
 from envs_mjx.core import Env, State
 from envs_mjx.void_run.factors import DEFAULT_VARIATIONS, MAX_SIZE, void_run_variation_space
 
@@ -73,10 +73,8 @@ class VoidRun(Env):
     clear_first: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.resolution, int) or isinstance(self.resolution, bool) or self.resolution < 8:
-            raise UserError(f"resolution must be a whole number of at least 8 px, got {self.resolution!r}")
-        if not isinstance(self.clear_first, bool):
-            raise UserError(f"clear_first must be true or false, got {self.clear_first!r}")
+        check_whole("resolution", self.resolution, 8, unit="px")
+        check_flag("clear_first", self.clear_first)
 
     @property
     def action_space(self) -> gymnasium.spaces.Discrete:

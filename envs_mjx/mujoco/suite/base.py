@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from mujoco import mjx
 
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_flag
 from envs_mjx.mujoco.base import MujocoEnv
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.suite.floor import FIRST_SQUARE, SECOND_SQUARE, floor_painted, floor_squares
@@ -83,8 +83,7 @@ class SuiteEnv(MujocoEnv):
                 f"{unknown_name(f'task of the domain {self.domain}', self.task, self.tasks)} "
                 f"(all tasks: {', '.join(self.tasks)})"
             )
-        if not isinstance(self.fixed, bool):
-            raise UserError(f"fixed must be true or false, got {self.fixed!r}")
+        check_flag("fixed", self.fixed)
 
     def _edit(self, spec: mujoco.MjSpec) -> None:
         """Changes of the domain's specification before it is compiled."""
