@@ -106,7 +106,7 @@ def evaluate(
                 timing.run += time.perf_counter() - start
                 timing.plans += int(episodes.plans[: len(numbers)].sum())
                 for row in _rows(config, numbers, episodes):
-                    rows[row["episode"]] = row
+                    rows.setdefault(row["episode"], row)  # what is run again for the video was kept
                 EPISODES.write(folder.path, _sorted(rows))
                 run.done = len(rows)
                 run.leave_if_asked()
