@@ -14,8 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
-from envs_mjx.checks import UserError
-from envs_mjx.names import unknown_name
+from envs_mjx.checks import UserError, check_name
 
 
 @chex.dataclass(frozen=True)
@@ -128,8 +127,7 @@ class Env(abc.ABC):
         """
         options = _given(options)
         for name in options:
-            if name not in self.option_names:
-                raise UserError(unknown_name(f"option of {type(self).__name__}.reset", name, self.option_names))
+            check_name(f"option of {type(self).__name__}.reset", name, self.option_names)
         space = self.variation_space
         given = space.as_factors(values or {})
         sampled = set(space.select(self.default_variation if variation is None else variation)) - set(given)

@@ -8,9 +8,8 @@ from typing import Any
 
 import gymnasium
 
-from envs_mjx.checks import UserError, needs_extra
+from envs_mjx.checks import UserError, check_name, needs_extra
 from envs_mjx.core import Env
-from envs_mjx.names import unknown_name
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,7 @@ def spec(id: str) -> Spec:
     Raises:
         UserError: unknown id; the message offers the nearest ones.
     """
-    if id not in _SPECS:
-        raise UserError(unknown_name("environment", id, _SPECS))
+    check_name("environment", id, _SPECS)
     return _SPECS[id]
 
 
@@ -105,6 +103,5 @@ def make(id: str, **kwargs: Any) -> Env:
         env_class = getattr(importlib.import_module(module), name)
     allowed = [entry.name for entry in dataclasses.fields(env_class) if entry.init]
     for argument in kwargs:
-        if argument not in allowed:
-            raise UserError(unknown_name(f"argument of {id}", argument, allowed))
+        check_name(f"argument of {id}", argument, allowed)
     return env_class(**(found.kwargs | kwargs))

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_name
 from envs_mjx.leaf_spaces import (
     Box,
     Constraint,
@@ -30,7 +30,6 @@ from envs_mjx.leaf_spaces import (
     TracedConstraint,
     until_met,
 )
-from envs_mjx.names import unknown_name
 
 __all__ = ["Box", "Dict", "Discrete", "FactorError", "MultiDiscrete", "RGBBox", "reset_variation_space"]
 
@@ -62,8 +61,7 @@ class Dict(Space, gymnasium.spaces.Dict):  # type: ignore[misc]
                 raise UserError(f"child {name!r} must be a space of envs_mjx.spaces and its name must hold no dot")
         order = list(sampling_order or ())
         for name in order:
-            if name not in spaces:
-                raise UserError(unknown_name("child in sampling_order", name, spaces))
+            check_name("child in sampling_order", name, spaces)
         # A sequence of pairs keeps insertion order in every Gymnasium version; a mapping would be sorted.
         gymnasium.spaces.Dict.__init__(self, list(spaces.items()), seed)
         self.constrain_fn = constrain_fn
@@ -93,8 +91,7 @@ class Dict(Space, gymnasium.spaces.Dict):  # type: ignore[misc]
     def factor(self, name: str) -> Any:
         """The space of a factor or a group by its dotted name; ValueError for an unknown one."""
         paths = self._paths()
-        if name not in paths:
-            raise UserError(unknown_name("factor of variation", name, paths))
+        check_name("factor of variation", name, paths)
         return paths[name]
 
     @property

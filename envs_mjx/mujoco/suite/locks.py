@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Array
+from jaxtyping import Array, Float
 from mujoco import mjx
 
+from envs_mjx.core import State
 from envs_mjx.mujoco.physics import MujocoPhysics
 from envs_mjx.mujoco.suite.base import SuiteEnv
 
 ARMATURE = 3e7
-"""Inertia that a lock adds to its joint, kg m^2: the largest torques here turn it by some 1e-3 rad in an episode.
-With much more, the solver's forces lose their digits."""
+"""Inertia that a lock adds to its joint, kg m^2: the largest torques here turn it by some 1e-8 rad in a step. With much
+more, the solver's forces lose their digits."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,17 @@ class LockableEnv(SuiteEnv):
         return fields | {"dof_armature": model.dof_armature.at[dof].add(more)}
 
     def _settled(self, physics: MujocoPhysics, factors: Mapping[str, Array], actuated: bool) -> MujocoPhysics:
-        """Nothing slows down a joint with such an inertia, so it starts at rest."""
-        if self.fixed:
-            dof, locked = self._lock(factors)
-            physics = physics.replace(qvel=physics.qvel.at[dof].multiply(1 - locked.astype(physics.qvel.dtype)))
-        return super()._settled(physics, factors, actuated)
+        return super()._settled(self._held(physics, factors), factors, actuated)
+
+    def _advance(self, state: State, action: Float[Array, " nu"]) -> State:
+        return super()._advance(state.replace(physics=self._held(state.physics, state.factors)), action)
+
+    def _held(self, physics: MujocoPhysics, factors: Mapping[str, Array]) -> MujocoPhysics:
+        """A locked joint at rest, since nothing slows it down: what moves it in a step must not add up."""
+        if not self.fixed:
+            return physics
+        dof, locked = self._lock(factors)
+        return physics.replace(qvel=physics.qvel.at[dof].multiply(1 - locked.astype(physics.qvel.dtype)))
 
     def _lock(self, factors: Mapping[str, Array]) -> tuple[int, Array]:
         """Number of the joint's degree of freedom, and whether it is locked."""
