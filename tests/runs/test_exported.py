@@ -64,7 +64,7 @@ def test_a_second_run_traces_nothing_and_gives_the_same(kept):
         {"_versions": lambda: "other packages"},
         {"jax_default_matmul_precision": "highest"},
     ],
-    ids=str,
+    ids=lambda change: " ".join(change),
 )
 def test_a_stale_program_is_never_used(kept, monkeypatch, change):
     Counted().run()
