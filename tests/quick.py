@@ -1,4 +1,4 @@
-"""Programs that compile three times as fast, unoptimised, for tests that check numbers and not speed."""
+"""Programs that compile six times as fast, unoptimised, for tests that check numbers and not speed."""
 
 import functools
 
