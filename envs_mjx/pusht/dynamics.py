@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from envs_mjx import rigid2d
 from envs_mjx.pusht import shapes
-from envs_mjx.rigid2d.batching import where_needed
+from envs_mjx.rigid2d.batching import over_lanes, where_needed
 from envs_mjx.rigid2d.ordering import LeafTree
 
 AGENT, BLOCK = 0, 1
@@ -84,13 +84,13 @@ class Scene(NamedTuple):
         agent: Shape of the agent; nothing exists of it if it is round.
         block: Shape of the block.
         agent_is_disc: Whether the agent is round.
-        disc: Geometry of the world with a round agent; that with a polygonal one is made where it is needed.
+        radius: Radius of a round agent (px).
     """
 
     agent: shapes.Shape
     block: shapes.Shape
-    agent_is_disc: Bool[Array, ""]
-    disc: rigid2d.Geometry
+    agent_is_disc: Bool[Array, "*lanes"]
+    radius: Float[Array, "*lanes"]
 
     def shape(self, body: int) -> shapes.Shape:
         """Shape of a body."""
@@ -129,13 +129,11 @@ class Rules:
         if self.block_cog is not None:
             block = block._replace(center_of_gravity=jnp.asarray(self.block_cog, dtype))
         is_disc = factors["agent.shape"] == shapes.CIRCLE
-        radius = shapes.CIRCLE_RADIUS * factors["agent.scale"].astype(dtype)
-        disc = _geometry([block], radius[None], inverse_mass=jnp.array([0.0, 1.0], dtype))
-        return Scene(agent, block, is_disc, disc)
+        return Scene(agent, block, is_disc, shapes.CIRCLE_RADIUS * factors["agent.scale"].astype(dtype))
 
     def build(self, scene: Scene, factors: Mapping[str, Array]) -> Physics:
         """The scene just after it was built from the initial factors, nothing moving."""
-        dtype = scene.disc.inverse_mass.dtype
+        dtype = scene.radius.dtype
         angle = jnp.stack([jnp.where(scene.agent_is_disc, 0.0, factors["agent.angle"]), factors["block.angle"]])
         position = []
         for body, (name, shape) in enumerate(zip(("agent", "block"), _shapes(factors), strict=True)):
@@ -154,7 +152,7 @@ class Rules:
         disc, polygon = (
             rigid2d.rest(world, geometry, bodies)
             for world, geometry in zip(
-                self.worlds, (scene.disc, _polygon_geometry(scene.agent, scene.block)), strict=True
+                self.worlds, (_disc_geometry(scene), _polygon_geometry(scene.agent, scene.block)), strict=True
             )
         )
         return Physics(bodies=bodies, disc=Memory(disc.cache, disc.tree), polygon=Memory(polygon.cache, polygon.tree))
@@ -202,10 +200,10 @@ class Rules:
 
     def contacts(self, physics: Physics, scene: Scene) -> rigid2d.Contacts:
         """The contacts that the last physics step solved, those of a round agent's world first."""
-        geometries = (scene.disc, _polygon_geometry(scene.agent, scene.block))
-        memories, mine = (physics.disc, physics.polygon), (scene.agent_is_disc, ~scene.agent_is_disc)
         if not self.polygons:
-            return rigid2d.contacts(self.worlds[0], scene.disc, _state(physics.bodies, physics.disc))
+            return rigid2d.contacts(self.worlds[0], _disc_geometry(scene), _state(physics.bodies, physics.disc))
+        geometries = (_disc_geometry(scene), _polygon_geometry(scene.agent, scene.block))
+        memories, mine = (physics.disc, physics.polygon), (scene.agent_is_disc, ~scene.agent_is_disc)
         found = []
         for world, geometry, memory, used in zip(self.worlds, geometries, memories, mine, strict=True):
             of_world = rigid2d.contacts(world, geometry, _state(physics.bodies, memory))
@@ -214,29 +212,32 @@ class Rules:
 
     def _march(self, physics, scene, steps, drive, target):
         """Some physics steps in the world that the row lives in."""
-        of_disc, of_polygon = self.worlds
-        # The control of a disc does not look at what contacts move.
-        control = (target, jnp.zeros((2,), physics.bodies.position.dtype))
-        start = _state(physics.bodies, physics.disc)
-        disc, points = rigid2d.march(
-            of_disc, scene.disc, start, TIME_STEP, steps, drive, control, wanted=scene.agent_is_disc
+        return over_lanes(
+            Rules._march_lanes, (self, steps, drive), physics, scene, target, differentiable=self.differentiable
         )
+
+    def _march_lanes(self, steps, drive, physics, scene, target):
+        # A single step is taken at resets: not worth a larger program that passes over rows.
+        sparing = steps > 1 and not self.differentiable
+        of_disc, of_polygon = self.worlds
+        start = _state(physics.bodies, physics.disc)
+        # The control of a disc does not look at what contacts move.
+        control = (target, jnp.zeros_like(scene.agent.center_of_gravity))
+        is_disc = scene.agent_is_disc
+        geometry = _disc_geometry(scene)
+        disc, points = rigid2d.march(of_disc, geometry, start, TIME_STEP, steps, drive, control, is_disc, sparing)
         if not self.polygons:
             return physics.replace(bodies=disc.bodies, disc=Memory(disc.cache, disc.tree)), points
 
         def by_polygon(operand):
             agent, block, state, target = operand
             geometry, control = _polygon_geometry(agent, block), (target, agent.center_of_gravity)
-            return rigid2d.march(of_polygon, geometry, state, TIME_STEP, steps, drive, control, coasting=False)
+            return rigid2d.march(of_polygon, geometry, state, TIME_STEP, steps, drive, control)
 
         start = _state(physics.bodies, physics.polygon)
         operand, other = (scene.agent, scene.block, start, target), (start.replace(bodies=disc.bodies), points)
-        if self.differentiable:
-            after = by_polygon(operand)
-            polygon, points = jax.tree.map(lambda a, b: jnp.where(scene.agent_is_disc, a, b), other, after)
-        else:
-            effort = start.cache.active(of_polygon).sum(dtype=jnp.int32)
-            polygon, points = where_needed(~scene.agent_is_disc, effort, by_polygon, operand, other)
+        effort = start.cache.active(of_polygon).sum(axis=0, dtype=jnp.int32)
+        polygon, points = where_needed(~is_disc, effort, by_polygon, operand, other, sparing)
         disc_memory, polygon_memory = (Memory(state.cache, state.tree) for state in (disc, polygon))
         return Physics(bodies=polygon.bodies, disc=disc_memory, polygon=polygon_memory), points
 
@@ -257,7 +258,7 @@ def state_vector(bodies: rigid2d.Bodies, scene: Scene) -> Float[Array, "7"]:
     return jnp.concatenate([*places, angle[None], bodies.velocity[AGENT]])
 
 
-def _pull(bodies: rigid2d.Bodies, control: tuple[Float[Array, "2"], Float[Array, "2"]]) -> rigid2d.Bodies:
+def _pull(bodies: rigid2d.Bodies, control: tuple[Float[Array, "2 L"], Float[Array, "2 L"]]) -> rigid2d.Bodies:
     """PD control of the agent's velocity towards the target; `control` also has the agent's centre of gravity."""
     target, center = control
     place = bodies.position[AGENT] - _rotate(bodies.angle[AGENT], center)
@@ -286,38 +287,50 @@ def _state(bodies, memory):
 
 
 def _geometry(bodies, circle_radius, inverse_mass, **more):
-    """Geometry of the parts of some bodies, the last ones of the world, and of the walls."""
-    dtype = inverse_mass.dtype
-    vertices = jnp.concatenate([shape.vertices - shape.center_of_gravity[None, None, :] for shape in bodies])
-    still = [jnp.zeros((), dtype)] * (len(inverse_mass) - len(bodies))
+    """Geometry of the parts of some bodies, the last ones of the world, and of the walls; any axes may follow."""
+    vertices = jnp.concatenate([shape.vertices - shape.center_of_gravity[None, None] for shape in bodies])
+    dtype, lanes = vertices.dtype, vertices.shape[3:]
+    still = [jnp.zeros(lanes, dtype)] * (len(inverse_mass) - len(bodies))
+
+    def everywhere(values):
+        values = np.asarray(values, dtype)
+        return jnp.broadcast_to(values.reshape(*values.shape, *[1] * len(lanes)), (*values.shape, *lanes))
+
     return rigid2d.Geometry(
-        inverse_mass=inverse_mass,
+        inverse_mass=everywhere(inverse_mass),
         inverse_inertia=jnp.stack([*still, *(1.0 / shape.inertia for shape in bodies)]),
-        circle_center=jnp.zeros((*circle_radius.shape, 2), dtype),
+        circle_center=jnp.zeros((circle_radius.shape[0], 2, *lanes), dtype),
         circle_radius=circle_radius,
         polygon_vertices=vertices,
         polygon_normals=rigid2d.polygon_normals(vertices),
         polygon_mask=jnp.concatenate([shape.mask for shape in bodies]),
-        segment_ends=jnp.asarray(WALLS, dtype),
-        segment_radius=jnp.full((len(WALLS),), WALL_RADIUS, dtype),
+        segment_ends=everywhere(WALLS),
+        segment_radius=everywhere(np.full(len(WALLS), WALL_RADIUS)),
         **more,
     )
 
 
+def _disc_geometry(scene):
+    return _geometry([scene.block], scene.radius[None], inverse_mass=(0.0, 1.0))
+
+
 def _polygon_geometry(agent, block):
-    dtype = agent.vertices.dtype
+    no_circles = jnp.zeros((0, *agent.inertia.shape), agent.vertices.dtype)
     order = _update_order(agent.mask, block.mask)
-    return _geometry([agent, block], jnp.zeros((0,), dtype), jnp.ones((2,), dtype), update_order=order)
+    return _geometry([agent, block], no_circles, inverse_mass=(1.0, 1.0), update_order=order)
 
 
 def _update_order(agent_mask, block_mask):
     """Order in which the engine updates the parts: by their numbers, agent first, modulo the size of its table."""
-    agents, count = agent_mask.sum(dtype=jnp.int32), agent_mask.sum(dtype=jnp.int32) + block_mask.sum(dtype=jnp.int32)
-    table = jnp.where(count < _TABLE, _TABLE, _LARGE_TABLE)
-    parts = jnp.arange(shapes.MAX_PARTS, dtype=jnp.int32)
-    place = (_FIRST_ID + jnp.concatenate([parts, agents + parts])) % table
+    agents, blocks = (mask.sum(axis=0, keepdims=True, dtype=jnp.int32) for mask in (agent_mask, block_mask))
+    parts = np.arange(shapes.MAX_PARTS, dtype=np.int32).reshape(-1, *[1] * (agents.ndim - 1))
+    place = _FIRST_ID + jnp.concatenate([jnp.broadcast_to(parts, agent_mask.shape), agents + parts])
+    place = place % jnp.where(agents + blocks < _TABLE, _TABLE, _LARGE_TABLE)
     # An absent part never moves, so that its place, which may be another's, does not matter.
-    return jnp.argsort(place, stable=True).astype(jnp.int32)
+    numbers = np.arange(len(_BOTH_PARTS), dtype=np.int32).reshape(-1, *[1] * (agents.ndim - 1))
+    earlier = (place[None] < place[:, None]) | ((place[None] == place[:, None]) & (numbers[None] < numbers[:, None]))
+    turn = earlier.sum(axis=1, dtype=jnp.int32)
+    return jnp.where(turn[None] == numbers[:, None], numbers[None], 0).sum(axis=1, dtype=jnp.int32)
 
 
 def _rotate(angle, vector):

@@ -261,7 +261,7 @@ class PushT(Env):
 
     def _turn(self, state: State) -> Float[Array, ""]:
         """Angle in rad between the block and its goal, up to the block's symmetry."""
-        period = self._rules.scene(state.factors).block.symmetry
+        period = shapes.symmetry(state.factors["block.shape"], state.goal.dtype)
         turn = jnp.mod(jnp.abs(state.goal[4] - state.obs["state"][4]), period)
         return jnp.minimum(turn, period - turn)
 

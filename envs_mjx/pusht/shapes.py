@@ -7,8 +7,9 @@ drawn shape (the T counts its bar twice).
 Source: reference, envs/pusht/env.py (`add_*` methods).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -35,7 +36,7 @@ _INERTIA = {"o": 1.0, "L": 10 / 3, "T": 10 / 3, "Z": 11 / 6, "square": 2 / 3, "I
 _SYMMETRY = {"square": np.pi / 2, "+": np.pi / 2, "I": np.pi, "Z": np.pi}
 
 
-def _tables():
+def _table():
     vertices = np.zeros((len(NAMES), MAX_PARTS, 4, 2))
     mask = np.zeros((len(NAMES), MAX_PARTS), bool)
     center = np.zeros((len(NAMES), 2))
@@ -49,11 +50,13 @@ def _tables():
         vertices[i, len(parts) :] = parts[0]
         mask[i, : len(parts)] = True
         center[i] = parts.mean(axis=(0, 1))
-    return vertices, mask, center
+    inertia = np.array([[_INERTIA[name]] for name in NAMES])
+    return np.concatenate([vertices.reshape(len(NAMES), -1), mask, center, inertia], axis=1)
 
 
-_VERTICES, _MASK, _CENTER = _tables()
-_INERTIAS = np.array([_INERTIA[name] for name in NAMES])
+_CORNERS = MAX_PARTS * 4 * 2
+_TABLE = _table()
+"""A row for every shape: corners, which parts exist, centre of gravity, inertia. One look-up finds it all."""
 _PERIODS = np.array([_SYMMETRY.get(name, 2 * np.pi) for name in NAMES])
 
 
@@ -65,23 +68,21 @@ class Shape(NamedTuple):
         mask: Which parts exist.
         center_of_gravity: In px, relative to the body's origin.
         inertia: Moment of inertia for unit mass (px^2).
-        symmetry: Smallest rotation (rad) that maps the shape to itself, as the success rule counts it.
     """
 
-    vertices: Float[Array, "3 4 2"]
-    mask: Bool[Array, "3"]
-    center_of_gravity: Float[Array, "2"]
-    inertia: Float[Array, ""]
-    symmetry: Float[Array, ""]
+    vertices: Float[Array, "3 4 2 *lanes"]
+    mask: Bool[Array, "3 *lanes"]
+    center_of_gravity: Float[Array, "2 *lanes"]
+    inertia: Float[Array, "*lanes"]
 
 
 def shape(index: Int[Array, ""], scale: Float[Array, ""]) -> Shape:
     """The shape with a given index (0 to 7, in the order of `NAMES`) and scale in px."""
-    dtype = scale.dtype
-    return Shape(
-        vertices=jnp.asarray(_VERTICES, dtype)[index] * scale,
-        mask=jnp.asarray(_MASK)[index],
-        center_of_gravity=jnp.asarray(_CENTER, dtype)[index] * scale,
-        inertia=jnp.asarray(_INERTIAS, dtype)[index] * scale**2,
-        symmetry=jnp.asarray(_PERIODS, dtype)[index],
-    )
+    row = jax.lax.dynamic_index_in_dim(jnp.asarray(_TABLE, scale.dtype), index, keepdims=False)
+    vertices, mask = row[:_CORNERS].reshape(MAX_PARTS, 4, 2), row[_CORNERS : _CORNERS + MAX_PARTS] > 0
+    return Shape(vertices * scale, mask, row[-3:-1] * scale, row[-1] * scale**2)
+
+
+def symmetry(index: Int[Array, ""], dtype: Any) -> Float[Array, ""]:
+    """Smallest rotation (rad) that maps the shape with an index to itself, as the success rule counts it."""
+    return jax.lax.dynamic_index_in_dim(jnp.asarray(_PERIODS, dtype), index, keepdims=False)

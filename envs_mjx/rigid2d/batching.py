@@ -1,5 +1,7 @@
 """Decisions for a whole batch under `vmap`: skip work that no row needs, without changing any row's result."""
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +11,7 @@ from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Bool, Int
 
 _CHUNKS = {"cpu": 32}
-"""Rows that `where_needed` handles at a time: small on CPUs, where time grows with the rows; else the whole batch."""
+"""Lanes that `where_needed` handles at a time: few on CPUs, where time grows with the lanes; else the whole batch."""
 
 
 @custom_vmap
@@ -26,62 +28,41 @@ def _max_in_batch_rule(axis_size, in_batched, x):
     return max_in_batch(jnp.max(x, axis=0) if in_batched[0] else x), False
 
 
-def any_in_batch(x: Bool[Array, ""]) -> Bool[Array, ""]:
-    """Whether a predicate holds in any row of every enclosing `vmap`."""
-    return max_in_batch(x.astype(jnp.int32)) > 0
-
-
-def where_needed(
-    needed: Bool[Array, ""], effort: Int[Array, ""], fn: Callable[[Any], Any], operand: Any, default: Any
-) -> Any:
-    """`fn(operand)` if needed, else `default`; under `vmap`, `fn` runs only for the rows that need it.
-
-    The rows of all enclosing `vmap`s that need it are gathered, and handled a chunk at a time.
-
-    Args:
-        needed: Whether this row needs `fn`.
-        effort: Rows of like effort are handled together; a guess of how long `fn` takes for this row, at least 0.
-        fn: A function without traced values of its own; not differentiable through this call.
-        operand: Its argument.
-        default: The result of a row that does not need it, of the same structure as `fn`'s.
-    """
-
-    @custom_vmap
-    def one(needed, effort, operand, default):
-        return jax.lax.cond(needed, lambda: fn(operand), lambda: default)
-
-    @one.def_vmap
-    def _rule(size, batched, *args):
-        flags = tuple(jax.tree.leaves(tuple(batched)))
-        out = _for_rows(fn, flags)(*args) if any(flags) else one(*args)
-        return out, jax.tree.map(lambda _: any(flags), out)
-
-    return one(needed, effort, operand, default)
-
-
-def over_lanes(fn: Callable[..., Any], *args: Any) -> Any:
-    """`fn(*args)` for a function written for a batch along the last axis, where processors work on it fastest.
+def over_lanes(fn: Callable[..., Any], static: tuple[Any, ...], *args: Any, differentiable: bool = False) -> Any:
+    """`fn(*static, *args)` for a function written for a batch along the last axis, where processors work on it fastest.
 
     Without `vmap` that axis has one entry; the axes of all enclosing `vmap`s become one.
 
     Args:
         fn: A function of arrays [..., L] that returns such arrays, every lane for itself; holds no traced values.
-        args: Its arguments, without the last axis; not differentiable through this call.
+        static: Its first arguments, hashable.
+        args: The others, without the last axis.
+        differentiable: Leave the axes of `vmap` where they are, slower; otherwise there are no derivatives.
     """
+    lanes = _traced_once(fn, static)
 
-    @custom_vmap
-    def one(*args):
-        return jax.tree.map(lambda x: x[..., 0], fn(*(jax.tree.map(lambda x: x[..., None], args))))
+    def alone(*args):
+        return jax.tree.map(lambda x: x[..., 0], lanes(*(jax.tree.map(lambda x: jnp.asarray(x)[..., None], args))))
+
+    if differentiable:
+        return alone(*args)
+    one = custom_vmap(alone)
 
     @one.def_vmap
     def _rule(size, batched, *args):
         leaves, tree = jax.tree.flatten(args)
         flags = jax.tree.leaves(tuple(batched))
-        lanes = [_last_axis(x, flag, size) for x, flag in zip(leaves, flags, strict=True)]
-        out = _for_lanes(fn)(*jax.tree.unflatten(tree, lanes))
+        every = [_last_axis(x, flag, size) for x, flag in zip(leaves, flags, strict=True)]
+        out = _for_lanes(lanes)(*jax.tree.unflatten(tree, every))
         return jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), out), jax.tree.map(lambda _: True, out)
 
     return one(*args)
+
+
+@functools.lru_cache(maxsize=64)
+def _traced_once(fn, static):
+    """`fn` with its static arguments, traced once for every shape: programs and `vmap` ask for the same ones often."""
+    return jax.jit(functools.partial(fn, *static))
 
 
 def _for_lanes(fn):
@@ -109,76 +90,87 @@ def _last_axis(x, batched, size):
     return jnp.moveaxis(x, 0, -1) if batched else jnp.broadcast_to(x[..., None], (*x.shape, size))
 
 
-def _for_rows(fn, flags):
-    """`where_needed` for rows along the first axis of every leaf whose flag is set."""
+def where_needed(
+    needed: Bool[Array, " L"],
+    effort: Int[Array, " L"],
+    fn: Callable[[Any], Any],
+    operand: Any,
+    default: Any,
+    sparing: bool = True,
+) -> Any:
+    """`fn(operand)` in the lanes that need it, else `default`.
 
-    @custom_vmap
-    def rows(*args):
-        return _run_rows(fn, flags, *args)
-
-    @rows.def_vmap
-    def _rule(size, batched, *args):
-        leaves, tree = jax.tree.flatten(args)
-        outer = jax.tree.leaves(tuple(batched))
-        inner = next(x.shape[1 if o else 0] for x, o, f in zip(leaves, outer, flags, strict=True) if f)
-        flat = [_merge_axes(x, o, f, size, inner) for x, o, f in zip(leaves, outer, flags, strict=True)]
-        merged = tuple(o or f for o, f in zip(outer, flags, strict=True))
-        out = _for_rows(fn, merged)(*jax.tree.unflatten(tree, flat))
-        split = jax.tree.map(lambda x: x.reshape(size, inner, *x.shape[1:]), out)
-        return split, jax.tree.map(lambda _: True, split)
-
-    return rows
-
-
-def _merge_axes(x, outer, inner, size, count):
-    """Rows [size * count, ...] of a leaf that has the outer axis, the inner axis, both, or neither (left alone)."""
-    if not outer and not inner:
-        return x
-    rest = x.shape[int(outer) + int(inner) :]
-    if not inner:
-        x = x[:, None]
-    if not outer:
-        x = x[None]
-    return jnp.broadcast_to(x, (size, count, *rest)).reshape(size * count, *rest)
-
-
-def _run_rows(fn, flags, needed, effort, operand, default):
-    leaves, tree = jax.tree.flatten((needed, effort, operand, default))
-    count = next(x.shape[0] for x, flag in zip(leaves, flags, strict=True) if flag)
-    axes = jax.tree.unflatten(tree, [0 if flag else None for flag in flags])[2]
-    every = [x if flag else jnp.broadcast_to(x[None], (count, *x.shape)) for x, flag in zip(leaves, flags, strict=True)]
-    needed, effort, _, default = jax.tree.unflatten(tree, every)
-    run = jax.vmap(lambda _, argument: fn(argument), in_axes=(0, axes))
+    Args:
+        needed: Which lanes need `fn`.
+        effort: Lanes of like effort are handled together; a guess of how long `fn` takes for them, at least 0.
+        fn: A function of arrays [..., L] that returns such arrays, every lane for itself.
+        operand: Its argument.
+        default: The result of the lanes that do not need it, of the same structure as `fn`'s.
+        sparing: Run `fn` only for the lanes that need it; they are gathered, and handled a chunk at a time. Without,
+            for all of them, which has derivatives.
+    """
+    count = needed.shape[0]
     chunk = _CHUNKS.get(jax.default_backend(), count)
-    if count <= chunk:
-        found = jax.lax.cond(jnp.any(needed), lambda: run(needed, operand), lambda: default)
-        return jax.tree.map(lambda new, old: _select(needed, new, old), found, default)
-    rounds = -(-count // chunk)
-    parts, shape = jax.tree.flatten(operand)
-    batched = flags[2 : 2 + len(parts)]
+
+    def at_once():
+        return jax.tree.map(lambda new, old: _select(needed, new, old), fn(operand), default)
 
     def in_chunks():
         numbers = jnp.arange(count, dtype=jnp.int32)
         last = jnp.iinfo(jnp.int32).max
-        _, rows = jax.lax.sort((jnp.where(needed, effort.astype(jnp.int32), last), numbers), num_keys=1)
-        _, place = jax.lax.sort((rows, numbers), num_keys=1)
-        # The first rows are those in need; the results of others in the last chunk are not looked at.
-        rows, total = jnp.pad(rows, (0, rounds * chunk - count)), needed.sum(dtype=jnp.int32)
+        _, order = jax.lax.sort((jnp.where(needed, effort.astype(jnp.int32), last), numbers), num_keys=1)
+        _, place = jax.lax.sort((order, numbers), num_keys=1)
+        # The first lanes are those in need; the results of others in the last chunk are not looked at.
+        rounds = -(-count // chunk)
+        order, total = jnp.pad(order, (0, rounds * chunk - count)), needed.sum(dtype=jnp.int32)
+        tables, unpack = _packed(operand)
+        old, unpack_result = _packed(default)
 
         def handle(carry):
             start, found = carry
-            mine = jax.lax.dynamic_slice(rows, (start,), (chunk,))
-            part = jax.tree.unflatten(shape, [x[mine] if flag else x for x, flag in zip(parts, batched, strict=True)])
+            mine = jax.lax.dynamic_slice(order, (start,), (chunk,))
+            new, _ = _packed(fn(unpack([_lanes(x, mine) for x in tables])))
             put = jax.lax.dynamic_update_slice_in_dim
-            new = run(needed[mine], part)
-            return start + chunk, jax.tree.map(lambda whole, piece: put(whole, piece, start, 0), found, new)
+            return start + chunk, [put(whole, piece, start, 1) for whole, piece in zip(found, new, strict=True)]
 
-        empty = jax.tree.map(lambda x: jnp.zeros((rounds * chunk, *x.shape[1:]), x.dtype), default)
+        empty = [jnp.zeros((x.shape[0], rounds * chunk), x.dtype) for x in old]
         _, found = jax.lax.while_loop(lambda c: c[0] < total, handle, (jnp.zeros((), jnp.int32), empty))
-        return jax.tree.map(lambda new, old: _select(needed, new[place], old), found, default)
+        return unpack_result(
+            [jnp.where(needed[None], _lanes(new, place), x) for new, x in zip(found, old, strict=True)]
+        )
 
-    return jax.lax.cond(jnp.any(needed), in_chunks, lambda: default)
+    if not sparing:
+        return at_once()
+    return jax.lax.cond(jnp.any(needed), at_once if count <= chunk else in_chunks, lambda: default)
+
+
+def _packed(tree):
+    """The leaves [..., L] of each dtype under each other in one array [rows, L], and the way back.
+
+    One gather moves them all, which is quicker to compile and to run than one for every leaf.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    kinds = sorted({x.dtype for x in leaves}, key=str)
+    members = [[i for i, x in enumerate(leaves) if x.dtype == kind] for kind in kinds]
+    tables = [jnp.concatenate([leaves[i].reshape(-1, leaves[i].shape[-1]) for i in group]) for group in members]
+
+    def unpack(tables):
+        found = {}
+        for table, group in zip(tables, members, strict=True):
+            start = 0
+            for i in group:
+                shape = leaves[i].shape[:-1]
+                rows = math.prod(shape)
+                found[i] = table[start : start + rows].reshape(*shape, table.shape[1])
+                start += rows
+        return jax.tree.unflatten(structure, [found[i] for i in range(len(leaves))])
+
+    return tables, unpack
+
+
+def _lanes(x, index):
+    return x.at[:, index].get(mode="promise_in_bounds")
 
 
 def _select(condition, new, old):
-    return jnp.where(condition.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+    return jnp.where(condition.reshape((1,) * (new.ndim - 1) + condition.shape), new, old)

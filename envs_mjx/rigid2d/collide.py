@@ -1,16 +1,17 @@
 """Contact generation between two convex shapes, with the rules of Munk2D.
 
-The reference finds the closest features with GJK and EPA. Here all edges are tried, unrolled over the few vertices of
-a planar shape, which gives the same features without a data-dependent loop; coordinates are separate arrays of any
-shape, so that a batch turns every operation into one vector instruction.
+The reference finds the closest features with GJK and EPA. Here all edges are tried, side by side along leading axes,
+which gives the same features without a data-dependent loop; the pairs lie along the trailing axes, so that a batch
+turns every operation into vector instructions.
 
 Source: Munk2D's contact rules as listed in the reference's physics (spec envs_classic, section 2).
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 
@@ -20,10 +21,10 @@ class Polygon(NamedTuple):
     A fat segment is a polygon of two vertices with a radius.
     """
 
-    x: Sequence[Float[Array, "*n"]]
-    y: Sequence[Float[Array, "*n"]]
-    normal_x: Sequence[Float[Array, "*n"]]
-    normal_y: Sequence[Float[Array, "*n"]]
+    x: Float[Array, "V *n"]
+    y: Float[Array, "V *n"]
+    normal_x: Float[Array, "V *n"]
+    normal_y: Float[Array, "V *n"]
 
 
 class Touch(NamedTuple):
@@ -47,13 +48,13 @@ class Touch(NamedTuple):
     ]
 
 
-def polygon_normals(vertices: Float[Array, "*n V 2"]) -> Float[Array, "*n V 2"]:
-    """Outward unit normals of a polygon whose vertices turn as `World` wants; entry i: the edge that ends in i."""
-    delta = vertices - jnp.roll(vertices, 1, axis=-2)
-    length_sq = (delta**2).sum(axis=-1, keepdims=True)
+def polygon_normals(vertices: Float[Array, "n V 2 *lanes"]) -> Float[Array, "n V 2 *lanes"]:
+    """Outward unit normals of polygons whose vertices turn as `World` wants; entry i: the edge that ends in i."""
+    delta = vertices - jnp.concatenate([vertices[:, -1:], vertices[:, :-1]], axis=1)
+    length_sq = (delta**2).sum(axis=2, keepdims=True)
     # A masked polygon may be a single point: its normals are zero, not NaN.
     scale = jnp.where(length_sq > 0.0, 1.0 / jnp.sqrt(jnp.where(length_sq > 0.0, length_sq, 1.0)), 0.0)
-    return jnp.stack([delta[..., 1], -delta[..., 0]], axis=-1) * scale
+    return jnp.concatenate([delta[:, :, 1:], -delta[:, :, :1]], axis=2) * scale
 
 
 def circle_polygon(x: Float[Array, "*n"], y: Float[Array, "*n"], radius: Float[Array, "*n"], polygon: Polygon) -> Touch:
@@ -65,27 +66,18 @@ def circle_polygon(x: Float[Array, "*n"], y: Float[Array, "*n"], radius: Float[A
         radius: Radius of the circle (px).
         polygon: The polygon.
     """
-    count = len(polygon.x)
-    separation = [
-        nx * (x - vx) + ny * (y - vy)
-        for vx, vy, nx, ny in zip(polygon.x, polygon.y, polygon.normal_x, polygon.normal_y, strict=True)
-    ]
-    inside = separation[0] <= 0.0
-    for s in separation[1:]:
-        inside = inside & (s <= 0.0)
-    best: Any = None
-    for i in range(count):
-        px, py, distance_sq, interior = _closest(polygon, i, x, y)
-        score = jnp.where(inside, -separation[i], distance_sq)
-        found = (score, distance_sq, separation[i], px, py, polygon.normal_x[i], polygon.normal_y[i], interior)
-        best = found if best is None else _smaller(found, best)
-    _, distance_sq, signed, px, py, nx, ny, interior = best
+    edges = _edges(polygon)
+    separations = _beyond(edges, x[None], y[None])
+    inside = (separations <= 0.0).all(axis=0)
+    nearest = _least(jnp.where(inside[None], -separations, _closest(edges, x[None], y[None])[2]))
+    edge = _Edges(*_chosen(nearest, jnp.stack(edges)))
+    px, py, distance_sq, interior = _closest(edge, x, y)
     # Away from the corners the edge's own normal is exact even when the gap is tiny.
     flat = inside | interior
-    distance = jnp.where(flat, signed, _safe_sqrt(distance_sq))
+    distance = jnp.where(flat, _beyond(edge, x, y), _safe_sqrt(distance_sq))
     scale = jnp.where(distance > 0.0, 1.0 / jnp.where(distance > 0.0, distance, 1.0), 0.0)
-    normal_x = jnp.where(flat, -nx, (px - x) * scale)
-    normal_y = jnp.where(flat, -ny, (py - y) * scale)
+    normal_x = jnp.where(flat, -edge.normal_x, (px - x) * scale)
+    normal_y = jnp.where(flat, -edge.normal_y, (py - y) * scale)
     feature = jnp.zeros(x.shape, jnp.int32)
     point = (distance <= radius, x + normal_x * radius, y + normal_y * radius, px, py, feature)
     return Touch(normal_x, normal_y, (point,))
@@ -130,10 +122,30 @@ def polygon_polygon(
     return Touch(nx, ny, tuple(points))
 
 
-def _smaller(new, best):
-    """Keep the candidate with the smaller first entry; the earlier one wins a tie."""
-    better = new[0] < best[0]
-    return tuple(jnp.where(better, a, b) for a, b in zip(new, best, strict=True))
+class _Edges(NamedTuple):
+    """Edges, one or many: where they end, their outward normal, and where they start."""
+
+    x: Array
+    y: Array
+    normal_x: Array
+    normal_y: Array
+    x0: Array
+    y0: Array
+
+
+def _edges(polygon: Polygon) -> _Edges:
+    return _Edges(*polygon, *(jnp.concatenate([v[-1:], v[:-1]]) for v in polygon[:2]))
+
+
+def _least(score: Float[Array, "m *n"]) -> Int[Array, "*n"]:
+    """Which entry is the smallest; the first of equals."""
+    return jax.lax.argmin(score, 0, jnp.int32)
+
+
+def _chosen(index, table):
+    """The entries [k, *n] of a table [k, m, *n]."""
+    numbers = np.arange(table.shape[1], dtype=np.int32).reshape(1, -1, *[1] * index.ndim)
+    return jnp.where(numbers == index[None, None], table, 0).sum(axis=1, dtype=table.dtype)
 
 
 def _safe_sqrt(x):
@@ -141,62 +153,77 @@ def _safe_sqrt(x):
     return jnp.where(x > 0.0, jnp.sqrt(jnp.where(x > 0.0, x, 1.0)), 0.0)
 
 
-def _closest(polygon, i, x, y):
-    """Closest point to (x, y) on the edge that ends in vertex i, its squared distance, and if it is inside the edge."""
-    x0, y0 = polygon.x[i - 1], polygon.y[i - 1]
-    dx, dy = polygon.x[i] - x0, polygon.y[i] - y0
-    t = ((x - x0) * dx + (y - y0) * dy) / jnp.maximum(dx * dx + dy * dy, jnp.finfo(dx.dtype).tiny)
+def _beyond(edge, x, y):
+    """Signed distance of points from the lines of edges."""
+    return edge.normal_x * (x - edge.x) + edge.normal_y * (y - edge.y)
+
+
+def _closest(edge, x, y):
+    """Closest point to (x, y) on an edge, its squared distance, and if it is inside the edge."""
+    dx, dy = edge.x - edge.x0, edge.y - edge.y0
+    t = ((x - edge.x0) * dx + (y - edge.y0) * dy) / jnp.maximum(dx * dx + dy * dy, jnp.finfo(dx.dtype).tiny)
     clipped = jnp.clip(t, 0.0, 1.0)
-    px, py = x0 + dx * clipped, y0 + dy * clipped
+    px, py = edge.x0 + dx * clipped, edge.y0 + dy * clipped
     return px, py, (px - x) ** 2 + (py - y) ** 2, (t > 0.0) & (t < 1.0)
 
 
 def _separating_axis(first, second, rounded):
     """Unit normal from first to second along which they overlap least or lie closest, and the signed distance."""
-    deepest: Any = None
-    nearest: Any = None
-    for polygon, other, sign in ((first, second, 1.0), (second, first, -1.0)):
-        # Both edges of a segment are the same set of points: its corners are looked at once.
-        for i in range(len(polygon.x)):
-            nx, ny = polygon.normal_x[i], polygon.normal_y[i]
-            beyond = [nx * (x - polygon.x[i]) + ny * (y - polygon.y[i]) for x, y in zip(other.x, other.y, strict=True)]
-            overlap = beyond[0]
-            for b in beyond[1:]:
-                overlap = jnp.minimum(overlap, b)
-            found = (-overlap, sign * nx, sign * ny)
-            deepest = found if deepest is None else _smaller(found, deepest)
-            if not rounded or (len(polygon.x) == 2 and i == 0):
-                continue
-            for x, y, b in zip(other.x, other.y, beyond, strict=True):
-                px, py, distance_sq, interior = _closest(polygon, i, x, y)
-                side: Any = 1.0
-                if len(polygon.x) == 2:
-                    side = jnp.where(b < 0.0, -1.0, 1.0)
-                else:
-                    distance_sq = jnp.where(b >= 0.0, distance_sq, jnp.inf)
-                candidate = (
-                    distance_sq,
-                    sign * (x - px),
-                    sign * (y - py),
-                    sign * side * nx,
-                    sign * side * ny,
-                    interior,
-                )
-                nearest = candidate if nearest is None else _smaller(candidate, nearest)
-    overlap = -deepest[0]
+    sizes = (len(first.x), len(second.x))
+    # Edges of both side by side, and of every edge the corners of the other polygon.
+    edges = jnp.concatenate([jnp.stack(_edges(polygon)) for polygon in (first, second)], axis=1)
+    pairs = [(edge, corner) for edge in range(sizes[0]) for corner in range(sizes[0], sum(sizes))]
+    pairs += [(edge, corner) for edge in range(sizes[0], sum(sizes)) for corner in range(sizes[0])]
+
+    def at(pairs):
+        edge, corner = np.array(pairs, np.int32).T
+        return _Edges(*_columns(edges, edge)), *_columns(edges[:2], corner)
+
+    beyond = _beyond(*at(pairs))
+    middle, shape = sizes[0] * sizes[1], beyond.shape[1:]
+    overlaps = jnp.concatenate(
+        [beyond[:middle].reshape(*sizes, *shape).min(axis=1), beyond[middle:].reshape(*sizes[::-1], *shape).min(axis=1)]
+    )
+    deepest, overlap = _least(-overlaps), overlaps.max(axis=0)
+    sign = jnp.where(deepest < sizes[0], 1.0, -1.0).astype(overlap.dtype)
+    deep_x, deep_y = _chosen(deepest, edges[2:4])
     if not rounded:
-        return deepest[1:], overlap
-    distance_sq, gap_x, gap_y, flat_x, flat_y, interior = nearest
+        return (sign * deep_x, sign * deep_y), overlap
+    # Both edges of a segment are the same set of points: its corners are looked at once.
+    skipped = {start for start, size in zip((0, sizes[0]), sizes, strict=True) if size == 2}
+    pairs = [pair for pair in pairs if pair[0] not in skipped]
+    edge, corner = np.array(pairs, np.int32).T.reshape(2, -1, *[1] * len(shape))
+    thin = np.array([size == 2 for size in sizes for _ in range(size)])[edge]
+    candidates, x, y = at(pairs)
+    distance_sq = _closest(candidates, x, y)[2]
+    behind = ~thin & (_beyond(candidates, x, y) < 0.0)
+    nearest = _least(jnp.where(behind, jnp.inf, distance_sq))[None]
+    numbers = np.arange(len(pairs), dtype=np.int32).reshape(edge.shape)
+    edge, corner = (jnp.where(numbers == nearest, v, 0).sum(axis=0, dtype=jnp.int32) for v in (edge, corner))
+    near = _Edges(*_chosen(edge, edges))
+    x, y = _chosen(corner, edges[:2])
+    px, py, distance_sq, interior = _closest(near, x, y)
+    near_sign = jnp.where(edge < sizes[0], 1.0, -1.0).astype(overlap.dtype)
+    flat_sign = jnp.where((_beyond(near, x, y) < 0.0) & _is_thin(edge, sizes), -near_sign, near_sign)
     separation = _safe_sqrt(distance_sq)
     flat = interior | (separation == 0.0)
-    scale = 1.0 / jnp.where(separation > 0.0, separation, 1.0)
+    scale = near_sign / jnp.where(separation > 0.0, separation, 1.0)
     apart = overlap > 0.0
-    nx = jnp.where(apart, jnp.where(flat, flat_x, gap_x * scale), deepest[1])
-    ny = jnp.where(apart, jnp.where(flat, flat_y, gap_y * scale), deepest[2])
+    nx = jnp.where(apart, jnp.where(flat, flat_sign * near.normal_x, (x - px) * scale), sign * deep_x)
+    ny = jnp.where(apart, jnp.where(flat, flat_sign * near.normal_y, (y - py) * scale), sign * deep_y)
     return (nx, ny), jnp.where(apart, separation, overlap)
 
 
-class _Edge(NamedTuple):
+def _columns(table, index):
+    return table.at[:, index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+def _is_thin(edge, sizes):
+    """Whether an edge, numbered through both polygons, belongs to a segment."""
+    return jnp.where(edge < sizes[0], sizes[0] == 2, sizes[1] == 2)
+
+
+class _Support(NamedTuple):
     x0: Array
     y0: Array
     x1: Array
@@ -205,21 +232,13 @@ class _Edge(NamedTuple):
     id1: Array
 
 
-def _support_edge(polygon, dx, dy) -> _Edge:
+def _support_edge(polygon, dx, dy) -> _Support:
     """The edge that faces a direction."""
-    count = len(polygon.x)
-    facing = [nx * dx + ny * dy for nx, ny in zip(polygon.normal_x, polygon.normal_y, strict=True)]
-    best: Any = None
-    for i in range(count):
-        following = (i + 1) % count
-        height = polygon.x[i] * dx + polygon.y[i] * dy
-        ends_here = facing[i] > facing[following]
-        start = [jnp.where(ends_here, p[i - 1], p[i]) for p in (polygon.x, polygon.y)]
-        end = [jnp.where(ends_here, p[i], p[following]) for p in (polygon.x, polygon.y)]
-        ids = (
-            jnp.where(ends_here, (i - 1) % count, i).astype(jnp.int32),
-            jnp.where(ends_here, i, following).astype(jnp.int32),
-        )
-        found = (-height, *start, *end, *ids)
-        best = found if best is None else _smaller(found, best)
-    return _Edge(*best[1:])
+    last, table = len(polygon.x) - 1, jnp.stack(polygon)
+    number = _least(-(polygon.x * dx[None] + polygon.y * dy[None]))
+    before, after = jnp.where(number == 0, last, number - 1), jnp.where(number == last, 0, number + 1)
+    here, following = _chosen(number, table), _chosen(after, table)
+    ends_here = here[2] * dx + here[3] * dy > following[2] * dx + following[3] * dy
+    x0, y0 = jnp.where(ends_here[None], _chosen(before, table[:2]), here[:2])
+    x1, y1 = jnp.where(ends_here[None], here[:2], following[:2])
+    return _Support(x0, y0, x1, y1, jnp.where(ends_here, before, number), jnp.where(ends_here, number, after))

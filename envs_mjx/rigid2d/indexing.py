@@ -1,26 +1,27 @@
-"""Indexing with indices known when the program is written: slices and broadcasts, not gathers, which CPUs do slowly."""
+"""Indexing along the first axis by indices that are known when the program is written, or that differ by lane."""
 
 from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, Int, Shaped
 
 
 def pick(x: Shaped[Array, "n *rest"], index: Sequence[int] | np.ndarray) -> Shaped[Array, "m *rest"]:
-    """`x[index]` for a static index."""
-    index = [int(i) for i in index]
-    rest = x.shape[1:]
-    pieces = []
-    start = 0
-    while start < len(index):
-        length, repeats = _run(index, start)
-        piece = x[index[start] : index[start] + length]
-        if repeats > 1:
-            piece = jnp.broadcast_to(piece[:, None], (length, repeats, *rest)).reshape(length * repeats, *rest)
-        pieces.append(piece)
-        start += length * repeats
-    return pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces)
+    """`x[index]` for a static index from 0 on."""
+    index = np.asarray(index, np.int32)
+    if len(index) and np.array_equal(index, index[0] + np.arange(len(index))):
+        return x[index[0] : index[0] + len(index)]
+    return x.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+def choose(index: Int[Array, " #L"] | int, x: Shaped[Array, "n *rest L"]) -> Shaped[Array, "*rest L"]:
+    """Of every lane the entry of `x` with the index."""
+    numbers = np.arange(x.shape[0], dtype=np.int32).reshape(-1, *[1] * (x.ndim - 1))
+    here = numbers == jnp.reshape(index, (1,) * (x.ndim - 1) + (-1,))
+    if x.dtype == bool:
+        return (here & x).any(axis=0)
+    return jnp.where(here, x, 0).sum(axis=0, dtype=x.dtype)
 
 
 def put(
@@ -28,21 +29,11 @@ def put(
 ) -> Shaped[Array, "n *rest"]:
     """`x.at[index].set(values)` for a static index without repeats."""
     place = {int(i): k for k, i in enumerate(index)}
-    return jnp.stack([values[place[i]] if i in place else x[i] for i in range(x.shape[0])])
+    rows = [values[place[i]][None] if i in place else x[i][None] for i in range(x.shape[0])]
+    return rows[0] if len(rows) == 1 else jnp.concatenate(rows)
 
 
-def swap_halves(x: Shaped[Array, " n"], single: int) -> Shaped[Array, " n"]:
+def swap_halves(x: Shaped[Array, "n L"], single: int) -> Shaped[Array, "n L"]:
     """Exchange neighbours (0 with 1, 2 with 3, ...) after the first `single` entries."""
-    doubled = x[single:].reshape(-1, 2)
-    return jnp.concatenate([x[:single], doubled[:, ::-1].reshape(-1)])
-
-
-def _run(index: list[int], start: int) -> tuple[int, int]:
-    """The longest piece a, a, b, b, ... of consecutive numbers, each equally often, as (numbers, times each)."""
-    repeats = 1
-    while start + repeats < len(index) and index[start + repeats] == index[start]:
-        repeats += 1
-    length = 1
-    while index[start + length * repeats : start + (length + 1) * repeats] == [index[start] + length] * repeats:
-        length += 1
-    return length, repeats
+    doubled = x[single:].reshape(-1, 2, x.shape[1])
+    return jnp.concatenate([x[:single], doubled[:, ::-1].reshape(-1, x.shape[1])])

@@ -1,151 +1,175 @@
 """The narrow phase: from shapes in world coordinates to the contact slots of a step.
 
 Pairs whose boxes are apart are passed over: the pairs near each other are visited one after the other, as many rounds
-as the busiest scene of the batch has near pairs.
+as the busiest scene of the batch has near pairs. The scenes of a batch are the last axis of every array.
 """
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from envs_mjx.checks import UserError
 from envs_mjx.rigid2d import collide
-from envs_mjx.rigid2d.indexing import pick
-from envs_mjx.rigid2d.loops import for_each_active
+from envs_mjx.rigid2d.indexing import choose, pick
 from envs_mjx.rigid2d.types import STATIC, Bodies, Contacts, Geometry, World
 
 
 class Placed(NamedTuple):
-    """Shapes in world coordinates (px); `boxes` (left, bottom, right, top) of the circles, then of the polygons."""
+    """Shapes in world coordinates (px); boxes are left, bottom, right, top. Rows of a shape: x, y, normal x, normal y
+    of each vertex."""
 
-    center_x: Float[Array, " circles"]
-    center_y: Float[Array, " circles"]
-    polygons: Float[Array, "polygons 4 V"]
-    segments: Float[Array, "segments 4 2"]
-    boxes: Float[Array, "leaves 4"]
-    segment_boxes: Float[Array, "segments 4"]
+    centers: Float[Array, "circles 2 L"]
+    circle_boxes: Float[Array, "circles 4 L"]
+    polygons: Float[Array, "polygons 4 V L"]
+    polygon_boxes: Float[Array, "polygons 4 L"]
+    segments: Float[Array, "segments 4 2 L"]
+    segment_boxes: Float[Array, "segments 4 L"]
+
+
+class Near(NamedTuple):
+    """Pairs of the world whose boxes overlap."""
+
+    circle_polygon: Bool[Array, "pairs L"]
+    segment_polygon: Bool[Array, "pairs L"]
+    polygon_polygon: Bool[Array, "pairs L"]
 
 
 def place(world: World, geometry: Geometry, bodies: Bodies) -> Placed:
-    """Move every shape to where its body is. Rows of a polygon: x, y, normal x, normal y of each vertex."""
-    x, y = _turned(bodies, world.circles, geometry.circle_center[:, None, :], shifted=True)
-    center_x, center_y = x[:, 0], y[:, 0]
-    radius = geometry.circle_radius
-    round_boxes = [center_x - radius, center_y - radius, center_x + radius, center_y + radius]
-    vx, vy = _turned(bodies, world.polygons, geometry.polygon_vertices, shifted=True)
-    nx, ny = _turned(bodies, world.polygons, geometry.polygon_normals, shifted=False)
-    flat_boxes = [_fold(jnp.minimum, vx), _fold(jnp.minimum, vy), _fold(jnp.maximum, vx), _fold(jnp.maximum, vy)]
+    """Move every shape to where its body is."""
+    centers, circle_boxes = place_circles(world, geometry, bodies)
+    vertices = _turned(bodies, world.polygons, geometry.polygon_vertices, shifted=True)
+    normals = _turned(bodies, world.polygons, geometry.polygon_normals, shifted=False)
     ends = geometry.segment_ends
-    normals = collide.polygon_normals(ends)
     thick = geometry.segment_radius[:, None]
     return Placed(
-        center_x=center_x,
-        center_y=center_y,
-        polygons=jnp.stack([vx, vy, nx, ny], axis=1),
-        segments=jnp.concatenate([jnp.swapaxes(ends, 1, 2), jnp.swapaxes(normals, 1, 2)], axis=1),
-        boxes=jnp.concatenate([jnp.stack(round_boxes, axis=1), jnp.stack(flat_boxes, axis=1)]),
+        centers=centers,
+        circle_boxes=circle_boxes,
+        polygons=jnp.concatenate([vertices, normals], axis=1),
+        polygon_boxes=jnp.concatenate([vertices.min(axis=2), vertices.max(axis=2)], axis=1),
+        segments=jnp.swapaxes(jnp.concatenate([ends, collide.polygon_normals(ends)], axis=2), 1, 2),
         segment_boxes=jnp.concatenate([ends.min(axis=1) - thick, ends.max(axis=1) + thick], axis=1),
     )
 
 
+def place_circles(
+    world: World, geometry: Geometry, bodies: Bodies
+) -> tuple[Float[Array, "circles 2 L"], Float[Array, "circles 4 L"]]:
+    """Centres and boxes of the circles."""
+    centers = _turned(bodies, world.circles, geometry.circle_center[:, None], shifted=True)[:, :, 0]
+    radius = geometry.circle_radius[:, None]
+    return centers, jnp.concatenate([centers - radius, centers + radius], axis=1)
+
+
+def near_pairs(world: World, geometry: Geometry, placed: Placed) -> Near:
+    """Which pairs may touch."""
+    mask = geometry.polygon_mask
+
+    def near(pairs, boxes):
+        first, second = np.array(pairs, np.int32).reshape(-1, 2).T
+        return overlap(pick(boxes, first), pick(placed.polygon_boxes, second)) & pick(mask, second)
+
+    none = jnp.zeros((0, mask.shape[-1]), bool)
+    circle = near(world.circle_polygon, placed.circle_boxes) if world.circle_polygon else none
+    segment = near(world.segment_polygon, placed.segment_boxes) if world.segment_polygon else none
+    polygon = none
+    if world.polygon_polygon:
+        present = pick(mask, [one for one, _ in world.polygon_polygon])
+        polygon = near(world.polygon_polygon, placed.polygon_boxes) & present
+    return Near(circle, segment, polygon)
+
+
 def find_contacts(world: World, geometry: Geometry, placed: Placed) -> Contacts:
     """Contacts of every pair, in the order of the world's pairs."""
-    circles, mask = len(world.circles), geometry.polygon_mask
-    boxes, round_boxes = placed.boxes[circles:], placed.boxes[:circles]
-    sharp = jnp.zeros((), placed.boxes.dtype)
+    near = near_pairs(world, geometry, placed)
+    sharp = jnp.zeros(near.circle_polygon.shape[1:], placed.polygons.dtype)
     rows = []
     if world.circle_polygon:
         first, second = np.array(world.circle_polygon).T
-        near = _overlap(pick(round_boxes, first), pick(boxes, second)) & pick(mask, second)
-        x, y, radius = (pick(v, first) for v in (placed.center_x, placed.center_y, geometry.circle_radius))
-        touch = collide.circle_polygon(x, y, radius, _polygon(pick(placed.polygons, second)))
-        rows.append(_rows(touch, near)[0])
+        center, radius = pick(placed.centers, first), pick(geometry.circle_radius, first)
+        polygon = _polygon(jnp.moveaxis(pick(placed.polygons, second), 0, 2))
+        touch = collide.circle_polygon(center[:, 0], center[:, 1], radius, polygon)
+        active, values, feature = _slots(touch)
+        rows.append((near.circle_polygon & active[0], jnp.moveaxis(values[0], 0, 1), feature[0]))
     if world.segment_polygon:
-        first, second = np.array(world.segment_polygon).T
-        near = _overlap(pick(placed.segment_boxes, first), pick(boxes, second)) & pick(mask, second)
 
         def against_segment(k, m):
-            segment, polygon = _polygon(placed.segments[k]), _polygon(placed.polygons[m])
-            return collide.polygon_polygon(segment, geometry.segment_radius[k], polygon, sharp, rounded=True)
+            segment, polygon = _polygon(choose(k, placed.segments)), _polygon(choose(m, placed.polygons))
+            return collide.polygon_polygon(segment, choose(k, geometry.segment_radius), polygon, sharp, rounded=True)
 
-        rows.append(_visit_near(near, first, second, against_segment, world.differentiable, sharp.dtype))
+        rows.append(_visit_near(world, world.segment_polygon, near.segment_polygon, against_segment, sharp))
     if world.polygon_polygon:
-        first, second = np.array(world.polygon_polygon).T
-        near = _overlap(pick(boxes, first), pick(boxes, second)) & pick(mask, first) & pick(mask, second)
 
         def against_polygon(k, m):
-            one, other = _polygon(placed.polygons[k]), _polygon(placed.polygons[m])
+            one, other = _polygon(choose(k, placed.polygons)), _polygon(choose(m, placed.polygons))
             return collide.polygon_polygon(one, sharp, other, sharp, rounded=False)
 
-        rows.append(_visit_near(near, first, second, against_polygon, world.differentiable, sharp.dtype))
-    active, nx, ny, ax, ay, bx, by, feature = (jnp.concatenate(column) for column in zip(*rows, strict=True))
+        rows.append(_visit_near(world, world.polygon_polygon, near.polygon_polygon, against_polygon, sharp))
+    active, values, feature = (jnp.concatenate(column) for column in zip(*rows, strict=True))
     return Contacts(
         active=active,
-        normal=jnp.stack([nx, ny], axis=1),
-        point_a=jnp.stack([ax, ay], axis=1),
-        point_b=jnp.stack([bx, by], axis=1),
+        normal=values[:, 0:2],
+        point_a=values[:, 2:4],
+        point_b=values[:, 4:6],
         feature=jnp.where(active, feature, -1),
     )
 
 
+def overlap(a: Float[Array, "pairs 4 L"], b: Float[Array, "pairs 4 L"]) -> Bool[Array, "pairs L"]:
+    """Whether two boxes touch or overlap."""
+    return ((a[:, :2] <= b[:, 2:]) & (b[:, :2] <= a[:, 2:])).all(axis=1)
+
+
 def _turned(bodies, owner, points, shifted):
-    """World x and y of points given in the frame of their body."""
-    x, y = points[..., 0], points[..., 1]
+    """World x and y [n, 2, V, L] of points [n, V, 2, L] given in the frame of their body."""
+    points = jnp.swapaxes(points, 1, 2)
     if not owner or all(body == STATIC for body in owner):
-        return x, y
+        return points
     if STATIC in owner:
         raise UserError("shapes of one kind must be all static or all attached to bodies")
-    cos, sin = (pick(f(bodies.angle), owner)[:, None] for f in (jnp.cos, jnp.sin))
-    turned_x, turned_y = cos * x - sin * y, sin * x + cos * y
-    if not shifted:
-        return turned_x, turned_y
-    px, py = (pick(bodies.position[:, axis], owner)[:, None] for axis in (0, 1))
-    return turned_x + px, turned_y + py
-
-
-def _fold(combine, values):
-    total = values[:, 0]
-    for i in range(1, values.shape[1]):
-        total = combine(total, values[:, i])
-    return total
-
-
-def _overlap(a, b):
-    return (a[:, 0] <= b[:, 2]) & (b[:, 0] <= a[:, 2]) & (a[:, 1] <= b[:, 3]) & (b[:, 1] <= a[:, 3])
+    cos, sin = (pick(f(bodies.angle), owner)[:, None, None] for f in (jnp.cos, jnp.sin))
+    x, y = points[:, :1], points[:, 1:]
+    turned = jnp.concatenate([cos * x - sin * y, sin * x + cos * y], axis=1)
+    return turned + pick(bodies.position, owner)[:, :, None] if shifted else turned
 
 
 def _polygon(rows) -> collide.Polygon:
-    """Split [*, 4, V] rows into per-vertex arrays."""
-    return collide.Polygon(*([rows[..., kind, i] for i in range(rows.shape[-1])] for kind in range(4)))
+    """Split rows [4, V, *n] of a shape."""
+    return collide.Polygon(*(rows[kind] for kind in range(4)))
 
 
-def _rows(touch, near):
-    """One tuple (active, normal, points, feature) for every contact of a touch."""
-    return [
-        (near & active, touch.normal_x, touch.normal_y, ax, ay, bx, by, feature)
-        for active, ax, ay, bx, by, feature in touch.points
-    ]
+def _slots(touch):
+    """Of every contact of a touch: whether it is one, [normal, points] and feature, as [contacts, (6,) *n]."""
+    normal = [touch.normal_x, touch.normal_y]
+    active = jnp.stack([point[0] for point in touch.points])
+    values = jnp.stack([jnp.stack([*normal, *point[1:5]]) for point in touch.points])
+    return active, values, jnp.stack([point[5] for point in touch.points])
 
 
-def _visit_near(near, first, second, narrow_phase, differentiable, dtype):
-    """Run a two-contact narrow phase for the near pairs only; returns flat slots, two a pair."""
-    pairs = near.shape[0]
-    turn = jnp.cumsum(near, dtype=jnp.int32) - 1
-    first, second = jnp.asarray(first), jnp.asarray(second)
+def _visit_near(world, pairs, near, narrow_phase, sharp):
+    """Run a two-contact narrow phase for the near pairs only; returns flat slots, two a pair.
+
+    `narrow_phase` is told the numbers of the first and of the second shape of a pair, one pair a lane.
+    """
+    count, lanes = near.shape
+    turn = jnp.cumsum(near, axis=0, dtype=jnp.int32) - 1
+    first, second = np.array(pairs, np.int32).T[:, :, None]
 
     def visit(i, slots):
         mine = near & (turn == i)
-        k = jnp.where(mine, first, 0).sum()
-        m = jnp.where(mine, second, 0).sum()
-        found = _rows(narrow_phase(k, m), jnp.any(mine))
-        return tuple(
-            tuple(jnp.where(mine, new, old) for new, old in zip(row, kept, strict=True))
-            for row, kept in zip(found, slots, strict=True)
-        )
+        shapes = (jnp.where(mine, end, 0).sum(axis=0, dtype=jnp.int32) for end in (first, second))
+        active, values, feature = _slots(narrow_phase(*shapes))
+        new = (active[None], values[None], feature[None])
+        here = (mine[:, None], mine[:, None, None], mine[:, None])
+        return tuple(jnp.where(flag, a, b) for flag, a, b in zip(here, new, slots, strict=True))
 
-    zero = jnp.zeros((pairs,), dtype)
-    empty = (jnp.zeros((pairs,), bool), *([zero] * 6), jnp.full((pairs,), -1, jnp.int32))
-    rows = for_each_active(near.sum(dtype=jnp.int32), pairs, visit, (empty, empty), differentiable)
-    return tuple(jnp.stack(column, axis=1).reshape(-1) for column in zip(*rows, strict=True))
+    empty = (
+        jnp.zeros((count, 2, lanes), bool),
+        jnp.zeros((count, 2, 6, lanes), sharp.dtype),
+        jnp.full((count, 2, lanes), -1, jnp.int32),
+    )
+    rounds = count if world.differentiable else near.sum(axis=0, dtype=jnp.int32).max()
+    found = jax.lax.fori_loop(0, rounds, visit, empty)
+    return tuple(x.reshape(2 * count, *x.shape[2:]) for x in found)

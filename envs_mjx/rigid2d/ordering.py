@@ -11,8 +11,7 @@ sorting by `code` is the depth-first order. Inner boxes need no storage: they ar
 Source: Munk2D, the rules of cpBBTree as they bear on the order of collision callbacks.
 """
 
-from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import chex
 import jax
@@ -20,8 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from envs_mjx.rigid2d.batching import any_in_batch
-from envs_mjx.rigid2d.indexing import pick
+from envs_mjx.rigid2d.indexing import choose, pick
 
 _MARGIN = float(np.float32(0.1))
 """A box grows by this fraction of its size, and by the way travelled in this time (s), before it is stored."""
@@ -32,7 +30,7 @@ _STATIC_TICKS = 16
 
 @chex.dataclass(frozen=True)
 class LeafTree:
-    """What is remembered of the tree over the moving shapes; pairs of leaves as `leaf_pairs` lists them.
+    """What is remembered of the tree over the moving shapes. Of the pairs [i, j] of leaves those with i < j count.
 
     Attributes:
         box: Enlarged box of every leaf: left, bottom, right, top (px).
@@ -44,107 +42,65 @@ class LeafTree:
         clock: Steps so far.
     """
 
-    box: Float[Array, "leaves 4"]
-    code: Int[Array, " leaves"]
-    depth: Int[Array, " leaves"]
-    wall_time: Int[Array, " leaves"]
-    pair_time: Int[Array, " leaf_pairs"]
-    caller: Bool[Array, " leaf_pairs"]
-    clock: Int[Array, ""]
-
-
-class Nodes(NamedTuple):
-    """A `LeafTree` as tuples of scalars: in a batch every one is an array of its own, which processors like best."""
-
-    box: tuple[tuple[Any, ...], ...]
-    code: tuple[Any, ...]
-    depth: tuple[Any, ...]
-    wall_time: tuple[Any, ...]
-    pair_time: tuple[Any, ...]
-    caller: tuple[Any, ...]
-    clock: Any
+    box: Float[Array, "leaves 4 *lanes"]
+    code: Int[Array, "leaves *lanes"]
+    depth: Int[Array, "leaves *lanes"]
+    wall_time: Int[Array, "leaves *lanes"]
+    pair_time: Int[Array, "leaves leaves *lanes"]
+    caller: Bool[Array, "leaves leaves *lanes"]
+    clock: Int[Array, "*lanes"]
 
 
 class Order(NamedTuple):
     """Sort keys of this step, compared lexicographically: `first` then `second`.
 
     `wall_second[k, i]` belongs to static shape k and leaf i, `wall_first[i]` to leaf i and any static shape, and
-    `pair_*` to the pairs of `leaf_pairs`. `pair_swapped` says for which of these the engine takes the second leaf as
-    its first shape, and visits two contacts the other way round.
+    `pair_*[i, j]` to the leaves i < j. `pair_swapped` says for which of these the engine takes the second leaf as its
+    first shape, and visits two contacts the other way round.
     """
 
-    wall_first: Int[Array, " leaves"]
-    wall_second: Int[Array, "statics leaves"]
-    pair_first: Int[Array, " leaf_pairs"]
-    pair_second: Int[Array, " leaf_pairs"]
-    pair_swapped: Bool[Array, " leaf_pairs"]
+    wall_first: Int[Array, "leaves L"]
+    wall_second: Int[Array, "statics leaves L"]
+    pair_first: Int[Array, "leaves leaves L"]
+    pair_second: Int[Array, "leaves leaves L"]
+    pair_swapped: Bool[Array, "leaves leaves L"]
 
 
-def leaf_pairs(leaves: int) -> list[tuple[int, int]]:
-    """All pairs of leaves, the smaller index first."""
-    return list(combinations(range(leaves), 2))
-
-
-def unpack(tree: LeafTree) -> Nodes:
-    """The tree as scalars."""
-
-    def scalars(column):
-        return tuple(column[i] for i in range(column.shape[0]))
-
-    return Nodes(
-        box=tuple(scalars(box) for box in scalars(tree.box)),
-        code=scalars(tree.code),
-        depth=scalars(tree.depth),
-        wall_time=scalars(tree.wall_time),
-        pair_time=scalars(tree.pair_time),
-        caller=scalars(tree.caller),
-        clock=tree.clock,
-    )
-
-
-def pack(nodes: Nodes) -> LeafTree:
-    """The scalars as a tree."""
-
-    def row(values, dtype):
-        return jnp.stack(values) if values else jnp.zeros((0,), dtype)
-
-    return LeafTree(
-        box=jnp.stack([jnp.stack(box) for box in nodes.box]),
-        code=row(nodes.code, jnp.int32),
-        depth=row(nodes.depth, jnp.int32),
-        wall_time=row(nodes.wall_time, jnp.int32),
-        pair_time=row(nodes.pair_time, jnp.int32),
-        caller=row(nodes.caller, bool),
-        clock=nodes.clock,
-    )
-
-
-def plant(boxes: Float[Array, "leaves 4"], present: Bool[Array, " leaves"]) -> LeafTree:
+def plant(boxes: Float[Array, "leaves 4 L"], present: Bool[Array, "leaves L"]) -> LeafTree:
     """The tree after the leaves were added one by one, at rest, in index order."""
-    leaves = boxes.shape[0]
-    zero, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
-    pairs = len(leaf_pairs(leaves))
-    box = tuple(tuple(boxes[i, k] for k in range(4)) for i in range(leaves))
-    still = jnp.zeros((), boxes.dtype)
-    empty = Nodes(box, (zero,) * leaves, (zero - 1,) * leaves, (zero,) * leaves, (zero,) * pairs, (no,) * pairs, zero)
+    leaves, lanes = present.shape
+    none = jnp.zeros((leaves, lanes), jnp.int32)
+    pairs = jnp.zeros((leaves, leaves, lanes), jnp.int32)
+    empty = LeafTree(
+        box=boxes,
+        code=none,
+        depth=none - 1,
+        wall_time=none,
+        pair_time=pairs,
+        caller=pairs > 0,
+        clock=jnp.zeros((lanes,), jnp.int32),
+    )
 
-    def add(leaf, nodes):
-        here = [leaf == i for i in range(leaves)]
-        grown = _insert(nodes, here, _enlarge(_choose(here, box), (still, still)))
-        nodes = _where(_choose(here, [present[i] for i in range(leaves)]), grown, nodes)
-        nodes = _note_pairs(nodes, [here[i] & present[i] for i in range(leaves)])
-        return nodes._replace(clock=nodes.clock + 1)
+    def add(leaf, tree):
+        leaf = leaf[None]
+        grown = _insert(tree, leaf, _enlarge(choose(leaf, boxes), jnp.zeros((2, lanes), boxes.dtype)))
+        tree = _where(choose(leaf, present), grown, tree)
+        tree = _note_pairs(tree, _here(tree, leaf) & present)
+        return tree.replace(clock=tree.clock + 1)
 
-    return pack(jax.lax.fori_loop(0, leaves, add, empty))
+    return jax.lax.fori_loop(0, leaves, add, empty)
 
 
 def advance(
-    nodes: Nodes, boxes: Any, velocity: Any, update_order: tuple[int, ...] | Int[Array, " leaves"]
-) -> tuple[Nodes, list[Any]]:
+    tree: LeafTree,
+    boxes: Float[Array, "leaves 4 L"],
+    velocity: Float[Array, "leaves 2 L"],
+    update_order: tuple[int, ...] | Int[Array, "leaves L"],
+) -> tuple[LeafTree, Bool[Array, "leaves L"]]:
     """Move the leaves that left their enlarged boxes.
 
     Args:
-        nodes: The tree before.
+        tree: The tree before.
         boxes: Tight box (left, bottom, right, top) of every leaf now.
         velocity: Velocity (x, y) of each leaf's body (px/s).
         update_order: Leaves in the order in which the reference updates them; those left out of a tuple may not move.
@@ -152,60 +108,45 @@ def advance(
     Returns:
         The tree, and for every leaf whether it moved.
     """
-    leaves = len(nodes.code)
-    moved = [
-        (depth >= 0) & ~((old[0] <= new[0]) & (old[1] <= new[1]) & (old[2] >= new[2]) & (old[3] >= new[3]))
-        for depth, old, new in zip(nodes.depth, nodes.box, boxes, strict=True)
-    ]
+    within = (tree.box[:, :2] <= boxes[:, :2]) & (tree.box[:, 2:] >= boxes[:, 2:])
+    moved = (tree.depth >= 0) & ~within.all(axis=1)
+    fixed = isinstance(update_order, tuple)
+    turns = np.array(update_order, np.int32)[:, None] if fixed else update_order
+    movable = pick(moved, update_order) if fixed else moved
 
-    def reinsert(here, nodes):
-        box = _enlarge(_choose(here, boxes), _choose(here, velocity))
-        return _where(_choose(here, moved), _insert(_remove(nodes, here), here, box), nodes)
+    def turn(k, tree):
+        leaf = jax.lax.dynamic_index_in_dim(turns, k, keepdims=False)
+        now = choose(leaf, moved)
 
-    def turn(k, nodes):
-        leaf = jnp.asarray(update_order, jnp.int32)[k]
-        here = [leaf == i for i in range(leaves)]
-        anyone = any_in_batch(_choose(here, moved))
-        return jax.lax.cond(anyone, lambda n: reinsert(here, n), lambda n: n, nodes)
+        def reinsert(tree):
+            box = _enlarge(choose(leaf, boxes), choose(leaf, velocity))
+            return _where(now, _insert(_remove(tree, leaf), leaf, box), tree)
 
-    def update(nodes):
-        if len(update_order) == 1:
-            nodes = reinsert([jnp.asarray(i == update_order[0]) for i in range(leaves)], nodes)
-        else:
-            nodes = jax.lax.fori_loop(0, len(update_order), turn, nodes)
-        return _note_pairs(nodes, moved)
+        return jax.lax.cond(now.any(), reinsert, lambda tree: tree, tree)
 
-    movable = update_order if isinstance(update_order, tuple) else range(leaves)
-    anyone = any_in_batch(_any([moved[leaf] for leaf in movable]))
-    nodes = jax.lax.cond(anyone, update, lambda n: n, nodes)
-    return nodes._replace(clock=nodes.clock + 1), moved
+    def update(tree):
+        return _note_pairs(jax.lax.fori_loop(0, turns.shape[0], turn, tree), moved)
+
+    tree = jax.lax.cond(movable.any(), update, lambda tree: tree, tree)
+    return tree.replace(clock=tree.clock + 1), moved
 
 
-def order(tree: LeafTree, moved: Bool[Array, " leaves"], static_rank: tuple[int, ...]) -> Order:
+def order(tree: LeafTree, moved: Bool[Array, "leaves L"], static_rank: tuple[int, ...]) -> Order:
     """Sort keys for the pairs of this step, given the tree and moved leaves that `advance` returned."""
     leaves = tree.code.shape[0]
-    earlier = (tree.code[None, :] < tree.code[:, None]) & (tree.depth >= 0)[None, :]
-    position = earlier.sum(axis=1, dtype=jnp.int32)
+    position = _positions(tree)
     latest = (tree.clock + 1) * _ticks_per_step(leaves)
     # A leaf that moved reports at once, statics first; one that stayed goes through its list, latest entry first.
-    rank = np.array(static_rank, np.int32)[:, None]
-    walls = jnp.where(moved[None, :], rank, latest - (tree.wall_time[None, :] + rank))
-    i, j = np.array(leaf_pairs(leaves), np.int32).reshape(-1, 2).T
-    if len(i) == 0:
-        none = jnp.zeros((0,), jnp.int32)
-        return Order(position, walls, none, none, none == 0)
+    rank = np.array(static_rank, np.int32)[:, None, None]
+    walls = jnp.where(moved[None], rank, latest[None, None] - (tree.wall_time[None] + rank))
     caller = tree.caller
-    levels = _levels(leaves)
-    above = np.arange(levels, dtype=np.int32)[:, None]
-    shared = (pick(tree.code, i)[None, :] >> above) == (pick(tree.code, j)[None, :] >> above)
-    climb = levels - shared.sum(axis=0, dtype=jnp.int32)
-    at_once = _STATIC_TICKS + climb * leaves + jnp.where(caller, pick(position, i), pick(position, j))
-    reporter_moved = jnp.where(caller, pick(moved, j), pick(moved, i))
+    at_once = _STATIC_TICKS + _climb(tree) * leaves + jnp.where(caller, position[:, None], position[None])
+    reporter_moved = jnp.where(caller, moved[None], moved[:, None])
     return Order(
         wall_first=position,
         wall_second=walls,
-        pair_first=jnp.where(caller, pick(position, j), pick(position, i)),
-        pair_second=jnp.where(reporter_moved, at_once, latest - tree.pair_time),
+        pair_first=jnp.where(caller, position[None], position[:, None]),
+        pair_second=jnp.where(reporter_moved, at_once, latest[None, None] - tree.pair_time),
         pair_swapped=caller == reporter_moved,
     )
 
@@ -226,6 +167,11 @@ def static_ranks(boxes: tuple[tuple[float, float, float, float], ...]) -> tuple[
     return tuple(ranks[i] for i in range(len(boxes)))
 
 
+def _here(tree, leaf):
+    """Flags [leaves, L or 1] of a leaf given by its number [L or 1]."""
+    return np.arange(tree.code.shape[0], dtype=np.int32)[:, None] == leaf[None]
+
+
 def _ticks_per_visit(leaves):
     return _STATIC_TICKS + leaves * leaves
 
@@ -235,142 +181,113 @@ def _ticks_per_step(leaves):
 
 
 def _where(condition, new, old):
-    return jax.tree.map(lambda a, b: a if a is b else jnp.where(condition, a, b), new, old)
+    """Whole trees by a condition [L]."""
 
+    def one(a, b):
+        return a if a is b else jnp.where(condition.reshape((1,) * (a.ndim - 1) + condition.shape), a, b)
 
-def _any(flags):
-    found = flags[0]
-    for flag in flags[1:]:
-        found = found | flag
-    return found
-
-
-def _choose(here, values):
-    """The entry of the leaf that is here."""
-    chosen = values[0]
-    for flag, value in zip(here[1:], values[1:], strict=True):
-        chosen = _where(flag, value, chosen)
-    return chosen
+    return jax.tree.map(one, new, old)
 
 
 def _enlarge(box, velocity):
-    left, bottom, right, top = box
-    wide, high = (right - left) * _MARGIN, (top - bottom) * _MARGIN
-    x, y = (v * _MARGIN for v in velocity)
-    low, up = jnp.minimum, jnp.maximum
-    return (left + low(-wide, x), bottom + low(-high, y), right + up(wide, x), top + up(high, y))
+    size = (box[2:] - box[:2]) * _MARGIN
+    way = velocity * _MARGIN
+    return jnp.concatenate([box[:2] + jnp.minimum(-size, way), box[2:] + jnp.maximum(size, way)])
 
 
 def _levels(leaves):
     return max(leaves - 1, 1)
 
 
-def _remove(nodes, here):
+def _remove(tree, leaf):
     """Take a leaf out: its sibling moves up by one level."""
-    own_depth = _choose(here, nodes.depth)
-    below = _levels(len(here)) - own_depth
-    sibling = (_choose(here, nodes.code) >> below) ^ 1
+    own_depth = choose(leaf, tree.depth)
+    below = _levels(tree.code.shape[0]) - own_depth
+    sibling = (choose(leaf, tree.code) >> below) ^ 1
     parent = (sibling >> 1) << (below + 1)
-    mask = (1 << below) - 1
-    code, depth = [], []
-    for i, (c, d) in enumerate(zip(nodes.code, nodes.depth, strict=True)):
-        lifted = (d >= own_depth) & ((c >> below) == sibling)
-        code.append(jnp.where(lifted, parent | ((c & mask) << 1), c))
-        depth.append(jnp.where(here[i], -1, jnp.where(lifted, d - 1, d)))
-    return nodes._replace(code=tuple(code), depth=tuple(depth))
+    inside = tree.code & ((1 << below) - 1)[None]
+    lifted = (tree.depth >= own_depth[None]) & ((tree.code >> below[None]) == sibling[None])
+    return tree.replace(
+        code=jnp.where(lifted, parent[None] | (inside << 1), tree.code),
+        depth=jnp.where(_here(tree, leaf), -1, jnp.where(lifted, tree.depth - 1, tree.depth)),
+    )
 
 
-def _insert(nodes, here, box):
+def _insert(tree, leaf, box):
     """Put a leaf beside the leaf that a greedy walk from the root finds."""
-    levels = _levels(len(here))
+    levels, here = _levels(tree.code.shape[0]), _here(tree, leaf)
 
     def descend(level, walk):
         prefix, length, walking = walk
-        under, right = [], []
-        for code, depth in zip(nodes.code, nodes.depth, strict=True):
-            under.append((depth > level) & ((code >> (levels - level)) == prefix))
-            right.append((code >> (levels - level - 1)) & 1 == 1)
-        left_box = _union(nodes.box, [u & ~r for u, r in zip(under, right, strict=True)])
-        right_box = _union(nodes.box, [u & r for u, r in zip(under, right, strict=True)])
-        cost_left = _box_area(right_box) + _box_area(_merge(left_box, box))
-        cost_right = _box_area(left_box) + _box_area(_merge(right_box, box))
-        tie = jnp.abs(cost_left - cost_right) <= 1e-12 * (cost_left + cost_right)
-        cost_left = jnp.where(tie, _box_proximity(left_box, box), cost_left)
-        cost_right = jnp.where(tie, _box_proximity(right_box, box), cost_right)
+        under = (tree.depth > level) & ((tree.code >> (levels - level)) == prefix[None])
+        right = ((tree.code >> (levels - level - 1)) & 1) == 1
+        # Both children of the node at once: [2, leaves, L], and their boxes [2, 4, L].
+        inside = (under[None] & (right[None] == np.array([False, True])[:, None, None]))[:, :, None]
+        low = jnp.where(inside, tree.box[None, :, :2], jnp.inf).min(axis=1)
+        high = jnp.where(inside, tree.box[None, :, 2:], -jnp.inf).max(axis=1)
+        grown_low, grown_high = jnp.minimum(low, box[None, :2]), jnp.maximum(high, box[None, 2:])
+        cost = _area(low, high)[::-1] + _area(grown_low, grown_high)
+        tie = jnp.abs(cost[0] - cost[1]) <= 1e-12 * (cost[0] + cost[1])
+        away = jnp.abs(low + high - box[None, :2] - box[None, 2:])
+        cost = jnp.where(tie[None], away[:, 0] + away[:, 1], cost)
         # Decide before the next level whether the walk has already met a leaf.
-        walking = walking & _any(under)
-        prefix = jnp.where(walking, prefix * 2 + (cost_right < cost_left), prefix)
+        walking = walking & under.any(axis=0)
+        prefix = jnp.where(walking, prefix * 2 + (cost[1] < cost[0]), prefix)
         return prefix, jnp.where(walking, length + 1, length), walking
 
-    # A loop although it is short: two walks in a row in one expression would be computed over and over by its users.
-    zero = jnp.zeros((), jnp.int32)
-    prefix, length, _ = jax.lax.fori_loop(0, levels - 1, descend, (zero, zero, jnp.asarray(True)))
-    alone = ~_any([depth >= 0 for depth in nodes.depth])
-    bit = jnp.where(length < levels, 1 << jnp.maximum(levels - length - 1, 0), 0)
-    base = prefix << (levels - length)
-    code, depth = [], []
-    for i, (c, d) in enumerate(zip(nodes.code, nodes.depth, strict=True)):
-        found = (d == length) & ((c >> (levels - length)) == prefix)
-        code.append(jnp.where(here[i], jnp.where(alone, 0, base), jnp.where(found, base | bit, c)))
-        depth.append(jnp.where(here[i], jnp.where(alone, 0, length + 1), jnp.where(found, length + 1, d)))
-    boxes = tuple(_where(here[i], box, old) for i, old in enumerate(nodes.box))
-    return nodes._replace(code=tuple(code), depth=tuple(depth), box=boxes)
-
-
-def _note_pairs(nodes, moved):
-    """Record when and by whom the pairs of the moved leaves are found in this step."""
-    leaves = len(nodes.code)
-    position = _positions(nodes)
-    visit = [(nodes.clock * leaves + p) * _ticks_per_visit(leaves) for p in position]
-    times, callers = [], []
-    for p, (i, j) in enumerate(leaf_pairs(leaves)):
-        second_later = position[i] < position[j]
-        # The depth-first earlier leaf finds the pair at its visit if it moved, else the later one does.
-        early_moved = jnp.where(second_later, moved[i], moved[j])
-        early_visit, late_visit = (
-            jnp.where(second_later, a, b) for a, b in ((visit[i], visit[j]), (visit[j], visit[i]))
-        )
-        early, late = jnp.minimum(position[i], position[j]), jnp.maximum(position[i], position[j])
-        climb = _climb(nodes, i, j) * leaves
-        time = _STATIC_TICKS + climb + jnp.where(early_moved, early_visit + late, late_visit + early)
-        touched = moved[i] | moved[j]
-        times.append(jnp.where(touched, time, nodes.pair_time[p]))
-        callers.append(jnp.where(touched, second_later, nodes.caller[p]))
-    walls = [jnp.where(m, v, old) for m, v, old in zip(moved, visit, nodes.wall_time, strict=True)]
-    return nodes._replace(wall_time=tuple(walls), pair_time=tuple(times), caller=tuple(callers))
-
-
-def _positions(nodes):
-    """Depth-first rank of every present leaf."""
-    return [
-        sum(((c < code) & (d >= 0)).astype(jnp.int32) for c, d in zip(nodes.code, nodes.depth, strict=True))
-        for code in nodes.code
-    ]
-
-
-def _climb(nodes, i, j):
-    """How far up two leaves meet: larger for a common ancestor nearer the root."""
-    levels = _levels(len(nodes.code))
-    shared = [(nodes.code[i] >> (levels - k)) == (nodes.code[j] >> (levels - k)) for k in range(1, levels + 1)]
-    return levels - sum(s.astype(jnp.int32) for s in shared)
-
-
-def _union(boxes, inside):
-    total = None
-    for flag, (left, bottom, right, top) in zip(inside, boxes, strict=True):
-        low = [jnp.where(flag, v, jnp.inf) for v in (left, bottom)]
-        high = [jnp.where(flag, v, -jnp.inf) for v in (right, top)]
-        total = (*low, *high) if total is None else _merge(total, (*low, *high))
-    return total
-
-
-def _merge(a, b):
-    return (
-        jnp.minimum(a[0], b[0]),
-        jnp.minimum(a[1], b[1]),
-        jnp.maximum(a[2], b[2]),
-        jnp.maximum(a[3], b[3]),
+    zero = jnp.zeros_like(tree.clock)
+    prefix, length, _ = jax.lax.fori_loop(0, levels - 1, descend, (zero, zero, zero == 0))
+    alone = ~(tree.depth >= 0).any(axis=0)
+    below = levels - length
+    bit = jnp.where(below > 0, 1 << jnp.maximum(below - 1, 0), 0)
+    base = prefix << below
+    found = (tree.depth == length[None]) & ((tree.code >> below[None]) == prefix[None])
+    code = jnp.where(found, (base | bit)[None], tree.code)
+    depth = jnp.where(found, (length + 1)[None], tree.depth)
+    return tree.replace(
+        code=jnp.where(here, jnp.where(alone, 0, base)[None], code),
+        depth=jnp.where(here, jnp.where(alone, 0, length + 1)[None], depth),
+        box=jnp.where(here[:, None], box[None], tree.box),
     )
+
+
+def _note_pairs(tree, moved):
+    """Record when and by whom the pairs of the moved leaves are found in this step."""
+    leaves = moved.shape[0]
+    position = _positions(tree)
+    visit = (tree.clock[None] * leaves + position) * _ticks_per_visit(leaves)
+    first, second, moved_first, moved_second = position[:, None], position[None], moved[:, None], moved[None]
+    # The depth-first earlier leaf finds the pair at its visit if it moved, else the later one does.
+    second_later = first < second
+    by_second = second_later != jnp.where(second_later, moved_first, moved_second)
+    finder, other = jnp.where(by_second, visit[None], visit[:, None]), jnp.where(by_second, first, second)
+    touched = moved_first | moved_second
+    return tree.replace(
+        wall_time=jnp.where(moved, visit, tree.wall_time),
+        pair_time=jnp.where(touched, _STATIC_TICKS + _climb(tree) * leaves + finder + other, tree.pair_time),
+        caller=jnp.where(touched, second_later, tree.caller),
+    )
+
+
+def _positions(tree):
+    """Depth-first rank of every present leaf."""
+    earlier = (tree.code[None] < tree.code[:, None]) & (tree.depth >= 0)[None]
+    return earlier.sum(axis=1, dtype=jnp.int32)
+
+
+def _climb(tree):
+    """How far up two leaves meet: larger for a common ancestor nearer the root."""
+    levels = _levels(tree.code.shape[0])
+    # The paths are equal down to where they first differ.
+    apart = tree.code[:, None] ^ tree.code[None]
+    above = np.arange(levels, dtype=np.int32)[:, None, None, None]
+    return ((apart[None] >> above) != 0).sum(axis=0, dtype=jnp.int32)
+
+
+def _area(low, high):
+    """Areas of boxes [*, 2, L]."""
+    size = high - low
+    return size[:, 0] * size[:, 1]
 
 
 def _box_area(box):

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from envs_mjx.rigid2d.batching import over_lanes
 from envs_mjx.rigid2d.indexing import pick, put
 from envs_mjx.rigid2d.types import Bodies, Contacts, Geometry, World
 
@@ -23,11 +22,11 @@ def solve(
     geometry: Geometry,
     bodies: Bodies,
     contacts: Contacts,
-    impulse: Float[Array, " slots"],
-    warm: Bool[Array, " slots"],
-    rank: Int[Array, " slots"],
+    impulse: Float[Array, "slots L"],
+    warm: Bool[Array, "slots L"],
+    rank: Int[Array, "slots L"],
     dt: float,
-) -> tuple[Bodies, Float[Array, " slots"]]:
+) -> tuple[Bodies, Float[Array, "slots L"]]:
     """Velocities, position corrections and accumulated impulses after the solver's iterations.
 
     Args:
@@ -46,34 +45,21 @@ def solve(
     dynamic = world.dynamic
     keep = 0.0 if world.damping == 0.0 else world.damping**dt
     movable = pick(geometry.inverse_mass, dynamic) > 0.0
-    motion = jnp.stack([bodies.velocity[:, 0], bodies.velocity[:, 1], bodies.angular_velocity], axis=1)
+    motion = jnp.concatenate([bodies.velocity, bodies.angular_velocity[:, None]], axis=1)
     speed = pick(motion, dynamic)
     speed = jnp.where(movable[:, None], speed * keep, speed)
     shape = jnp.concatenate([contacts.normal, contacts.point_a, contacts.point_b, impulse[:, None]], axis=1)
-    inverse = jnp.stack([geometry.inverse_mass, geometry.inverse_inertia], axis=1)
-    operands = (shape, contacts.active, warm, rank, bodies.position, motion, inverse, speed)
+    inverse = jnp.stack([geometry.inverse_mass, geometry.inverse_mass, geometry.inverse_inertia], axis=1)
     run = _Sweep(world, dt)
-    if world.differentiable:
-        speed, push, impulse = (x[..., 0] for x in run(*(x[..., None] for x in operands)))
-    else:
-        speed, push, impulse = over_lanes(run, *operands)
-    columns = [
-        put(column, dynamic, new)
-        for column, new in zip(
-            (
-                *(bodies.velocity[:, 0], bodies.velocity[:, 1], bodies.angular_velocity),
-                *(bodies.bias_velocity[:, 0], bodies.bias_velocity[:, 1], bodies.bias_angular_velocity),
-            ),
-            (*(speed[:, k] for k in range(3)), *(push[:, k] for k in range(3))),
-            strict=True,
-        )
-    ]
+    speed, push, impulse = run(shape, contacts.active, warm, rank, bodies.position, motion, inverse, speed)
+    bias = jnp.concatenate([bodies.bias_velocity, bodies.bias_angular_velocity[:, None]], axis=1)
+    motion, bias = put(motion, dynamic, speed), put(bias, dynamic, push)
     return (
         bodies.replace(
-            velocity=jnp.stack(columns[0:2], axis=1),
-            angular_velocity=columns[2],
-            bias_velocity=jnp.stack(columns[3:5], axis=1),
-            bias_angular_velocity=columns[5],
+            velocity=motion[:, :2],
+            angular_velocity=motion[:, 2],
+            bias_velocity=bias[:, :2],
+            bias_angular_velocity=bias[:, 2],
         ),
         impulse,
     )
@@ -98,7 +84,7 @@ class _Sweep:
             here = active & (rank == r)
             slot = jnp.where(here, np.arange(slots, dtype=np.int32)[:, None], 0).sum(axis=0, dtype=jnp.int32)
             used = jnp.any(here, axis=0)
-            mine = jnp.take_along_axis(shape, slot[None, None, :], axis=0)[0]
+            mine = jnp.take_along_axis(shape, slot[None, None, :], axis=0, mode="promise_in_bounds")[0]
             start = jnp.where(used, mine[6], 0.0)
             row = self._row(mine, slot, used, position, motion, inverse)
             first = jnp.where(jnp.any(here & warm, axis=0), start, 0.0)
@@ -124,7 +110,8 @@ class _Sweep:
 
         velocity = jnp.stack([speed, jnp.zeros_like(speed)])
         velocity, gathered = self._loop(world.iterations * count, world.iterations * slots, visit, (velocity, gathered))
-        spread = jnp.take_along_axis(gathered[:, 0], jnp.where(active, rank, 0), axis=0)
+        visited = jnp.where(active, rank, 0)
+        spread = jnp.take_along_axis(gathered[:, 0], visited, axis=0, mode="promise_in_bounds")
         velocity = velocity.reshape(2, len(world.dynamic), 3, -1)
         return velocity[0], velocity[1], jnp.where(active, spread, 0.0)
 
@@ -137,50 +124,42 @@ class _Sweep:
         The targets are what Jacobian times velocity should come to: for the velocity minus the part of the bodies that
         contacts do not move, for the position correction its speed.
         """
-        world = self.world
-        nx, ny = (jnp.where(used, v, 0.0) for v in (shape[0], shape[1]))
-        ax, ay, bx, by = shape[2], shape[3], shape[4], shape[5]
-        sides = np.array(_slot_bodies(world))
-        effective, drift = jnp.zeros_like(nx), jnp.zeros_like(nx)
-        jacobian, weights = {}, {}
-        for body in range(position.shape[0]):
-            is_a, is_b = _member(sides[:, 0] == body, slot), _member(sides[:, 1] == body, slot)
-            px, py = position[body]
-            jx, jy = _signed(is_a, is_b, nx, nx), _signed(is_a, is_b, ny, ny)
-            jw = _signed(is_a, is_b, (ax - px) * ny - (ay - py) * nx, (bx - px) * ny - (by - py) * nx)
-            if body in world.dynamic:
-                inverse_mass, inverse_inertia = inverse[body]
-                jacobian[body] = (jx, jy, jw)
-                weights[body] = (jx * inverse_mass, jy * inverse_mass, jw * inverse_inertia)
-                effective = effective + sum(a * b for a, b in zip(jacobian[body], weights[body], strict=True))
-            else:
-                drift = drift + jx * motion[body, 0] + jy * motion[body, 1] + jw * motion[body, 2]
+        world, dynamic = self.world, self.world.dynamic
+        bodies, _, lanes = position.shape
+        others = [body for body in range(bodies) if body not in dynamic]
+        normal, point_a, point_b = jnp.where(used[None], shape[0:2], 0.0), shape[2:4], shape[4:6]
+        sign = jnp.asarray(_signs(world, bodies), shape.dtype).at[:, slot]
+        sign = sign.get(mode="promise_in_bounds", wrap_negative_indices=False)[:, None]
+        arm = jnp.where(sign > 0, point_b[None], point_a[None]) - position
+        turn = arm[:, 0] * normal[1][None] - arm[:, 1] * normal[0][None]
+        along = jnp.broadcast_to(normal[None], position.shape)
+        every = sign * jnp.concatenate([along, turn[:, None]], axis=1)
+        jacobian = pick(every, dynamic)
+        weights = jacobian * pick(inverse, dynamic)
+        effective = (jacobian * weights).sum(axis=1).sum(axis=0)
+        drift = (
+            (pick(every, others) * pick(motion, others)).sum(axis=1).sum(axis=0)
+            if others
+            else jnp.zeros_like(effective)
+        )
         mass = jnp.where(used, 1.0 / jnp.where(used, effective, 1.0), 0.0)
-        gap = (bx - ax) * nx + (by - ay) * ny
+        gap = point_b - point_a
+        gap = gap[0] * normal[0] + gap[1] * normal[1]
         correction = (1.0 - world.collision_bias**self.dt) / self.dt
         bias = jnp.where(used, -correction * jnp.minimum(0.0, gap + world.collision_slop), 0.0)
-        columns = [v for table in (jacobian, weights) for body in world.dynamic for v in table[body]]
-        return jnp.stack([*columns, mass, -drift, bias])
+        columns = [jacobian.reshape(-1, lanes), weights.reshape(-1, lanes), jnp.stack([mass, -drift, bias])]
+        return jnp.concatenate(columns)
 
 
 def _put(rows, row, index):
     return jax.lax.dynamic_update_index_in_dim(rows, row, index, 0)
 
 
-def _slot_bodies(world: World) -> list[tuple[int, int]]:
+def _signs(world: World, bodies: int) -> np.ndarray:
+    """Of every body [bodies, slots]: -1 if it is the first of a contact, 1 if it is the second, 0 if none of them."""
     single = [(world.circles[i], world.polygons[j]) for i, j in world.circle_polygon]
     walls = [(world.segments[i], world.polygons[j]) for i, j in world.segment_polygon]
     double = [(world.polygons[i], world.polygons[j]) for i, j in world.polygon_polygon]
-    return single + [pair for pair in walls + double for _ in range(2)]
-
-
-def _member(mask, slot):
-    """Whether a packed contact is in a static set of slots: a Python bool where the set is empty or full."""
-    if mask.all() or not mask.any():
-        return bool(mask.all())
-    return jnp.asarray(mask)[slot]
-
-
-def _signed(is_a, is_b, value_a, value_b):
-    """The entry of a body's Jacobian: minus as the first body of a contact, plus as the second."""
-    return jnp.where(is_b, value_b, jnp.where(is_a, -value_a, 0.0))
+    pairs = np.array(single + [pair for pair in walls + double for _ in range(2)])
+    numbers = np.arange(bodies)[:, None]
+    return (pairs[:, 1] == numbers).astype(int) - (pairs[:, 0] == numbers)

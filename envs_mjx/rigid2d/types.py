@@ -1,4 +1,7 @@
-"""The data of a planar rigid-body scene: what is fixed, what the factors change, and what moves."""
+"""The data of a planar rigid-body scene: what is fixed, what the factors change, and what moves.
+
+Within a step all arrays have one more axis, the last one, along which the scenes of a batch lie.
+"""
 
 from dataclasses import dataclass
 
@@ -71,6 +74,12 @@ class World:
         return bool(self.update_order)
 
     @property
+    def coasts(self) -> bool:
+        """Whether only polygons can be pushed, and only by circles that cannot, so that all may stand still."""
+        driven = self.circles and not set(self.circles) & set(self.dynamic)
+        return bool(driven) and set(self.polygons) <= set(self.dynamic)
+
+    @property
     def slot_pair(self) -> np.ndarray:
         """Pair of every slot."""
         single = len(self.circle_polygon)
@@ -87,16 +96,16 @@ class Geometry:
     anywhere.
     """
 
-    inverse_mass: Float[Array, " bodies"]
-    inverse_inertia: Float[Array, " bodies"]
-    circle_center: Float[Array, "circles 2"]
-    circle_radius: Float[Array, " circles"]
-    polygon_vertices: Float[Array, "polygons vertices 2"]
-    polygon_normals: Float[Array, "polygons vertices 2"]
-    polygon_mask: Bool[Array, " polygons"]
-    segment_ends: Float[Array, "segments 2 2"]
-    segment_radius: Float[Array, " segments"]
-    update_order: Int[Array, " leaves"] | None = None
+    inverse_mass: Float[Array, "bodies *lanes"]
+    inverse_inertia: Float[Array, "bodies *lanes"]
+    circle_center: Float[Array, "circles 2 *lanes"]
+    circle_radius: Float[Array, "circles *lanes"]
+    polygon_vertices: Float[Array, "polygons vertices 2 *lanes"]
+    polygon_normals: Float[Array, "polygons vertices 2 *lanes"]
+    polygon_mask: Bool[Array, "polygons *lanes"]
+    segment_ends: Float[Array, "segments 2 2 *lanes"]
+    segment_radius: Float[Array, "segments *lanes"]
+    update_order: Int[Array, "leaves *lanes"] | None = None
 
 
 @chex.dataclass(frozen=True)
@@ -106,12 +115,12 @@ class Bodies:
     The bias velocities move the bodies apart during the next step only; they carry no momentum.
     """
 
-    position: Float[Array, "bodies 2"]
-    angle: Float[Array, " bodies"]
-    velocity: Float[Array, "bodies 2"]
-    angular_velocity: Float[Array, " bodies"]
-    bias_velocity: Float[Array, "bodies 2"]
-    bias_angular_velocity: Float[Array, " bodies"]
+    position: Float[Array, "bodies 2 *lanes"]
+    angle: Float[Array, "bodies *lanes"]
+    velocity: Float[Array, "bodies 2 *lanes"]
+    angular_velocity: Float[Array, "bodies *lanes"]
+    bias_velocity: Float[Array, "bodies 2 *lanes"]
+    bias_angular_velocity: Float[Array, "bodies *lanes"]
 
 
 @chex.dataclass(frozen=True)
@@ -124,11 +133,11 @@ class ContactCache:
         age: Steps since each pair last touched (0: in the last step).
     """
 
-    feature: Int[Array, " slots"]
-    impulse: Float[Array, " slots"]
-    age: Int[Array, " pairs"]
+    feature: Int[Array, "slots *lanes"]
+    impulse: Float[Array, "slots *lanes"]
+    age: Int[Array, "pairs *lanes"]
 
-    def active(self, world: World) -> Bool[Array, " slots"]:
+    def active(self, world: World) -> Bool[Array, "slots *lanes"]:
         """Which slots held a contact in the last step."""
         return (self.feature >= 0) & (pick(self.age, world.slot_pair) == 0)
 
@@ -145,11 +154,11 @@ class Contacts:
         feature: Which features of the shapes touch.
     """
 
-    active: Bool[Array, " slots"]
-    normal: Float[Array, "slots 2"]
-    point_a: Float[Array, "slots 2"]
-    point_b: Float[Array, "slots 2"]
-    feature: Int[Array, " slots"]
+    active: Bool[Array, "slots *lanes"]
+    normal: Float[Array, "slots 2 *lanes"]
+    point_a: Float[Array, "slots 2 *lanes"]
+    point_b: Float[Array, "slots 2 *lanes"]
+    feature: Int[Array, "slots *lanes"]
 
 
 @chex.dataclass(frozen=True)

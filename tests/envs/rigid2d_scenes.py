@@ -85,8 +85,7 @@ def play(world, scene, dtype):
 def polygon(vertices) -> rigid2d.Polygon:
     """A batch of polygons in world coordinates from vertices [n, V, 2]."""
     normals = rigid2d.polygon_normals(vertices)
-    corners = range(vertices.shape[1])
-    return rigid2d.Polygon(*([x[:, i, axis] for i in corners] for x in (vertices, normals) for axis in (0, 1)))
+    return rigid2d.Polygon(*(x[:, :, axis].T for x in (vertices, normals) for axis in (0, 1)))
 
 
 def collide(kind, cases):
