@@ -13,6 +13,10 @@ Polygons are relative to the centre of gravity of their body. With walls (`segme
 `update_order` the pairs are solved in pymunk's order, on which the results depend when several contacts press on one
 body; without, in the order in which the world lists them. All functions are pure and work under `jit`, `vmap` and
 `scan`; a batch may hold another geometry in each row. Derivatives need `World.differentiable`.
+
+Inside, the scenes of a batch are the last axis of every array, the lanes, whatever `vmap`s enclose the call
+(`batching.over_lanes`): processors are fast along it, and shapes, pairs and bodies lie side by side along the axes
+before it instead of being written out one by one, which compilers are slow with. `march` is called from there.
 """
 
 from envs_mjx.rigid2d.collide import Polygon, Touch, circle_polygon, polygon_normals, polygon_polygon

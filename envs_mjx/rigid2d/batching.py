@@ -1,4 +1,4 @@
-"""Decisions for a whole batch under `vmap`: skip work that no row needs, without changing any row's result."""
+"""A whole batch under `vmap`: its layout, and skipping work that no row needs without changing any row's result."""
 
 import functools
 import math

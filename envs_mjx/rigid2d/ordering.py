@@ -110,9 +110,10 @@ def advance(
     """
     within = (tree.box[:, :2] <= boxes[:, :2]) & (tree.box[:, 2:] >= boxes[:, 2:])
     moved = (tree.depth >= 0) & ~within.all(axis=1)
-    fixed = isinstance(update_order, tuple)
-    turns = np.array(update_order, np.int32)[:, None] if fixed else update_order
-    movable = pick(moved, update_order) if fixed else moved
+    if isinstance(update_order, tuple):
+        movable, turns = pick(moved, update_order), jnp.asarray(update_order, jnp.int32)[:, None]
+    else:
+        movable, turns = moved, update_order
 
     def turn(k, tree):
         leaf = jax.lax.dynamic_index_in_dim(turns, k, keepdims=False)

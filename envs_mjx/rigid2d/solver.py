@@ -128,8 +128,8 @@ class _Sweep:
         bodies, _, lanes = position.shape
         others = [body for body in range(bodies) if body not in dynamic]
         normal, point_a, point_b = jnp.where(used[None], shape[0:2], 0.0), shape[2:4], shape[4:6]
-        sign = jnp.asarray(_signs(world, bodies), shape.dtype).at[:, slot]
-        sign = sign.get(mode="promise_in_bounds", wrap_negative_indices=False)[:, None]
+        signs = jnp.asarray(_signs(world, bodies), shape.dtype)
+        sign = signs.at[:, slot].get(mode="promise_in_bounds", wrap_negative_indices=False)[:, None]
         arm = jnp.where(sign > 0, point_b[None], point_a[None]) - position
         turn = arm[:, 0] * normal[1][None] - arm[:, 1] * normal[0][None]
         along = jnp.broadcast_to(normal[None], position.shape)

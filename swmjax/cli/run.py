@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, TypeVar
 from swmjax.cli import console
 
 if TYPE_CHECKING:
+    import swmjax.runs.settings
     from swmjax.runs.folder import RunFolder
     from swmjax.runs.settings import Settings
 
-S = TypeVar("S", bound="Settings")
+S = TypeVar("S", bound="swmjax.runs.settings.Settings")
 
 
 def settings_of_run(

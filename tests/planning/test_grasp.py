@@ -174,7 +174,7 @@ def test_what_is_not_finite_never_enters_the_plan(sync_mode):
     assert plan.cost == jnp.inf
     np.testing.assert_array_equal(plan.actions, np.pad(warm_start, ((0, 1), (0, 0))))
     rolled_to_nothing = dataclasses.replace(TASK, rollout=lambda actions: TASK.rollout(actions) * jnp.nan)
-    plan = plan_for(solver, rolled_to_nothing, warm_start=warm_start)
+    plan = plan_for(solver, rolled_to_nothing, cost=TASK.goal_distance, warm_start=warm_start)
     assert plan.status == Status.OK
     assert bool(jnp.all(jnp.isfinite(plan.actions)))
 

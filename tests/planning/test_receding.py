@@ -16,7 +16,7 @@ BOX = Box(-1.0, 1.0, (2,), np.float32)
 def planner(made, config, batch, size, statuses=None, dtype=jnp.float32):
     """Plans whose every entry is their number; `made` collects how many observations they started from."""
 
-    def plan(length):
+    def plan(needed, length):
         number = len(made)
         made.append(length)
         actions = jnp.full((batch, config.horizon, size), number + 1.0, dtype)
@@ -27,6 +27,7 @@ def planner(made, config, batch, size, statuses=None, dtype=jnp.float32):
 
 
 def eager_act(config, carry, plan, alive=None):
+    alive = jnp.ones(carry.position.shape, bool) if alive is None else alive
     with jax.disable_jit():
         return receding.act(config, carry, plan, alive)
 
@@ -67,11 +68,11 @@ def test_a_step_without_a_plan_runs_no_solver():
     config = PlanConfig(horizon=1, receding_horizon=1, action_block=3)
     calls = []
 
-    def plan(length):
+    def plan(needed, length):
         jax.debug.callback(lambda: calls.append(length))
         return Plan(actions=jnp.ones((1, 1, 6)), cost=jnp.zeros(1), status=jnp.zeros(1, jnp.int32))
 
-    step = jax.jit(lambda carry: receding.act(config, carry, plan)[1])
+    step = jax.jit(lambda carry: receding.act(config, carry, plan, jnp.ones(1, bool))[1])
     carry = receding.start(config, BOX, jnp.arange(1))
     for _ in range(7):
         carry = step(carry)
@@ -92,11 +93,11 @@ def test_a_plan_that_is_not_finite_is_the_rest_of_the_one_before(bad):
             failed = jnp.zeros(2, bool)
         return Plan(actions=actions, cost=jnp.zeros(2), status=failed.astype(jnp.int32))
 
-    first, carry = eager_act(config, carry, lambda length: plan(0))
+    first, carry = eager_act(config, carry, lambda needed, length: plan(0))
     np.testing.assert_array_equal(first, [[0, 1], [6, 7]])
     np.testing.assert_array_equal(carry.status, [Status.OK, Status.OK])
     for expected in ([2, 3], [4, 5], [0, 0]):
-        actions, carry = eager_act(config, carry, lambda length: plan(1))
+        actions, carry = eager_act(config, carry, lambda needed, length: plan(1))
         np.testing.assert_array_equal(actions, [expected, [106, 107]])
         np.testing.assert_array_equal(carry.status, [Status.NO_FINITE_COST, Status.OK])
 
@@ -137,7 +138,9 @@ def test_history_is_that_of_the_reference(block, n, kept):
         taken, carry = eager_act(
             config,
             carry,
-            lambda length, planned=planned: Plan(actions=planned, cost=jnp.zeros(2), status=jnp.zeros(2, jnp.int32)),
+            lambda needed, length, planned=planned: Plan(
+                actions=planned, cost=jnp.zeros(2), status=jnp.zeros(2, jnp.int32)
+            ),
         )
         led = np.array(taken)
 

@@ -146,7 +146,7 @@ def test_the_expert_acts_as_it_was_trained(whole):
     env = settings().make_env().env
     states = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 3))
     policy = load_expert(folder, deterministic=True)
-    actions, _ = policy.act(policy.init(jnp.arange(3)), states)
+    actions, _ = policy.act(policy.init(jnp.arange(3), states.obs), states.obs, jnp.ones(3, bool))
     np.testing.assert_allclose(actions, read_actor(folder / "expert.npz")[0].mode(states.obs), atol=1e-6)
 
 
