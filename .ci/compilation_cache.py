@@ -34,8 +34,11 @@ def store_of_this_machine(root: Path) -> Path:
 
 
 def link(source: Path, target: Path) -> None:
-    """Give the programs of one folder to another one that lacks them."""
-    for path in source.iterdir():
+    """Give the compiled programs of one folder to another one that lacks them.
+
+    Folders in it hold programs that belong to one state of the sources: the next check has no use for them.
+    """
+    for path in filter(Path.is_file, source.iterdir()):
         # Another check may have added or removed it meanwhile.
         with contextlib.suppress(FileExistsError, FileNotFoundError):
             os.link(path, target / path.name)

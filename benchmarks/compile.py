@@ -1,6 +1,6 @@
 """CPU seconds of tracing, lowering and compiling, and the size of named programs; two source trees side by side.
 
-    python benchmarks/compile.py [--programs pusht-step,eval-episodes] [--checkout DIR]
+    python benchmarks/compile.py [--programs pusht-step,eval] [--checkout DIR]
 
 Every program is measured in a process of its own, with no compilation cache. CPU seconds, those of all threads, also
 mean something on a busy machine. A program that another source tree cannot build, because names differ, is left out

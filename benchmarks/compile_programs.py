@@ -56,25 +56,23 @@ def states(env: Any) -> Any:
     return jax.eval_shape(jax.vmap(env.reset), keys())
 
 
-def episodes() -> Program:
-    """What `swmjax eval` runs when it is told nothing: PushT, CEM through its physics, 10 of 20 episodes at once."""
-    from swmjax.world import evaluation
+def main_job() -> list[Program]:
+    """What `swmjax eval` compiles when it is told nothing: PushT, CEM through its physics, 10 episodes a batch."""
+    from swmjax.world import evaluation, load_settings, set_up
 
-    config, setup = main_job()
-    size = config.batch_size
-    if not hasattr(evaluation, "episodes_program"):  # Release 0.1.
-        batch = evaluation._batch(config, setup, range(size), size)
-        return evaluation._episodes_program(config, setup), (setup.weights, *batch)
+    config = load_settings()
+    setup, size = set_up(config), config.batch_size
+    if not hasattr(evaluation, "episodes_program"):
+        return _main_job_of_release_0_1(config, setup)
     batch = evaluation.batch(range(size), size, False)
-    return evaluation.episodes_program(config, setup), (setup.policy, setup.protocol, *batch)
+    return [(evaluation.episodes_program(config, setup), (setup.policy, setup.protocol, *batch))]
 
 
-def one_plan() -> Program:
-    """The program that `swmjax eval` timed in release 0.1: one plan of one problem. Now it times the episodes' own."""
+def _main_job_of_release_0_1(config: Any, setup: Any) -> list[Program]:
+    """The episodes, one plan to be timed, and the frames of the video: of the goals and of an episode."""
     from swmjax.world import evaluation
     from swmjax.world.episodes import start_states
 
-    config, setup = main_job()
     seeds, problems = evaluation._batch(config, setup, [0], 1)
     drawn = jax.eval_shape(lambda: start_states(setup.env, seeds, config.goal_offset, problems))
 
@@ -82,15 +80,19 @@ def one_plan() -> Program:
         policy = setup.policy(weights)
         return policy.plan(policy.init(seeds, goal_states), states).actions
 
-    return plan, (setup.weights, seeds, *drawn)
+    def frames(states: Any) -> Any:
+        return jax.lax.map(setup.env.render, states)
 
+    def shown(count: int) -> Any:
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype), drawn[0])
 
-def main_job() -> tuple[Any, Any]:
-    """Settings and objects of README's first command."""
-    from swmjax.world import load_settings, set_up
-
-    config = load_settings()
-    return config, set_up(config)
+    episodes = evaluation._episodes_program(config, setup)
+    return [
+        (episodes, (setup.weights, *evaluation._batch(config, setup, range(config.batch_size), config.batch_size))),
+        (plan, (setup.weights, seeds, *drawn)),
+        (frames, (shown(config.video_episodes),)),
+        (frames, (shown(config.budget + 1),)),
+    ]
 
 
 def lewm_plan() -> Program:
@@ -131,8 +133,8 @@ def solver_plan(name: str) -> Program:
     return plan, (jax.eval_shape(lambda: jax.random.key(0)),)
 
 
-def programs() -> dict[str, Callable[[], Program]]:
-    """What makes each program."""
+def programs() -> dict[str, Callable[[], Program | list[Program]]]:
+    """What makes each program; a list of them for what compiles several."""
     from swmjax.planning import SOLVERS
 
     suite = [(f"{name}-step", f"swm/{name.capitalize()}DMControl-v0") for name in ("cartpole", "walker", "humanoid")]
@@ -140,8 +142,7 @@ def programs() -> dict[str, Callable[[], Program]]:
     return {
         **{f"pusht-{part.__name__}": partial(part, *PUSHT) for part in (reset, step, render)},
         **{f"pusht-round-{part.__name__}": partial(part, *ROUND) for part in (reset, step, render)},
-        "eval-episodes": episodes,
-        "eval-plan": one_plan,
+        "eval": main_job,
         "tworoom-step": partial(step, "swm/TwoRoom-v1", {}),
         **{name: partial(step, env_id, {}) for name, env_id in suite},
         "lewm-plan": lewm_plan,

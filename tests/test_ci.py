@@ -38,6 +38,15 @@ def test_programs_of_one_check_are_there_for_the_next(cache, tmp_path):
     assert {path.name: path.read_bytes() for path in after.iterdir()} == {"a": b"1", "b": b"3"}
 
 
+def test_folders_are_left_behind(cache, tmp_path):
+    folder = cache.take(tmp_path)
+    (folder / "exported").mkdir()
+    (folder / "exported" / "program").write_bytes(b"1")
+    (folder / "a").write_bytes(b"1")
+    cache.keep(tmp_path, folder)
+    assert names(cache.take(tmp_path)) == ["a"]
+
+
 def test_another_set_of_flags_has_another_store(cache, tmp_path, monkeypatch):
     folder = cache.take(tmp_path)
     (folder / "a").write_bytes(b"1")
