@@ -57,7 +57,7 @@ def eval_command(
     resume: Annotated[
         Path | None, Optional(metavar="FOLDER", help="Finish an interrupted run.", rich_help_panel=_OUTPUT)
     ] = None,
-    video: Annotated[bool, Optional(help="Film a few episodes.", rich_help_panel=_OUTPUT)] = True,
+    video: Annotated[bool, Optional(help="Make a video of a few episodes.", rich_help_panel=_OUTPUT)] = True,
     as_json: Annotated[bool, Optional("--json", help="Print the results as JSON.", rich_help_panel=_OUTPUT)] = False,
 ) -> None:
     """Plan goal-reaching episodes and report how many succeed, and how fast.

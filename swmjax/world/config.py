@@ -135,8 +135,12 @@ class EvalConfig(Settings):
 
     def from_anywhere(self) -> "EvalConfig":
         """A model that does not begin with a dot is a name, and means the same everywhere."""
+        protocol = self.protocol
+        if protocol is not None and isinstance(protocol.get("path"), str):
+            protocol = {**protocol, "path": _absolute(protocol["path"])}
         return dataclasses.replace(
             self,
+            protocol=protocol,
             model=_absolute(self.model) if self.model.startswith(".") else self.model,
             problems=None if self.problems is None else _absolute(self.problems),
             action_stats=None if self.action_stats is None else _absolute(self.action_stats),

@@ -39,7 +39,12 @@ class Episodes:
 
 
 def run_episodes(
-    env: Env, policy: MPCPolicy, start: Start, budget: int, filmed: int = 0, filming: bool | Bool[Array, ""] = True
+    env: Env,
+    policy: MPCPolicy,
+    start: Start,
+    budget: int,
+    video_episodes: int = 0,
+    rendering: bool | Bool[Array, ""] = True,
 ) -> Episodes:
     """Run B episodes until success, or until the budget is spent; pure, meant to be compiled as a whole.
 
@@ -48,8 +53,8 @@ def run_episodes(
         policy: The policy.
         start: Starts, and the states that show their goals.
         budget: Environment steps per episode.
-        filmed: Episodes, from the first, that may be filmed.
-        filming: Whether they are; else their pictures are black.
+        video_episodes: Episodes, from the first, whose frames are kept.
+        rendering: Whether they are rendered; else their frames are black.
 
     Raises:
         UserError: The episodes have no goals.
@@ -60,15 +65,15 @@ def run_episodes(
     goals = start.goals
 
     def first(states: State) -> State:
-        return jax.tree.map(lambda leaf: leaf[:filmed], states)
+        return jax.tree.map(lambda leaf: leaf[:video_episodes], states)
 
     def pictures(states: State, _: Any) -> Array:
         # The goals are drawn again with every step, so that the program holds the drawing once.
         both = jax.tree.map(lambda one, goal: jnp.concatenate([one, goal]), first(states), first(goals))
         draw = jax.jit(jax.vmap(env.render), inline=True)
-        return jax.lax.cond(filming, draw, lambda states: zeros_of(draw, states), both)
+        return jax.lax.cond(rendering, draw, lambda states: zeros_of(draw, states), both)
 
-    played = rollout(env, policy, start, budget, until="success", keep=pictures if filmed else None)
+    played = rollout(env, policy, start, budget, until="success", keep=pictures if video_episodes else None)
     return Episodes(
         start=jax.vmap(env.goal_from)(start.states),
         goal=jax.vmap(env.goal_from)(goals),
@@ -76,6 +81,6 @@ def run_episodes(
         steps=played.length,
         final_distance=jax.vmap(env.distance)(played.states),
         plans=played.carry.plans,
-        frames=played.kept[:, :filmed] if filmed else None,
-        goal_frames=played.kept[0, filmed:] if filmed else None,
+        frames=played.kept[:, :video_episodes] if video_episodes else None,
+        goal_frames=played.kept[0, video_episodes:] if video_episodes else None,
     )

@@ -19,14 +19,14 @@ from swmjax.runs.interrupts import Stopped
 from swmjax.runs.watched import Note, Progress, silent, watched
 from swmjax.world.config import ORACLE, EvalConfig
 from swmjax.world.episodes import Episodes, run_episodes
-from swmjax.world.film import write_film
 from swmjax.world.protocols import Protocol
 from swmjax.world.rows import EPISODES
 from swmjax.world.setup import Setup
 from swmjax.world.statistics import Latency, wilson_interval
+from swmjax.world.video import write_video
 
 Row = dict[str, Any]
-FILM = "episodes.mp4"
+VIDEO = "episodes.mp4"
 _LATENCY_CALLS = 20
 _LATENCY_SECONDS = 5.0
 _LATENCY_LEAST = 5
@@ -77,8 +77,8 @@ def evaluate(
                 f"{config.episodes} episodes from seed {config.seed}"
             )
     rows = {row["episode"]: row for row in done}
-    filmed = 0 if (folder.path / FILM).exists() else _filmed(config)
-    waiting = [i for i in range(config.episodes) if i not in rows or i < filmed]
+    missing = 0 if (folder.path / VIDEO).exists() else _video_episodes(config)
+    waiting = [i for i in range(config.episodes) if i not in rows or i < missing]
     size = min(config.batch_size, max(len(waiting), 1))
     timing = Timing()
     try:
@@ -90,19 +90,19 @@ def evaluate(
                 setup.policy,
                 setup.protocol,
                 *batch([0], rows_a_batch, False),
-                made_of=(setup.env, config.budget, _filmed(config)),
+                made_of=(setup.env, config.budget, _video_episodes(config)),
             )
 
-            def play(episodes: Sequence[int], filming: bool) -> Episodes:
-                inputs = batch(episodes, rows_a_batch, filming)
+            def play(episodes: Sequence[int], rendering: bool) -> Episodes:
+                inputs = batch(episodes, rows_a_batch, rendering)
                 return jax.device_get(Episodes(**run.finish(program, setup.policy, setup.protocol, *inputs)))
 
             for first in range(0, len(waiting), size):
                 run.show("episodes")
                 numbers = waiting[first : first + size]
-                film = numbers[0] < filmed
+                rendering = numbers[0] < missing
                 start = time.perf_counter()
-                episodes = play(numbers, film)
+                episodes = play(numbers, rendering)
                 timing.run += time.perf_counter() - start
                 timing.plans += int(episodes.plans[: len(numbers)].sum())
                 for row in _rows(config, numbers, episodes):
@@ -110,9 +110,9 @@ def evaluate(
                 EPISODES.write(folder.path, _sorted(rows))
                 run.done = len(rows)
                 run.leave_if_asked()
-                if film:
+                if rendering:
                     run.show("video")
-                    write_film(folder.path / FILM, episodes)
+                    write_video(folder.path / VIDEO, episodes)
                     run.leave_if_asked()
             run.show("timing plans")
             latency = _plan_latency(play, rows)
@@ -129,29 +129,29 @@ def evaluate(
     return results
 
 
-def _filmed(config: EvalConfig) -> int:
+def _video_episodes(config: EvalConfig) -> int:
     """Episodes in the video, all of the first batch."""
     return min(config.video_episodes, config.batch_size, config.episodes)
 
 
 def episodes_program(config: EvalConfig, setup: Setup) -> Callable[..., dict[str, Any]]:
     """The program of all batches: from policy, protocol and what `batch` makes of numbers to fields of `Episodes`."""
-    env, budget, filmed = setup.env, config.budget, _filmed(config)
+    env, budget, shown = setup.env, config.budget, _video_episodes(config)
 
-    def program(policy: MPCPolicy, protocol: Protocol, rows: Array, alive: Array, filming: Array) -> dict[str, Any]:
+    def program(policy: MPCPolicy, protocol: Protocol, rows: Array, alive: Array, rendering: Array) -> dict[str, Any]:
         start = protocol.start(env, rows).replace(alive=alive)
-        return dict(vars(run_episodes(env, policy, start, budget, filmed, filming)))
+        return dict(vars(run_episodes(env, policy, start, budget, shown, rendering)))
 
     return program
 
 
-def batch(episodes: Sequence[int], size: int, filming: bool) -> tuple[Array, Array, Array]:
-    """Numbers of episodes, which of them are played, and whether they are filmed.
+def batch(episodes: Sequence[int], size: int, rendering: bool) -> tuple[Array, Array, Array]:
+    """Numbers of episodes, which of them are played, and whether their frames are rendered.
 
     A batch is filled up with rows that are not played, so that one program serves all.
     """
     rows = [*episodes, *[episodes[-1]] * size][:size]
-    return jnp.asarray(rows, jnp.int32), jnp.arange(size) < len(episodes), jnp.asarray(filming)
+    return jnp.asarray(rows, jnp.int32), jnp.arange(size) < len(episodes), jnp.asarray(rendering)
 
 
 def _plan_latency(play: Callable[[Sequence[int], bool], Episodes], rows: dict[int, Row]) -> dict[str, Any]:

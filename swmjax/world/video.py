@@ -10,10 +10,34 @@ import numpy as np
 from envs_mjx.checks import UserError
 from swmjax.runs.files import replacing
 from swmjax.world import font
+from swmjax.world.episodes import Episodes
 
 BACKGROUND = 250
 LABEL = (130, 130, 130)
 SUCCESS = (0, 170, 60)
+_HOLD = 10
+
+
+def write_video(path: Path, episodes: Episodes) -> None:
+    """Write the first episodes one after the other as an MP4, each beside its goal.
+
+    Args:
+        path: The file to make.
+        episodes: Episodes with frames.
+    """
+    assert episodes.frames is not None
+    assert episodes.goal_frames is not None
+    parts = []
+    for i, goal in enumerate(np.asarray(episodes.goal_frames)):
+        frames = np.asarray(episodes.frames[:, i])
+        steps = int(episodes.steps[i])
+        if bool(episodes.success[i]):
+            frames = mark_success(frames, steps)
+        frames = frames[: steps + 1]
+        # Hold the end, so that a viewer sees how close it came.
+        frames = np.concatenate([frames, np.repeat(frames[-1:], _HOLD, axis=0)])
+        parts.append(side_by_side({f"episode {i}": frames, "goal": goal}))
+    write_mp4(path, np.concatenate(parts))
 
 
 def write_mp4(path: Path, frames: np.ndarray, fps: float = 10) -> None:

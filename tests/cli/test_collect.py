@@ -74,14 +74,15 @@ def test_an_expert_with_pixels_and_factors(expert):
     assert {"pixels", "variation_shade", "variation_start_x"} <= set(lance.dataset("set.lance").schema.names)
 
 
-def test_ctrl_c_keeps_the_episodes_that_are_done(monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_the_episodes_that_are_done(monkeypatch, number):
     write_episode, done = LanceWriter.write_episode, []
 
     def write(self, episode):
         write_episode(self, episode)
         done.append(episode)
         if len(done) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
     with monkeypatch.context() as patch:
         patch.setattr(LanceWriter, "write_episode", write)

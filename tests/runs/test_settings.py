@@ -68,6 +68,8 @@ def test_paths_hold_from_anywhere(tmp_path, monkeypatch):
     there = config.from_anywhere()
     assert (there.model, there.problems) == (f"{tmp_path}/models/x", f"{tmp_path}/p.npz")
     assert there.action_stats == f"{tmp_path.parent}/stats.json"
+    recorded = EvalConfig(**BASE, protocol={"name": "recorded", "path": "p.npz"})
+    assert recorded.from_anywhere().protocol == {"name": "recorded", "path": f"{tmp_path}/p.npz"}
     monkeypatch.chdir("/")
     assert there.from_anywhere() == there
 

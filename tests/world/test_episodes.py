@@ -33,20 +33,20 @@ def dial(x):
 
 
 @functools.cache
-def program(env, budget, filmed):
+def program(env, budget, video_episodes):
     solver = CEMSolver(num_samples=24, n_steps=4, topk=4, clip="bounds")
     policy = PhysicsPolicy(OracleModel(env), solver, PlanConfig(3, 2, 1), env.planning_cost)
 
-    def played(rows, filming):
+    def played(rows, rendering):
         start = Drawn(0, OFFSET).start(env, rows)
         whole = rollout(env, policy, start, budget, until="success", keep=lambda states, _: states)
-        return run_episodes(env, policy, start, budget, filmed, filming), whole.kept, start
+        return run_episodes(env, policy, start, budget, video_episodes, rendering), whole.kept, start
 
     return jax.jit(played)
 
 
-def run(seeds, env=ENV, budget=BUDGET, filmed=0, filming=True):
-    return jax.device_get(program(env, budget, filmed)(jnp.asarray(seeds, jnp.int32), filming))
+def run(seeds, env=ENV, budget=BUDGET, video_episodes=0, rendering=True):
+    return jax.device_get(program(env, budget, video_episodes)(jnp.asarray(seeds, jnp.int32), rendering))
 
 
 @pytest.fixture(scope="module")
@@ -126,15 +126,15 @@ def test_what_is_reported(whole):
     assert np.all((found.final_distance < 0.1) == found.success)
 
 
-def test_a_film_shows_the_first_episodes_and_their_goals(whole):
+def test_a_video_shows_the_first_episodes_and_their_goals(whole):
     env = DialEnv(gain=0.25)
-    found = run(SEEDS[:3], env, filmed=2)[0]
+    found = run(SEEDS[:3], env, video_episodes=2)[0]
     _, trajectory, start = whole
     assert (found.frames.shape, found.goal_frames.shape) == ((BUDGET + 1, 2, 4, 6, 3), (2, 4, 6, 3))
     np.testing.assert_array_equal(found.frames[..., 0, 0, 0], dial(trajectory.physics[:, :2, 0]))
     np.testing.assert_array_equal(found.goal_frames[..., 0, 0, 0], dial(start.goals.physics[:2, 0]))
     assert whole[0].frames is None
-    assert not run(SEEDS[:3], env, filmed=2, filming=False)[0].frames.any()
+    assert not run(SEEDS[:3], env, video_episodes=2, rendering=False)[0].frames.any()
 
 
 def assert_same(found, expected, index):

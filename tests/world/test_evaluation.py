@@ -79,17 +79,17 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def programs(monkeypatch):
-    """Episodes that were played by every call of the program, and whether they were filmed."""
+    """Episodes that were played by every call of the program, and whether their frames were rendered."""
     seen, original = [], Watched.compile
 
     def compile(self, stage, function, *args, made_of):
         run, seconds = original(self, stage, function, *args, made_of=made_of)
         assert stage == "compiling the episodes"
 
-        def spy(policy, protocol, rows, alive, filming):
+        def spy(policy, protocol, rows, alive, rendering):
             assert len(rows) >= 3
-            seen.append((np.asarray(rows)[np.asarray(alive)].tolist(), bool(filming)))
-            return run(policy, protocol, rows, alive, filming)
+            seen.append((np.asarray(rows)[np.asarray(alive)].tolist(), bool(rendering)))
+            return run(policy, protocol, rows, alive, rendering)
 
         return spy, seconds
 
@@ -126,7 +126,7 @@ def test_a_whole_run(config, setup, expected, folder, programs):
     config = dataclasses.replace(config, video_episodes=1)
     results = evaluate(config, setup, folder, progress=lambda *seen: stages.append(seen))
 
-    # Only the first batch is filmed; the latency is that of the first episode, alone.
+    # Only the frames of the first batch are rendered; the latency is that of the first episode, alone.
     assert programs[:3] == [([0, 1], True), ([2, 3], False), ([4], False)]
     assert set(map(str, programs[3:])) == {"([0], False)"}
     assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))
@@ -190,7 +190,7 @@ def test_an_interrupted_run_is_resumed(config, setup, expected, folder, programs
     assert (kept["episodes"], kept["complete"], kept["successes"]) == (2, False, int(expected.success[:2].sum()))
     assert "plan_latency_s" not in kept
     assert not quick
-    film = (folder.path / "episodes.mp4").stat()
+    video = (folder.path / "episodes.mp4").stat()
 
     programs.clear()
     results = evaluate(config, setup, folder, EPISODES.read(folder.path))
@@ -202,18 +202,18 @@ def test_an_interrupted_run_is_resumed(config, setup, expected, folder, programs
     assert results["candidates_per_s"] * results["run_s"] == pytest.approx(int(expected.plans[2:].sum()) * 32)
     assert results["plan_latency_s"] == {"median": 0.25, "p95": 0.5, "calls": 7}
     after = (folder.path / "episodes.mp4").stat()
-    assert (after.st_ino, after.st_mtime_ns) == (film.st_ino, film.st_mtime_ns)
+    assert (after.st_ino, after.st_mtime_ns) == (video.st_ino, video.st_mtime_ns)
 
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("kept", [[0, 1], [0, 1, 2, 3, 4], [0, 3]])
 def test_a_video_that_an_interruption_prevented_is_made_on_resume(config, setup, expected, folder, programs, kept):
     evaluate(config, setup, folder)
-    rows, film = EPISODES.read(folder.path), folder.path / "episodes.mp4"
-    assert not film.exists()
+    rows, video = EPISODES.read(folder.path), folder.path / "episodes.mp4"
+    assert not video.exists()
     programs.clear()
     results = evaluate(dataclasses.replace(config, video_episodes=2), setup, folder, [rows[i] for i in kept])
-    assert film.read_bytes()[4:8] == b"ftyp"
+    assert video.read_bytes()[4:8] == b"ftyp"
     assert programs[0] == ([0, 1], True)
     assert_rows(EPISODES.read(folder.path), expected, list(range(COUNT)))
     assert (results["episodes"], results["complete"]) == (COUNT, True)

@@ -1,22 +1,22 @@
-"""The film of a run: every episode until it ends, beside its goal."""
+"""The video of a run: every episode until it ends, beside its goal."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from swmjax.world import Episodes, film
+from swmjax.world import Episodes, video
 from swmjax.world.video import SUCCESS
 
 
 @pytest.fixture
 def panels(monkeypatch):
-    seen, original = [], film.side_by_side
+    seen, original = [], video.side_by_side
 
     def spy(panels):
         seen.append(panels)
         return original(panels)
 
-    monkeypatch.setattr(film, "side_by_side", spy)
+    monkeypatch.setattr(video, "side_by_side", spy)
     return seen
 
 
@@ -25,10 +25,10 @@ def pictures(places):
     return np.broadcast_to((10 * places)[..., None, None, None], (*places.shape, 16, 20, 3)).astype(np.uint8)
 
 
-def test_film(tmp_path, panels):
+def test_video(tmp_path, panels):
     budget, goals = 6, np.array([20, 21])
     places = np.stack([np.minimum(np.arange(budget + 1), 3), 8 + np.arange(budget + 1)], axis=1)
-    # The batch holds a third episode that is not filmed.
+    # The batch holds a third episode that is not shown.
     episodes = Episodes(
         start=jnp.zeros((3, 1)),
         goal=jnp.zeros((3, 1)),
@@ -40,7 +40,7 @@ def test_film(tmp_path, panels):
         goal_frames=jnp.asarray(pictures(goals)),
     )
     path = tmp_path / "episodes.mp4"
-    film.write_film(path, episodes)
+    video.write_video(path, episodes)
     assert path.read_bytes()[4:8] == b"ftyp"
 
     assert [list(panel) for panel in panels] == [["episode 0", "goal"], ["episode 1", "goal"]]
