@@ -1,6 +1,7 @@
 """Settings of all tests: checked types, no implicit rank promotion, a compilation cache that survives the run."""
 
 import os
+import re
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -29,14 +30,38 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+@pytest.fixture(scope="module")
+def quick_programs():
+    """As `quick.quick_jit`, for programs that the packages compile themselves, in tests that ask no exact numbers."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def programs_are_let_go():
-    """Compiled programs serve all files of tests until they fill half of the memory maps that a process may have.
+    """Compiled programs serve all files of tests until they take too much.
 
-    Each maps memory in pieces, of which Linux allows 65,530: the whole suite in one process needs more, and then XLA
-    crashes.
+    That is 3 GB, or half of the memory maps that a process may have: each program maps memory in pieces, of which Linux
+    allows 65,530, and XLA crashes when they are used up.
     """
     yield
-    maps, most = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
-    if maps.exists() and maps.read_bytes().count(b"\n") > int(most.read_text()) // 2:
-        jax.clear_caches()
+    here = Path("/proc/self")
+    if here.exists():
+        maps, most = (here / "maps").read_bytes().count(b"\n"), int(Path("/proc/sys/vm/max_map_count").read_text())
+        resident = int((here / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        if maps > most // 2 or resident > 3 * 2**30:
+            jax.clear_caches()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one environment go to one worker, which traces and compiles its programs once; others go by file."""
+    import envs_mjx
+
+    ids = [id.lower() for id in envs_mjx.registered_ids() if id.startswith("swm/")]
+    names = [re.sub(r"^swm/(simple)?|(dmcontrol|control)?-v\d+$", "", id) for id in ids]
+    for item in items:
+        file, test = item.location[0], item.nodeid.lower().replace("_", "")
+        found = [name for name in names if name in test] if file.startswith("tests/envs/") else []
+        item.add_marker(pytest.mark.xdist_group(max(found, key=len, default=file)))

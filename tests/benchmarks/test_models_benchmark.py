@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
+from reference import reference_python
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 # For these imports alone: the folder has modules of the same names as folders of tests.
@@ -74,9 +75,7 @@ def test_every_model_alone(tmp_path):
 @pytest.mark.slow
 @pytest.mark.reference
 def test_results_are_those_of_the_reference():
-    python = os.environ.get("SWMJAX_REFERENCE_PYTHON")
-    if not python or not Path(python).exists():
-        pytest.skip("SWMJAX_REFERENCE_PYTHON does not name an interpreter that has the reference")
+    python = reference_python()
     done = run("--reference-python", python)
     assert done.returncode == 0, done.stderr[-2000:]
     differences = re.findall(r"│ +[\d.]+% │ +(\d\.\de[+-]\d\d) │", done.stdout)

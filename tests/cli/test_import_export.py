@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoints.reference import reference_python
+from reference import reference_python
 from typer.testing import CliRunner, Result
 
 from swmjax.checkpoints import build_config, load_pretrained, read_state_dict

@@ -1,6 +1,5 @@
 """The Lance writer: the reference's layout, and a dataset that is never half written."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from goal_env import unchecked_types
+from reference import reference_python
 
 from swmjax.data import LanceWriter, decode_jpeg, encode_jpeg
 
@@ -184,9 +184,7 @@ np.save(sys.argv[2], window["action"].numpy())
 
 @pytest.mark.reference
 def test_the_reference_reads_it(tmp_path):
-    python = os.environ.get("SWMJAX_REFERENCE_PYTHON")
-    if not python:
-        pytest.skip("SWMJAX_REFERENCE_PYTHON does not name an interpreter that has the reference")
+    python = reference_python()
     write(tmp_path / "set.lance", [episode(5, 1), episode(4, 2)])
     arguments = [str(tmp_path / "set.lance"), str(tmp_path / "window.npy")]
     subprocess.run([python, "-c", _READ, *arguments], check=True)

@@ -11,8 +11,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import envs_mjx
+from envs_mjx import programs
 from envs_mjx.core import checked_action
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
 # Those with an extra have tests of their own, since their programs take long to compile.
 IDS = [id for id in envs_mjx.registered_ids() if id.startswith("swm/") and envs_mjx.spec(id).extra is None]
 # The discrete PushT is the other one behind a table of actions (`test_pusht_options.py`), and compiles as long again.
@@ -32,15 +34,9 @@ each = every(*SLOW)
 each_but_pusht = every(*SLOW, "swm/PushT-v1")
 
 
+@functools.cache
 def make(id):
     return envs_mjx.make(id, **OPTIONS.get(id, {}))
-
-
-@functools.cache
-def programs(id):
-    """The environment and its compiled functions, shared by the tests of an id."""
-    env = make(id)
-    return env, jax.jit(env.reset), jax.jit(env.step), jax.jit(env.render)
 
 
 @functools.cache
@@ -74,42 +70,34 @@ def assert_same(left, right):
 
 @each
 def test_is_frozen_and_hashable(id):
-    env = make(id)
-    assert (env, hash(env)) == (make(id), hash(make(id)))
+    env, again = (envs_mjx.make(id, **OPTIONS.get(id, {})) for _ in range(2))
+    assert (env, hash(env)) == (again, hash(again))
     with pytest.raises(AttributeError):
         env.option_names = ()
 
 
 @each
-def test_eager_jit_vmap_and_scan_agree(id):
-    env, reset, step, _ = programs(id)
-    actions = actions_of(id)
-    start = reset(jax.random.key(1))
-    walked = [start]
-    for index in range(STEPS):
-        walked.append(step(walked[-1], row(actions, index)))
-    assert step._cache_size() == 1
-
-    assert_close(env.step(start, row(actions, 0)), walked[1])
-
-    @jax.jit
-    def scanned(states, actions):
-        return jax.lax.scan(
-            lambda states, action: (jax.vmap(env.step, (0, None))(states, action),) * 2, states, actions
-        )[1]
-
+def test_steps_vmap_and_scan_agree(id):
+    env, actions = make(id), actions_of(id)
+    start = env.reset(jax.random.key(1))
+    walked = [start, env.step(start, row(actions, 0))]
+    compiled = programs.step._cache_size()
+    for index in range(1, STEPS):
+        walked.append(env.step(walked[-1], row(actions, index)))
+    assert programs.step._cache_size() == compiled
     # Three copies in a batch, as scan, vmap and jit at once.
-    batch = scanned(jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), start), actions)
+    copies = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), start)
+    _, batch = jax.jit(jax.vmap(env.rollout, (0, None)))(copies, actions)
     for index in range(STEPS):
         for copy in range(3):
-            assert_close(jax.tree.map(lambda leaf, i=index, c=copy: leaf[i, c], batch), walked[index + 1])
+            assert_close(jax.tree.map(lambda leaf, i=index, c=copy: leaf[c, i], batch), walked[index + 1])
 
 
 @each
 def test_structure_and_types_never_change(id):
-    _, reset, step, _ = programs(id)
-    start = reset(jax.random.key(1))
-    after = step(start, row(actions_of(id), 0))
+    env = make(id)
+    start = env.reset(jax.random.key(1))
+    after = env.step(start, row(actions_of(id), 0))
     assert jax.tree.structure(start) == jax.tree.structure(after)
     assert [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(start)] == [
         (leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(after)
@@ -118,8 +106,7 @@ def test_structure_and_types_never_change(id):
 
 @each
 def test_reset_is_a_function_of_its_key(id):
-    _, reset, _, _ = programs(id)
-    first, again, other = (reset(jax.random.key(seed)) for seed in (5, 5, 6))
+    first, again, other = (make(id).reset(jax.random.key(seed)) for seed in (5, 5, 6))
     assert_same(first, again)
     assert (first.step, first.reward, first.info["invalid_action"]) == (0, 0, False)
     drawn = {name: np.asarray(value) for name, value in first.factors.items()}
@@ -130,10 +117,10 @@ def test_reset_is_a_function_of_its_key(id):
 
 @each
 def test_spaces_contain_what_comes_out(id):
-    env, reset, step, render = programs(id)
-    state = reset(jax.random.key(2))
+    env = make(id)
+    state = env.reset(jax.random.key(2))
     for index in range(STEPS):
-        state = step(state, row(actions_of(id), index))
+        state = env.step(state, row(actions_of(id), index))
         for leaf in jax.tree.leaves((state.obs, state.reward, state.info)):
             assert np.isfinite(leaf).all()
         seen = jax.tree.map(
@@ -141,7 +128,7 @@ def test_spaces_contain_what_comes_out(id):
         )
         # Boxes of single precision are compared in it: a bound may be a rounding away from the value.
         assert env.observation_space.contains(seen), seen
-    frame = render(state)
+    frame = env.render(state)
     assert (frame.ndim, frame.shape[-1], frame.dtype) == (3, 3, jnp.uint8)
     for name, value in state.factors.items():
         factor = env.variation_space.factor(name)
@@ -151,29 +138,10 @@ def test_spaces_contain_what_comes_out(id):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(checked))
 
 
-@each_but_pusht
-def test_every_factor_can_be_drawn_at_once(id):
-    env, _, step, _ = programs(id)
-    keys = jax.random.split(jax.random.key(9), 3)
-    fixed = ("agent.shape",) if id in OPTIONS else ()
-    variation = tuple(name for name in env.variation_space.names() if name not in fixed) if fixed else ("all",)
-    states = jax.jit(jax.vmap(lambda key: env.reset(key, variation=variation)))(keys)
-    after = jax.vmap(step, (0, None))(states, row(actions_of(id), 0))
-    for leaf in jax.tree.leaves((after.obs, after.reward)):
-        assert np.isfinite(leaf).all()
-    space = env.variation_space
-    for index in range(3):
-        # Constraints look at the values of other factors.
-        for name, value in states.factors.items():
-            space.factor(name).value = np.asarray(value[index], space.factor(name).dtype)
-        for name in states.factors:
-            assert space.factor(name).contains(space.factor(name).value), (name, space.factor(name).value)
-
-
 @each
 def test_bad_actions_are_refused_or_flagged(id):
-    env, reset, step, _ = programs(id)
-    state = reset(jax.random.key(1))
+    env = make(id)
+    state = env.reset(jax.random.key(1))
     action = row(actions_of(id), 0)
     with pytest.raises(ValueError, match="action"):
         env.step(state, jnp.zeros((7, 7)))
@@ -187,17 +155,17 @@ def test_bad_actions_are_refused_or_flagged(id):
         bad = jnp.full_like(action, 10_000)
         with pytest.raises(ValueError, match="integer"):
             env.step(state, action.astype(float))
-    after = step(state, bad)
+    after = env.step(state, bad)
     assert after.info["invalid_action"]
     assert (after.reward, after.step) == (0, 1)
     jax.tree.map(np.testing.assert_array_equal, after.physics, state.physics)
-    assert not step(after, action).info["invalid_action"]
+    assert not env.step(after, action).info["invalid_action"]
 
 
 @each
 def test_goals_of_states_are_reached_there(id):
-    env, reset, step, _ = programs(id)
-    state = step(reset(jax.random.key(4)), row(actions_of(id), 1))
+    env = make(id)
+    state = env.step(env.reset(jax.random.key(4)), row(actions_of(id), 1))
     there = env.set_goal(state, env.goal_from(state))
     assert env.distance(there) == pytest.approx(0, abs=1e-4)
     assert env.planning_cost(there) == pytest.approx(0, abs=1e-6)
@@ -206,7 +174,7 @@ def test_goals_of_states_are_reached_there(id):
 
 @each
 def test_unknown_names_offer_the_nearest(id):
-    env, *_ = programs(id)
+    env = make(id)
     name = env.variation_space.names()[0] if env.variation_space.names() else None
     for arguments in ({"options": {"stat": 0}}, {"variation": (f"{name}x",)}, {"values": {f"{name}x": 0}}):
         with pytest.raises(ValueError, match="unknown"):
@@ -219,11 +187,28 @@ def test_unknown_names_offer_the_nearest(id):
 def test_gymnasium_takes_it(id):
     single = gymnasium.make(id, render_mode="rgb_array", **OPTIONS.get(id, {}))
     check_env(single.unwrapped, skip_render_check=True)
+
+
+@each_but_pusht
+def test_every_factor_can_be_drawn_at_once(id):
+    """In a batch of Gymnasium's."""
     vector = gymnasium.make_vec(id, num_envs=3, **OPTIONS.get(id, {}))
-    observation, _ = vector.reset(seed=1)
+    fixed = ("agent.shape",) if id in OPTIONS else ()
+    space = vector.unwrapped.variation_space
+    variation = tuple(name for name in space.names() if name not in fixed) if fixed else ("all",)
+    observation, _ = vector.reset(seed=9, options={"variation": variation})
+    factors = vector.unwrapped.state.factors
     assert jax.tree.leaves(observation)[0].shape[0] == 3
     vector.action_space.seed(0)
     for _ in range(2):
         observation, reward, terminated, truncated, _ = vector.step(vector.action_space.sample())
-    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(observation))
+        for leaf in jax.tree.leaves((observation, reward)):
+            assert isinstance(leaf, np.ndarray)
+            assert np.isfinite(leaf).all()
     assert reward.shape == terminated.shape == truncated.shape == (3,)
+    for index in range(3):
+        # Constraints look at the values of other factors.
+        for name, value in factors.items():
+            space.factor(name).value = np.asarray(value[index], space.factor(name).dtype)
+        for name in factors:
+            assert space.factor(name).contains(space.factor(name).value), (name, space.factor(name).value)

@@ -15,7 +15,10 @@ ENV = Piecewise(grid_n=3)
 
 
 def start(agent, target=(30.0, 30.0), env=ENV, **values):
-    values = {name.replace("_", ".", 1): value for name, value in values.items()}
+    # All factors are given, since each set of names has a program of its own.
+    given = {name.replace("_", ".", 1): value for name, value in values.items()}
+    space = env.variation_space
+    values = {name: space.factor(name).init_value for name in space.names()} | given
     options = {"state": jnp.asarray(agent, jnp.float32), "target_state": jnp.asarray(target, jnp.float32)}
     return env.reset(jax.random.key(0), variation=(), values=values, options=options)
 

@@ -16,13 +16,9 @@ FAR = np.array([60.0, 450.0, 200.0, 150.0, 1.0, 0.0, 0.0], np.float32)
 PERIOD = {"square": np.pi / 2, "+": np.pi / 2, "I": np.pi, "Z": np.pi}
 
 
-@jax.jit
 def reset_to(start, goal):
     """A scene with the initial factors but with agent and block at a state."""
     return ENV.reset(jax.random.key(0), variation=(), options={"state": start, "goal_state": goal})
-
-
-reset, set_state = ENV.reset, ENV.set_state
 
 
 def step(state, action):
@@ -38,7 +34,7 @@ def far():
 @pytest.fixture(scope="module")
 def batch():
     """Episodes of the default reset."""
-    states = [reset(key) for key in jax.random.split(jax.random.key(1), 16)]
+    states = [ENV.reset(key) for key in jax.random.split(jax.random.key(1), 16)]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
 
@@ -82,7 +78,7 @@ def test_default_reset(batch):
 
 
 def test_the_key_decides_the_episode(batch):
-    again = reset(jax.random.split(jax.random.key(1), 16)[3])
+    again = ENV.reset(jax.random.split(jax.random.key(1), 16)[3])
     assert jax.random.key_data(again.key).tolist() == jax.random.key_data(batch.key[3]).tolist()
     first = row(batch, 3)
     for part in ("physics", "obs", "goal", "factors", "info"):
@@ -183,7 +179,7 @@ def test_goal_round_trip(batch):
 
 def test_state_round_trip(far):
     moved = step(step(far, [1.0, -1.0]), [0.0, 1.0])
-    back = set_state(moved, jnp.asarray(FAR))
+    back = ENV.set_state(moved, jnp.asarray(FAR))
     np.testing.assert_allclose(back.obs["state"], FAR, rtol=1e-6)
     assert back.terminated
     assert back.step == moved.step
@@ -191,12 +187,12 @@ def test_state_round_trip(far):
     assert all(np.array_equal(back.factors[name], moved.factors[name]) for name in back.factors)
     # A recorded state is reached again but for the way of the physics step, and angles are wrapped.
     turned = FAR + np.array([0, 0, 0, 0, 4 * np.pi, 0, 0], np.float32)
-    np.testing.assert_allclose(set_state(moved, jnp.asarray(turned)).obs["state"], FAR, rtol=1e-5)
+    np.testing.assert_allclose(ENV.set_state(moved, jnp.asarray(turned)).obs["state"], FAR, rtol=1e-5)
 
 
 def test_angles_of_observations_stay_within_their_bound(far):
     slightly_negative = jnp.asarray(FAR).at[4].set(-1e-9)
-    assert contained(set_state(far, slightly_negative))
+    assert contained(ENV.set_state(far, slightly_negative))
 
 
 def test_success_is_the_references_rule(far):
@@ -253,10 +249,10 @@ def test_passes_gymnasiums_checker():
     assert (frame.shape, frame.dtype) == ((224, 224, 3), np.uint8)
 
 
-def test_frames_of_other_resolutions():
+def test_frames_of_other_resolutions(far):
     for resolution in (64, 96):
         env = PushT(resolution=resolution)
-        frame = jax.eval_shape(env.render, reset_shape())
+        frame = jax.eval_shape(env.render, far)
         assert (frame.shape, frame.dtype) == ((resolution, resolution, 3), jnp.uint8)
 
 

@@ -3,8 +3,6 @@
 The released reference (0.1.1) is older than the source that the goldens come from. They agree on the physics but for
 two shapes: the release ignores the scale of the T (always 30 px) and has another Z. So the T is tested at that scale
 alone and the Z not at all; frames, success and the discrete variant have tests of their own.
-
-`SWMJAX_REFERENCE_PYTHON` names the reference's interpreter.
 """
 
 import os
@@ -15,20 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from reference import reference_python
 
 from envs_mjx.pusht import PushT
 
-PYTHON = Path(os.environ.get("SWMJAX_REFERENCE_PYTHON", "/opt/v/ref/bin/python"))
 WORKER = Path(__file__).with_name("pusht_reference_worker.py")
 AGENTS, BLOCKS = np.array([0, 1, 2, 4, 5, 6, 7]), np.array([1, 2, 4, 5, 6, 7])
 TEE, TEE_SCALE = 2, 30.0
 VARIANTS = {"plain": {}, "damped": {"damping": 0.3}, "off centre": {"block_cog": (12.0, -7.0)}}
 
-pytestmark = [
-    pytest.mark.reference,
-    pytest.mark.slow,
-    pytest.mark.skipif(not PYTHON.exists(), reason=f"no reference: {PYTHON} does not exist"),
-]
+pytestmark = [pytest.mark.reference, pytest.mark.slow]
 
 
 def random_cases(seed: int, episodes: int, steps: int, agents: np.ndarray = AGENTS) -> dict[str, np.ndarray]:
@@ -55,7 +49,7 @@ def random_cases(seed: int, episodes: int, steps: int, agents: np.ndarray = AGEN
 
 def theirs(folder: Path, cases: dict[str, np.ndarray], **arguments) -> dict[str, np.ndarray]:
     np.savez(folder / "cases.npz", **cases, **arguments)
-    command = [str(PYTHON), "-W", "ignore", str(WORKER), str(folder / "cases.npz"), str(folder / "result.npz")]
+    command = [reference_python(), "-W", "ignore", str(WORKER), str(folder / "cases.npz"), str(folder / "result.npz")]
     environment = os.environ | {"SDL_VIDEODRIVER": "dummy"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]

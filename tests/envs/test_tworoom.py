@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import envs_mjx
+from envs_mjx import programs
 from envs_mjx.tworoom import TwoRoom, dynamics, expert_action
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -19,8 +20,12 @@ ENV = TwoRoom()
 DEFAULTS = ENV.variation_space.draw(jax.random.key(0))
 
 
+INITIAL = {name: ENV.variation_space.factor(name).init_value for name in ENV.variation_space.names()}
+
+
 def start(agent, target=(30.0, 30.0), env=ENV, **factors):
-    values = {name.replace("_", ".", 1): value for name, value in factors.items()}
+    # All factors are given, since each set of names has a program of its own.
+    values = INITIAL | {name.replace("_", ".", 1): value for name, value in factors.items()}
     options = {"state": jnp.asarray(agent, jnp.float32), "target_state": jnp.asarray(target, jnp.float32)}
     return env.reset(jax.random.key(0), variation=(), values=values, options=options)
 
@@ -98,10 +103,17 @@ def test_frames_equal_the_recorded_ones():
     assert_equal_frames(oracle_frame(agents[0], None, jax.device_get(DEFAULTS)), golden["frames"][0, 0])
 
 
-def test_frames_with_all_factors_equal_the_formula():
-    keys = jax.random.split(jax.random.key(3), 8)
+@pytest.fixture(scope="module")
+def drawn():
+    """Draws of all factors."""
+    keys = jax.random.split(jax.random.key(7), 256)
+    return jax.jit(jax.vmap(lambda key: ENV.variation_space.draw(key, ("all",))))(keys)
+
+
+def test_frames_with_all_factors_equal_the_formula(drawn):
     env = TwoRoom(render_target=True)
-    states = jax.jit(jax.vmap(lambda key: env.reset(key, variation=("all",))))(keys)
+    values = {name: value[:8] for name, value in drawn.items()}
+    states = jax.jit(jax.vmap(lambda values: env.reset(jax.random.key(3), variation=(), values=values)))(values)
     frames = jax.jit(jax.vmap(env.render))(states)
     plain = jax.jit(jax.vmap(ENV.render))(states)
     host = jax.device_get((states.physics, states.goal, states.factors))
@@ -154,9 +166,8 @@ def test_factors_are_those_of_the_reference():
     np.testing.assert_array_equal(space.factor("wall.border_color").init_value, (0, 0, 0))
 
 
-def test_draws_meet_the_constraints_on_both_faces():
-    keys = jax.random.split(jax.random.key(7), 256)
-    drawn = jax.device_get(jax.jit(jax.vmap(lambda key: ENV.variation_space.draw(key, ("all",))))(keys))
+def test_draws_meet_the_constraints_on_both_faces(drawn):
+    drawn = jax.device_get(drawn)
     space = TwoRoom().variation_space
     space.seed(5)
     sampled = [space.sample() for _ in range(32)]
@@ -180,9 +191,10 @@ def test_the_door_constraint_is_decided_in_float64():
     # 1.1 x 7.2727275 is above 8 in float64, and equal to it in float32.
     radius = np.float32(7.2727275)
     factors = DEFAULTS | {"agent.radius": jnp.asarray([radius]), "door.size": jnp.asarray([8, 21, 21])}
-    assert not ENV.variation_space.valid(factors)
-    assert ENV.variation_space.valid(factors | {"agent.radius": jnp.asarray([np.nextafter(radius, np.float32(0))])})
-    assert ENV.variation_space.valid(factors | {"door.number": jnp.asarray(2)})
+    valid = jax.jit(ENV.variation_space.valid)
+    assert not valid(factors)
+    assert valid(factors | {"agent.radius": jnp.asarray([np.nextafter(radius, np.float32(0))])})
+    assert valid(factors | {"door.number": jnp.asarray(2)})
 
 
 @pytest.mark.parametrize(
@@ -379,25 +391,27 @@ def test_gradients_inside_a_room_match_differences(collision):
     state = start((50.0, 60.0), (80.0, 120.0), env)
 
     @jax.jit
+    @jax.vmap
+    @jax.value_and_grad
     def cost(actions):
-        final, _ = jax.lax.scan(lambda state, action: (env.step(state, action), None), state, actions)
-        return env.planning_cost(final)
+        return env.planning_cost(env.rollout(state, actions)[0])
 
-    actions = jax.random.uniform(jax.random.key(1), (6, 2), minval=-0.6, maxval=0.6)
-    gradient = jax.grad(cost)(actions)
+    # The first six actions count, the others stay where those lead; at walls the gradient is one-sided, never NaN.
+    actions = jnp.pad(jax.random.uniform(jax.random.key(1), (6, 2), minval=-0.6, maxval=0.6), ((0, 24), (0, 0)))
     step = 0.02
-    bumps = step * jnp.eye(12).reshape(12, 6, 2)
-    differences = jax.vmap(lambda bump: (cost(actions + bump) - cost(actions - bump)) / (2 * step))(bumps)
-    np.testing.assert_allclose(gradient.reshape(-1), differences, rtol=2e-3, atol=2e-3)
-    # At walls the gradient is one-sided, never NaN.
+    bumps = step * jnp.eye(60)[:12].reshape(12, 30, 2)
     towards = jnp.tile(jnp.asarray([[1.0, 0.3]]), (30, 1))
-    assert np.isfinite(jax.grad(cost)(towards)).all()
+    bumped = jnp.concatenate([actions[None] + bumps, actions[None] - bumps])
+    costs, gradients = cost(jnp.concatenate([actions[None], towards[None], bumped]))
+    differences = (costs[2:14] - costs[14:]) / (2 * step)
+    np.testing.assert_allclose(gradients[0, :6].reshape(-1), differences, rtol=2e-3, atol=2e-3)
+    assert np.isfinite(gradients[1]).all()
 
 
 def test_the_contract_of_environments():
     assert envs_mjx.make("swm/TwoRoom-v1", collision="swept") == TwoRoom(collision="swept")
-    keys = jax.random.split(jax.random.key(0), 4)
-    batch = jax.jit(jax.vmap(ENV.reset))(keys)
+    keys = jax.random.split(jax.random.key(0), 3)
+    batch = programs.reset_batch(ENV, keys)
     single = ENV.reset(keys[2])
     jax.tree.map(lambda one, many: np.testing.assert_array_equal(_data(one), _data(many[2])), single, batch)
     moved = ENV.set_goal(ENV.set_state(single, jnp.asarray([150.0, 80.0])), jnp.asarray([150.0, 90.0]))

@@ -1,7 +1,5 @@
 """VoidRun: moves, breaking cells, termination, pictures, factors, bad input; no reference of it is released."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,13 +12,12 @@ ENV = VoidRun(resolution=40)
 LEFT, RIGHT, DOWN, UP = range(4)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def step(env, state, action):
-    return env.step(state, action)
-
-
 def start(agent=(10, 10), goal=(5, 5), env=ENV, **factors):
-    values = {"agent.position": agent, "goal.position": goal} | {n.replace("_", ".", 1): v for n, v in factors.items()}
+    # All factors are given, since each set of names has a program of its own.
+    space = env.variation_space
+    values = {name: space.factor(name).init_value for name in space.names()}
+    values |= {"agent.position": agent, "goal.position": goal}
+    values |= {name.replace("_", ".", 1): value for name, value in factors.items()}
     return env.reset(jax.random.key(0), variation=(), values=values)
 
 
@@ -29,7 +26,7 @@ def test_moves_break_the_cell_that_is_left():
     for action, expected in ((LEFT, (10, 9)), (DOWN, (11, 9)), (RIGHT, (11, 10)), (RIGHT, (11, 11))):
         left = tuple(state.physics.position.tolist())
         assert state.physics.board[left] in (1, 2)
-        state = step(ENV, state, jnp.asarray(action))
+        state = ENV.step(state, jnp.asarray(action))
         np.testing.assert_array_equal(state.obs["perception"], expected)
         assert state.obs["board"][left] == 0
         assert state.reward == 1
@@ -37,23 +34,23 @@ def test_moves_break_the_cell_that_is_left():
         assert not state.truncated
     assert state.info["steps"] == 4
     assert (state.physics.board[:20, :20] == 0).sum() == 4
-    fallen = step(ENV, step(ENV, state, jnp.asarray(UP)), jnp.asarray(LEFT))
+    fallen = ENV.step(ENV.step(state, jnp.asarray(UP)), jnp.asarray(LEFT))
     assert fallen.truncated
     assert fallen.info["in_void"]
     assert fallen.reward == 1
     # Nobody climbs out of the void.
-    after = step(ENV, fallen, jnp.asarray(LEFT))
+    after = ENV.step(fallen, jnp.asarray(LEFT))
     np.testing.assert_array_equal(after.physics.position, fallen.physics.position)
     assert after.reward == 0
     assert after.truncated
 
 
 def test_a_bump_breaks_the_agents_own_cell():
-    state = step(ENV, start((0, 3)), jnp.asarray(UP))
+    state = ENV.step(start((0, 3)), jnp.asarray(UP))
     np.testing.assert_array_equal(state.physics.position, (0, 3))
     assert state.truncated
     assert state.reward == 1
-    corner = step(ENV, start((19, 19)), jnp.asarray(DOWN))
+    corner = ENV.step(start((19, 19)), jnp.asarray(DOWN))
     np.testing.assert_array_equal(corner.physics.position, (19, 19))
 
 
@@ -69,17 +66,17 @@ def test_the_goal_is_reached_by_standing_on_it():
     state = start((5, 7))
     assert state.obs["board"][5, 5] == 3
     assert ENV.distance(state) == 2
-    state = step(ENV, state, jnp.asarray(LEFT))
+    state = ENV.step(state, jnp.asarray(LEFT))
     assert not state.terminated
-    state = step(ENV, state, jnp.asarray(LEFT))
+    state = ENV.step(state, jnp.asarray(LEFT))
     assert state.terminated
     assert not state.truncated
     assert ENV.planning_cost(state) == 0
     # Once left, the goal's cell is void and observed so.
-    state = step(ENV, state, jnp.asarray(LEFT))
+    state = ENV.step(state, jnp.asarray(LEFT))
     assert state.obs["board"][5, 5] == 0
     assert not state.terminated
-    fallen = step(ENV, state, jnp.asarray(RIGHT))
+    fallen = ENV.step(state, jnp.asarray(RIGHT))
     assert not fallen.terminated
     assert ENV.planning_cost(fallen) == 100
 
@@ -87,17 +84,17 @@ def test_the_goal_is_reached_by_standing_on_it():
 def test_the_meant_rule_asks_for_an_empty_board():
     env = VoidRun(clear_first=True)
     state = start((5, 6), env=env)
-    assert not step(env, state, jnp.asarray(LEFT)).terminated
+    assert not env.step(state, jnp.asarray(LEFT)).terminated
     board = np.zeros((50, 50), int)
     board[5, 5:7] = 1
     last = env.set_state(state, jnp.asarray(np.concatenate([[5, 6], board.ravel()])))
-    assert step(env, last, jnp.asarray(LEFT)).terminated
+    assert env.step(last, jnp.asarray(LEFT)).terminated
 
 
 def test_pictures_have_row_0_at_the_bottom_and_change_nothing():
     colors = {"board_void_color": (9, 9, 9), "board_sand_color": (20, 0, 0), "board_gravel_color": (30, 0, 0)}
     env = VoidRun(resolution=32)
-    state = step(env, start((0, 0), (3, 7), env, board_size=10, **colors), jnp.asarray(RIGHT))
+    state = env.step(start((0, 0), (3, 7), env, board_size=10, **colors), jnp.asarray(RIGHT))
     image = np.asarray(jax.jit(env.render)(state))
     cells = np.asarray(state.physics.board)
     palette = np.array([(9, 9, 9), (20, 0, 0), (30, 0, 0)])
@@ -107,7 +104,7 @@ def test_pictures_have_row_0_at_the_bottom_and_change_nothing():
             cell = (9 - int((row + 0.5) / 3.2), int((column + 0.5) / 3.2))
             expected = {(0, 1): (255, 0, 0), (3, 7): (52, 235, 201)}.get(cell, palette[cells[cell]])
             np.testing.assert_array_equal(image[row, column], expected)
-    fallen = step(env, state, jnp.asarray(LEFT))
+    fallen = env.step(state, jnp.asarray(LEFT))
     np.testing.assert_array_equal(np.asarray(env.render(fallen))[-1, 0], (9, 9, 9))
 
 
@@ -164,7 +161,7 @@ def test_resets_and_runs_stay_on_the_board():
 
 
 def test_states_and_goals_are_restored():
-    state = step(ENV, step(ENV, start(), jnp.asarray(LEFT)), jnp.asarray(DOWN))
+    state = ENV.step(ENV.step(start(), jnp.asarray(LEFT)), jnp.asarray(DOWN))
     other = ENV.reset(jax.random.key(9))
     restored = ENV.set_state(other, state.info["state"])
     jax.tree.map(np.testing.assert_array_equal, restored.physics, state.physics)
@@ -173,7 +170,7 @@ def test_states_and_goals_are_restored():
     np.testing.assert_array_equal(ENV.goal_from(moved), (3, 4))
     np.testing.assert_array_equal(moved.info["goal_pos"], (3, 4))
     np.testing.assert_array_equal(moved.factors["goal.position"], (5, 5))
-    assert jax.tree.structure(moved) == jax.tree.structure(step(ENV, moved, jnp.asarray(0)))
+    assert jax.tree.structure(moved) == jax.tree.structure(ENV.step(moved, jnp.asarray(0)))
     # The initial positions are moved onto a smaller board.
     small = ENV.reset(jax.random.key(0), variation=(), values={"board.size": 10})
     np.testing.assert_array_equal(small.physics.position, (9, 9))
@@ -198,7 +195,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="action must be integer"):
         ENV.step(state, jnp.asarray(1.0))
     for action in (-1, 4):
-        frozen = step(ENV, state, jnp.asarray(action))
+        frozen = ENV.step(state, jnp.asarray(action))
         assert frozen.info["invalid_action"]
         np.testing.assert_array_equal(frozen.physics.board, state.physics.board)
         assert frozen.reward == 0

@@ -2,9 +2,7 @@
 
 import json
 import math
-import os
 import subprocess
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +10,7 @@ import pytest
 from flax import nnx
 from models.recorded import CONFIGS, ENCODERS, GOLDEN, PREJEPAS, RULES, Recorded, difference
 from quick import quick_jit
+from reference import reference_python
 
 from swmjax.checkpoints.torch import backbones
 from swmjax.checkpoints.torch.matching import tensor_specs
@@ -123,13 +122,6 @@ def test_bfloat16_computes_in_bfloat16_and_returns_float32(name):
         expected = recorded.values["rollout_context3" + (f"/{source}" if source else "")][:, :, :5]
         assert value.dtype == jnp.float32
         assert 1e-4 < difference(value, expected) < 0.1
-
-
-def reference_python():
-    python = os.environ.get("SWMJAX_REFERENCE_PYTHON")
-    if not python or not Path(python).exists():
-        pytest.skip("SWMJAX_REFERENCE_PYTHON does not name an interpreter that has the reference")
-    return python
 
 
 @pytest.mark.reference

@@ -1,6 +1,5 @@
 """ResNet on the recorded outputs of transformers: evaluation, and the statistics of training steps."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from flax import nnx
 from models.recorded import difference
 from quick import quick_jit
+from reference import reference_python
 
 from swmjax.checkpoints.torch.key_rules import KeyRules
 from swmjax.checkpoints.torch.matching import tensor_specs
@@ -61,9 +61,7 @@ def test_recorded_outputs(name, x64):
 @pytest.mark.reference
 @pytest.mark.parametrize("seed", [1, 2])
 def test_outputs_on_fresh_weights_are_those_of_the_installed_reference(seed, tmp_path):
-    python = os.environ.get("SWMJAX_REFERENCE_PYTHON")
-    if not python or not Path(python).exists():
-        pytest.skip("SWMJAX_REFERENCE_PYTHON does not name an interpreter that has the reference")
+    python = reference_python()
     script = GOLDEN / "make_tdmpc2_gcrl_goldens.py"
     command = [python, script, "--folder", tmp_path, "--seed", str(seed), *NAMES]
     subprocess.run(command, check=True, capture_output=True)

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from checkpoints.reference import reference_python
 from flax import nnx
 from models.recorded import CONFIGS, Recorded, drawn
+from reference import reference_python
 
 from swmjax.checkpoints import (
     CheckpointError,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from reference import reference_python
 
 from swmjax.checkpoints import CheckpointError, build_config, load_pretrained, read_state_dict
 from swmjax.checkpoints.torch.families.gcrl import BACKBONES, FAMILY
@@ -234,9 +234,7 @@ def _resnet(size: str) -> ResNet:
 
 @pytest.mark.reference
 def test_models_of_the_reference_settings_have_its_tensors() -> None:
-    python = os.environ.get("SWMJAX_REFERENCE_PYTHON")
-    if not python or not Path(python).exists():
-        pytest.skip("SWMJAX_REFERENCE_PYTHON does not name an interpreter that has the reference")
+    python = reference_python()
     printed = subprocess.run([python, "-W", "ignore", "-c", SHAPES], check=True, capture_output=True, text=True).stdout
     tdmpc2 = TDMPC2Config(
         action_dim=2, encoding=(("pixels", 128), ("state", 128)), extra_dims=(("state", 14),), bins=Bins(101, -6, 2)

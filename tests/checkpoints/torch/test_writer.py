@@ -8,10 +8,10 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from checkpoints.reference import run_reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from reference import run_reference
 
 from swmjax.checkpoints import read_state_dict
 from swmjax.checkpoints.torch.writer import write_state_dict

@@ -1,5 +1,6 @@
 """What every environment promises, on the domains that compile fastest, and mistakes that are refused."""
 
+import functools
 import subprocess
 import sys
 
@@ -12,26 +13,26 @@ import pytest
 from envs.mujoco import recorded
 
 import envs_mjx
+from envs_mjx import programs
 from envs_mjx.mujoco import engine
+
+pytestmark = pytest.mark.usefixtures("quick_programs")
 
 
 @pytest.fixture(scope="module")
 def pendulum():
-    env = recorded.make("pendulum")
-    return env, jax.jit(env.reset), jax.jit(env.step)
+    return recorded.make("pendulum")
 
 
 @pytest.fixture(scope="module")
 def three(pendulum):
     """Programs for three rows."""
-    env, *_ = pendulum
-    return jax.jit(jax.vmap(env.reset)), jax.jit(jax.vmap(env.step))
+    return functools.partial(programs.reset_batch, pendulum), functools.partial(programs.step_batch, pendulum)
 
 
 @pytest.fixture(scope="module")
 def matching():
-    env = recorded.make("reacher", task="qpos_match")
-    return env, jax.jit(lambda key, options: env.reset(key, options=options)), jax.jit(env.step)
+    return recorded.make("reacher", task="qpos_match")
 
 
 def test_every_domain_can_be_made():
@@ -50,30 +51,29 @@ def test_every_domain_can_be_made():
 
 
 def test_structure_and_types_never_change(pendulum):
-    _, reset, step = pendulum
-    start = reset(jax.random.key(1))
-    after = step(start, jnp.ones(1))
+    start = pendulum.reset(jax.random.key(1))
+    after = pendulum.step(start, jnp.ones(1))
     assert jax.tree.structure(start) == jax.tree.structure(after)
     kinds = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state)] for state in (start, after)]
     assert kinds[0] == kinds[1]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after.obs, after.info, after.reward)))
-    step(after, jnp.ones(1))
-    assert step._cache_size() == 1
+    compiled = programs.step._cache_size()
+    pendulum.step(after, jnp.ones(1))
+    assert programs.step._cache_size() == compiled
 
 
 def test_reset_is_a_function_of_its_key(pendulum):
-    _, reset, _ = pendulum
-    first, again, other = (reset(jax.random.key(seed)).info["qpos"] for seed in (5, 5, 6))
+    first, again, other = (pendulum.reset(jax.random.key(seed)).info["qpos"] for seed in (5, 5, 6))
     assert first == again != other
 
 
 def test_a_batch_is_its_rows(pendulum, three):
-    _, reset, step = pendulum
     resets, steps = three
     keys = jax.random.split(jax.random.key(0), 3)
     batch = steps(resets(keys), jnp.ones((3, 1)))
     for row, key in enumerate(keys):
-        np.testing.assert_allclose(batch.info["state"][row], step(reset(key), jnp.ones(1)).info["state"], rtol=1e-5)
+        alone = pendulum.step(pendulum.reset(key), jnp.ones(1))
+        np.testing.assert_allclose(batch.info["state"][row], alone.info["state"], rtol=1e-5)
 
 
 def test_diverged_physics_ends_its_row_alone(three):
@@ -90,30 +90,27 @@ def test_diverged_physics_ends_its_row_alone(three):
 
 
 def test_episodes_are_cut_after_the_suites_time_limit(pendulum):
-    env, reset, step = pendulum
-    state = reset(jax.random.key(0)).replace(step=jnp.asarray(env.time_limit - 2, jnp.int32))
-    state = step(state, jnp.zeros(1))
+    start = pendulum.reset(jax.random.key(0))
+    state = pendulum.step(start.replace(step=jnp.asarray(pendulum.time_limit - 2, jnp.int32)), jnp.zeros(1))
     assert not state.truncated
-    assert step(state, jnp.zeros(1)).truncated
+    assert pendulum.step(state, jnp.zeros(1)).truncated
 
 
 def test_bad_actions_change_nothing(pendulum):
-    env, reset, step = pendulum
-    state = reset(jax.random.key(1))
-    after = step(state, jnp.full(1, jnp.nan))
+    state = pendulum.reset(jax.random.key(1))
+    after = pendulum.step(state, jnp.full(1, jnp.nan, jnp.float32))
     assert (after.info["invalid_action"], after.reward, after.step) == (True, 0, 1)
     np.testing.assert_array_equal(after.info["state"], state.info["state"])
     with pytest.raises(ValueError, match="action"):
-        env.step(state, jnp.zeros(3))
+        pendulum.step(state, jnp.zeros(3))
 
 
 def test_without_a_goal_planning_minimises_the_missed_reward(pendulum):
-    env, _, step = pendulum
-    place = jax.jit(lambda vector: env.reset(jax.random.key(0), options={"state": vector}))
-    up, down = (place(jnp.asarray([angle, 0.0])) for angle in (0.0, 3.0))
+    env, key = pendulum, jax.random.key(0)
+    up, down = (env.reset(key, options={"state": jnp.asarray([angle, 0.0])}) for angle in (0.0, 3.0))
     assert env.planning_cost(up) == 0
-    assert env.planning_cost(step(up, jnp.zeros(1))) == pytest.approx(0, abs=1e-4)
-    assert env.planning_cost(step(down, jnp.zeros(1))) == pytest.approx(2)
+    assert env.planning_cost(env.step(up, jnp.zeros(1))) == pytest.approx(0, abs=1e-4)
+    assert env.planning_cost(env.step(down, jnp.zeros(1))) == pytest.approx(2)
 
     @jax.jit
     def away(goal):
@@ -127,24 +124,25 @@ def test_without_a_goal_planning_minimises_the_missed_reward(pendulum):
 
 
 def test_matching_positions_ends_the_episode_before_the_second_control_step(matching):
-    env, reset, step = matching
+    env = matching
     start = jnp.asarray([0.3, 0.2, 2.0, 0.0])
     options = {"state": start, "target": jnp.asarray([0.1, 0.1])}
-    never = step(reset(jax.random.key(0), options), jnp.zeros(2))
+    placed = env.reset(jax.random.key(0), options=options)
+    never = env.step(placed, jnp.zeros(2))
     assert not never.terminated
     goal = start.at[:2].add(jnp.asarray([0.08, 0.01]))
-    state = jax.jit(env.set_goal)(reset(jax.random.key(0), options), goal)
+    state = jax.jit(env.set_goal)(placed, goal)
     assert not state.terminated
-    after = step(state, jnp.zeros(2))
+    after = env.step(state, jnp.zeros(2))
     assert after.terminated
     # Reached by the first of the two control steps, after which the suite stops.
     assert start[0] + 0.03 < after.info["qpos"][0] < never.info["qpos"][0] - 0.02
 
 
 def test_targets_are_set_apart_from_states(matching):
-    env, reset, _ = matching
+    env = matching
     options = {"state": jnp.zeros(4), "target": jnp.asarray([0.1, 0.1])}
-    state = reset(jax.random.key(0), options)
+    state = env.reset(jax.random.key(0), options=options)
     np.testing.assert_allclose(state.info["target_pos"], [0.1, 0.1], atol=1e-6)
     moved = jax.jit(lambda state: env.set_target(env.set_state(state, jnp.ones(4)), jnp.asarray([-0.1, 0.05])))(state)
     np.testing.assert_allclose(moved.info["target_pos"], [-0.1, 0.05], atol=1e-6)

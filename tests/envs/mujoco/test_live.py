@@ -1,6 +1,5 @@
 """The installed dm_control beside MJX: single steps from fresh states, and the statistics of episodes."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from envs.mujoco import recorded
+from reference import reference_python
 
 live = pytest.importorskip(
     "envs.mujoco.live", reason="needs dm_control: pip install 'swmjax[mujoco]'", exc_type=ImportError
@@ -83,9 +83,7 @@ def test_episodes_under_another_gravity_are_not_alike():
 @pytest.fixture
 def reference_site(monkeypatch):
     """The folder with the reference's package, of which nothing is left behind."""
-    python = os.environ.get("SWMJAX_REFERENCE_PYTHON")
-    if not python:
-        pytest.skip("SWMJAX_REFERENCE_PYTHON does not name an interpreter that has the reference")
+    python = reference_python()
     monkeypatch.setattr(sys, "path", list(sys.path))
     (site,) = Path(python).parents[1].glob("lib/python3*/site-packages")
     yield site
