@@ -63,7 +63,7 @@ class State:
 
 
 def outline(tree: Any) -> str:
-    """Shapes and dtypes of what a state holds; of a pytree without names, how many arrays it has."""
+    """Shapes and dtypes of what is named in a pytree; of one without names, how many arrays it has."""
     if isinstance(tree, Mapping):
         return ", ".join(f"{name} {outline(value)}" for name, value in tree.items()) or "nothing"
     if hasattr(tree, "dtype"):
@@ -383,7 +383,7 @@ def checked_action(action: Any, space: gymnasium.Space) -> Any:
     """
     if isinstance(space, gymnasium.spaces.Dict):
         if not isinstance(action, Mapping) or set(action) != set(space.spaces):
-            names = sorted(action) if isinstance(action, Mapping) else type(action).__name__
+            names = sorted(action) if isinstance(action, Mapping) else outline(action)
             raise UserError(f"action must be a dict with the entries {', '.join(space.spaces)}, got {names}")
         return {name: checked_action(action[name], part) for name, part in space.spaces.items()}
     dtype = jnp.result_type(action)

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError
-from envs_mjx.core import Env, State
+from envs_mjx.core import Env, State, outline
 from envs_mjx.third_party import leniently, like, quietly, settled
 
 _OWN_STREAM = 2**31 - 1
@@ -136,7 +136,7 @@ class Craftax(Env):
             for tree in (state.physics, value)
         )
         if wanted != given:
-            raise UserError(f"set_state takes the physics of a state of {type(self).__name__}, not {type(value)}")
+            raise UserError(f"set_state takes the physics of a state of {type(self).__name__}, not {outline(value)}")
         return state.replace(physics=like(value, state.physics))
 
     def planning_cost(self, state: State) -> Float[Array, ""]:
