@@ -7,7 +7,6 @@ most of a second run's start. What is kept is the program itself, as StableHLO b
 import dataclasses
 import functools
 import hashlib
-import importlib.metadata
 import platform
 import sys
 import types
@@ -126,9 +125,9 @@ def _sources() -> str:
 
 @functools.cache
 def _versions() -> str:
-    """Names and versions of all installed packages."""
-    found = {(one.metadata["Name"], one.version) for one in importlib.metadata.distributions()}
-    return repr(sorted((str(name), version) for name, version in found))
+    """Names and versions of all installed packages, as the folders of their metadata have them."""
+    folders = {path.name for entry in sys.path for path in Path(entry).glob("*.dist-info")}
+    return repr(sorted(folders))
 
 
 def _circumstances() -> str:
