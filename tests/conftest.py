@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -21,6 +22,8 @@ hypothesis.settings.load_profile("swmjax")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell has what it starts in the background ignore Ctrl-C, which some tests send.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     jax.config.update("jax_numpy_rank_promotion", "raise")
     # Through the environment as well, so that processes started by tests share the cache and leave the user's alone.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

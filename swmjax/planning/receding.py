@@ -95,7 +95,7 @@ class PlanCarry:
         position: Next entry of each queue; `steps_per_plan` when it is used up.
         plans: Plans made so far.
         queue: Environment actions of the last plan, in the planner's units.
-        rest: The planner steps of the last plan that will not be executed.
+        tail: The planner steps of the last plan that will not be executed.
         status: `Status` of the last plan; not OK when it was not finite and the rest of the plan before took its place.
         seeds: Number of each row; its plans draw from it and from the number of the plan.
         goals: What the task remembers of the goals.
@@ -105,7 +105,7 @@ class PlanCarry:
     position: Int[Array, " B"]
     plans: Int[Array, " B"]
     queue: Shaped[Array, "B S a"]
-    rest: Shaped[Array, "B R A"]
+    tail: Shaped[Array, "B R A"]
     status: Int[Array, " B"]
     seeds: Int[Array, " B"]
     goals: Any = None
@@ -145,7 +145,7 @@ def start(
         position=jnp.full(batch, config.steps_per_plan, jnp.int32),
         plans=jnp.zeros(batch, jnp.int32),
         queue=jnp.zeros((batch, config.steps_per_plan, entry), dtype),
-        rest=jnp.zeros((batch, config.horizon - config.receding_horizon, size), dtype),
+        tail=jnp.zeros((batch, config.horizon - config.receding_horizon, size), dtype),
         status=jnp.full(batch, Status.OK, jnp.int32),
         seeds=seeds,
         goals=goals,
@@ -166,7 +166,7 @@ def flush(config: PlanConfig, carry: PlanCarry, rows: Bool[Array, " B"]) -> Plan
         history = history.replace(seen=jnp.where(rows, 0, history.seen))
     return carry.replace(
         position=jnp.where(rows, config.steps_per_plan, carry.position),
-        rest=jnp.where(rows[:, None, None], jnp.zeros_like(carry.rest), carry.rest),
+        tail=jnp.where(rows[:, None, None], jnp.zeros_like(carry.tail), carry.tail),
         history=history,
     )
 
@@ -250,16 +250,16 @@ def act(
 
     def replanned(length: int) -> PlanCarry:
         made = plan(needed, length)
-        fallback = jnp.pad(carry.rest, ((0, 0), (0, config.receding_horizon), (0, 0)))
+        fallback = jnp.pad(carry.tail, ((0, 0), (0, config.receding_horizon), (0, 0)))
         bad = (made.status != Status.OK) | ~jnp.isfinite(made.actions).all((1, 2))
         actions = jnp.where(bad[:, None, None], fallback, made.actions.astype(fallback.dtype))
-        now, rest = actions[:, : config.receding_horizon], actions[:, config.receding_horizon :]
+        now, tail = actions[:, : config.receding_horizon], actions[:, config.receding_horizon :]
         status = jnp.where(bad, Status.NO_FINITE_COST, made.status)
         return carry.replace(
             position=jnp.where(needed, 0, carry.position),
             plans=carry.plans + needed,
             queue=jnp.where(needed[:, None, None], now.reshape(carry.queue.shape), carry.queue),
-            rest=jnp.where(needed[:, None, None], rest, carry.rest),
+            tail=jnp.where(needed[:, None, None], tail, carry.tail),
             status=jnp.where(needed, status, carry.status),
         )
 

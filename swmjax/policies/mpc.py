@@ -107,10 +107,10 @@ class MPCPolicy(Policy):
         """
         if carry.history is None:
             observations = jax.tree.map(lambda leaf: leaf[:, None], self.seen(obs))
-            actions = jnp.zeros((carry.seeds.shape[0], 0, carry.rest.shape[-1]), carry.rest.dtype)
+            actions = jnp.zeros((carry.seeds.shape[0], 0, carry.tail.shape[-1]), carry.tail.dtype)
         else:
             observations, actions = receding.context(self.config, carry.history, length)
-        warm = carry.rest if self.config.warm_start and carry.rest.shape[1] else None
+        warm = carry.tail if self.config.warm_start and carry.tail.shape[1] else None
         space = block_space(self.space, self.config.action_block)
 
         def key(number: Array, seed: Array) -> Array:

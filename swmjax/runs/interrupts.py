@@ -61,7 +61,9 @@ def asked_to_stop(confirm: Callable[[], None] = lambda: None) -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    usual = {number: signal.getsignal(number) for number in _SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    # What a program in the background is told to ignore stays ignored.
+    usual = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in usual.items():
@@ -72,7 +74,7 @@ def asked_to_stop(confirm: Callable[[], None] = lambda: None) -> Iterator[Stop]:
         restore()
         stop.confirm()
 
-    for number in _SIGNALS:
+    for number in usual:
         signal.signal(number, remember)
     try:
         yield stop

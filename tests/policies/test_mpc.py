@@ -108,17 +108,17 @@ def test_queue_and_warm_start(horizon, receding, block, warm_start):
     # It planned at every start of a queue and nowhere else.
     assert policy.seen_numbers == list(range(0, count, between))
     place = np.arange(horizon * block * 2, dtype=np.float32).reshape(horizon, block * 2)
-    rest = np.zeros((2, horizon - receding, block * 2), np.float32)
+    tail = np.zeros((2, horizon - receding, block * 2), np.float32)
     for step in range(count):
         if step % between == 0:
             cost = states[step] - 10.0 * goals
-            warm = rest if warm_start else np.zeros_like(rest)
+            warm = tail if warm_start else np.zeros_like(tail)
             nominal = np.concatenate([warm, np.zeros((2, receding, block * 2), np.float32)], axis=1)
             plan = nominal + cost[:, None, None] + place[None]
             queue = 3.0 * plan[:, :receding].reshape(2, between, 2) + 0.5
-            rest = plan[:, receding:]
+            tail = plan[:, receding:]
         np.testing.assert_array_equal(actions[step], queue[:, step % between])
-        np.testing.assert_array_equal(carries[step].rest, rest)
+        np.testing.assert_array_equal(carries[step].tail, tail)
         np.testing.assert_array_equal(carries[step].plans, step // between + 1)
 
 
@@ -209,7 +209,7 @@ def test_memory_keeps_its_structure():
     policy = ReachPolicy(CEMSolver(num_samples=4, n_steps=1, topk=2), PlanConfig(2, 1, 2))
     obs = {"number": jnp.zeros(2), "goal_number": jnp.zeros(2)}
     carry = policy.init(jnp.asarray([1, 2]), obs)
-    assert (carry.queue.shape, carry.rest.shape) == ((2, 2, 2), (2, 1, 4))
+    assert (carry.queue.shape, carry.tail.shape) == ((2, 2, 2), (2, 1, 4))
     action, after = jax.eval_shape(policy.act, carry, obs, jnp.ones(2, bool))
     assert action.shape == (2, 2)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), carry)

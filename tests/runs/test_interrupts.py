@@ -29,6 +29,19 @@ def test_the_first_signal_asks_and_the_second_interrupts(number):
     assert [signal.getsignal(each) for each in SIGNALS] == usual
 
 
+def test_what_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with asked_to_stop() as stop:
+            send(signal.SIGINT)
+            assert not stop.asked
+            send(signal.SIGTERM)
+            assert stop.asked
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_part_of_a_run_confirms_in_its_own_words():
     said = []
     with asked_to_stop(lambda: said.append("outside")) as stop, stop.confirming(lambda: said.append("inside")):
