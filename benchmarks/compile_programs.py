@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from gymnasium.spaces import Box, Discrete
 
 import envs_mjx
@@ -106,18 +105,16 @@ def lewm_plan() -> Program:
         from swmjax.planning import latent_cost as model_cost
 
     model = load_pretrained(CHECKPOINT)
-    graph, weights = nnx.split(model)
     size, actions = model.config.encoder.image_size, model.config.action_encoder.input_dim
     space = Box(-1.0, 1.0, (actions,), np.float32)
     solver = CEMSolver(num_samples=SAMPLES, n_steps=STEPS, topk=8)
 
-    def plan(weights: Any, pixels: Any, goal: Any, key: Any) -> Any:
-        model = nnx.merge(graph, weights)
+    def plan(model: Any, pixels: Any, goal: Any, key: Any) -> Any:
         problems = encode_problems(model, pixels, goal, jnp.zeros((1, 0, actions)))
         return solve_batch(solver, model_cost(model, GoalMSE()), problems, space, key, HORIZON).actions
 
     frame = jax.ShapeDtypeStruct((1, 1, 3, size, size), jnp.float32)
-    return plan, (weights, frame, frame, jax.eval_shape(lambda: jax.random.key(0)))
+    return plan, (model, frame, frame, jax.eval_shape(lambda: jax.random.key(0)))
 
 
 def solver_plan(name: str) -> Program:

@@ -60,41 +60,38 @@ def config(name: str, sizes: Sizes) -> Any:
     return models.GCRLConfig(dino, GoalPredictorConfig(**sizes.trunk(dino.hidden_size), out_dim=2))
 
 
-def stages(name: str, graph: Any, weights: Any, given: dict[str, jax.Array]) -> dict[str, tuple[Callable, tuple]]:
-    """Functions of the weights and their arguments by stage; latents are made by the first."""
-
-    def model(weights: Any) -> Any:
-        return nnx.merge(graph, weights)
+def stages(name: str, model: Any, given: dict[str, jax.Array]) -> dict[str, tuple[Callable, tuple]]:
+    """Functions of the model and their other arguments by stage; latents are made by the first."""
 
     def run(function: Any, *arguments: Any) -> Any:
         # Under another name, so that what is compiled here is not found again when compilation is timed.
-        return jax.jit(lambda *given: function(*given))(weights, *arguments)
+        return jax.jit(lambda *given: function(*given))(model, *arguments)
 
     if name == "gcbc":
         frames = {key: given[key] for key in ("pixels", "goal")}
 
-        def embed(weights: Any, obs: Any) -> Any:
-            return model(weights).encode(obs), model(weights).encode_goal(obs)
+        def embed(model: Any, obs: Any) -> Any:
+            return model.encode(obs), model.encode_goal(obs)
 
-        def policy(weights: Any, latents: Any, goal: Any) -> Any:
-            return model(weights).predict_actions(latents, goal)[0]
+        def policy(model: Any, latents: Any, goal: Any) -> Any:
+            return model.predict_actions(latents, goal)[0]
 
         return {"encode": (embed, (frames,)), "policy": (policy, run(embed, frames))}
 
-    def encode(weights: Any, obs: Any) -> Any:
-        return model(weights).encode(obs)
+    def encode(model: Any, obs: Any) -> Any:
+        return model.encode(obs)
 
-    def rollout(weights: Any, latents: Any, actions: Any) -> Any:
-        return model(weights).rollout(latents, history, actions)
+    def rollout(model: Any, latents: Any, actions: Any) -> Any:
+        return model.rollout(latents, history, actions)
 
-    def returns(weights: Any, latents: Any, actions: Any) -> Any:
-        return model(weights).plan_cost(latents[:, -1], actions)
+    def returns(model: Any, latents: Any, actions: Any) -> Any:
+        return model.plan_cost(latents[:, -1], actions)
 
-    def distance(weights: Any, latents: Any, actions: Any, goal: Any) -> Any:
+    def distance(model: Any, latents: Any, actions: Any, goal: Any) -> Any:
         first = jax.tree.map(lambda leaf: leaf[0], (latents, goal))
         problem = LatentProblem(latents=first[0], action_history=history[0], goal=first[1])
         objective = GoalMSE("mean" if name == "prejepa" else "sum")
-        return model_cost(model(weights), objective)(problem, actions[0])[None]
+        return model_cost(model, objective)(problem, actions[0])[None]
 
     obs, goal, actions, history = given.get("pixels"), given.get("goal"), given["candidates"], jnp.zeros((1, 0, ACTION))
     if name == "tdmpc2":
@@ -117,17 +114,16 @@ def gradient_memory(sizes: Sizes, candidates: int, dtype: Any) -> dict[str, int]
     for remat in (False, True):
         fields = config("prejepa", sizes).__dict__ | {"remat": remat}
         model = nnx.eval_shape(lambda fields=fields: models.PreJEPA(models.PreJEPAConfig(**fields), rngs=nnx.Rngs(0)))
-        graph, weights = nnx.split(model)
-        weights = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), weights)
+        model = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), model)
         tokens = (1, sizes.patches, sizes.dino[0])
         latents = {"pixels": jnp.zeros(tokens), "proprio": jnp.zeros((1, sizes.embedding))}
 
-        def cost(actions: Any, weights: Any, graph: Any = graph, latents: Any = latents) -> Any:
+        def cost(actions: Any, model: Any, latents: Any = latents) -> Any:
             problem = LatentProblem(latents=latents, action_history=jnp.zeros((0, ACTION)), goal=latents)
-            return jnp.sum(model_cost(nnx.merge(graph, weights), GoalMSE("mean"))(problem, actions))
+            return jnp.sum(model_cost(model, GoalMSE("mean"))(problem, actions))
 
         actions = jax.ShapeDtypeStruct((candidates, 5, ACTION), jnp.float32)
-        analysis = jax.jit(jax.grad(cost)).lower(actions, weights).compile().memory_analysis()
+        analysis = jax.jit(jax.grad(cost)).lower(actions, model).compile().memory_analysis()
         needed["with" if remat else "without"] = int(analysis.temp_size_in_bytes)
     return needed
 
@@ -153,19 +149,18 @@ def main(folder: Path) -> None:
     else:
         kind = {"lewm": models.LeWM, "pldm": models.PLDM, "prejepa": models.PreJEPA, "tdmpc2": models.TDMPC2}
         model = cast_model(kind.get(name, models.GCRL)(config(name, sizes), rngs=nnx.Rngs(0)), dtype)
-    graph, weights = nnx.split(model)
     theirs = dict(np.load(folder / "outputs.npz")) if (folder / "outputs.npz").exists() else {}
     given = {key: jnp.asarray(value) for key, value in np.load(folder / "inputs.npz").items()}
 
     rows = {}
-    for stage, (function, arguments) in stages(name, graph, weights, given).items():
+    for stage, (function, arguments) in stages(name, model, given).items():
         start = time.perf_counter()
-        program = jax.jit(function).lower(weights, *arguments).compile()
-        row = {"compile": time.perf_counter() - start, "flops": count_flops(function, weights, *arguments)}
-        output = leading(jax.block_until_ready(program(weights, *arguments)))
+        program = jax.jit(function).lower(model, *arguments).compile()
+        row = {"compile": time.perf_counter() - start, "flops": count_flops(function, model, *arguments)}
+        output = leading(jax.block_until_ready(program(model, *arguments)))
 
         def call(program: Any = program, arguments: Any = arguments) -> None:
-            jax.block_until_ready(program(weights, *arguments))
+            jax.block_until_ready(program(model, *arguments))
 
         rows[stage] = row | {"seconds": time_calls(call, settings["repeats"], CLOCKS[settings["clock"]]).seconds}
         if stage in theirs:
@@ -173,7 +168,7 @@ def main(folder: Path) -> None:
             rows[stage]["difference"] = float(np.abs(output - theirs[stage]).max() / np.abs(theirs[stage]).max())
     peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     peak, source = matmul_peak(settings["dtype"], CLOCKS[settings["clock"]])
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(weights))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(model))
     result = {"stages": rows, "memory": peak_memory, "peak": peak, "source": source, "parameters": parameters}
     (folder / "result.json").write_text(json.dumps(result))
 

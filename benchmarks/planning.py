@@ -147,11 +147,10 @@ def write_inputs(folder: Path, sizes: Sizes) -> dict[str, np.ndarray]:
 
 def random_model(sizes: Sizes) -> LeWM:
     """The model without the reference's weights; no gate at zero."""
-    graph, weights = nnx.split(LeWM(build_config(sizes.config()), rngs=nnx.Rngs(0)))
-    leaves, tree = jax.tree.flatten(weights)
+    leaves, tree = jax.tree.flatten(LeWM(build_config(sizes.config()), rngs=nnx.Rngs(0)))
     keys = jax.random.split(jax.random.key(1), len(leaves))
     noisy = [leaf + 0.05 * jnp.abs(jax.random.normal(key, leaf.shape)) for leaf, key in zip(leaves, keys, strict=True)]
-    return nnx.merge(graph, jax.tree.unflatten(tree, noisy))
+    return jax.tree.unflatten(tree, noisy)
 
 
 def measure(
@@ -162,21 +161,20 @@ def measure(
     Returns:
         Seconds of tracing and compilation, warm timings, and the plan with the shared noise.
     """
-    graph, weights = nnx.split(model)
     space, key = Box(-1.0, 1.0, (ACTION_SIZE,), np.float32), jax.random.key(0)
     pixels, goal, noise = (jax.device_put(inputs[name]) for name in ("pixels", "goal", "noise"))
 
-    def encode(weights, pixels, goal):
-        return encode_problems(nnx.merge(graph, weights), pixels, goal, jnp.zeros((1, 0, ACTION_SIZE)))
+    def encode(model, pixels, goal):
+        return encode_problems(model, pixels, goal, jnp.zeros((1, 0, ACTION_SIZE)))
 
-    def plan(weights, pixels, goal, key):
-        cost = model_cost(nnx.merge(graph, weights), GoalMSE())
-        return solve_batch(solver, cost, encode(weights, pixels, goal), space, key, HORIZON)
+    def plan(model, pixels, goal, key):
+        cost = model_cost(model, GoalMSE())
+        return solve_batch(solver, cost, encode(model, pixels, goal), space, key, HORIZON)
 
     @jax.jit
-    def recorded(weights, pixels, goal, noise):
-        problem = jax.tree.map(lambda leaf: leaf[0], encode(weights, pixels, goal))
-        cost = model_cost(nnx.merge(graph, weights), GoalMSE())
+    def recorded(model, pixels, goal, noise):
+        problem = jax.tree.map(lambda leaf: leaf[0], encode(model, pixels, goal))
+        cost = model_cost(model, GoalMSE())
         replay = RecordedCEM(**dataclasses.asdict(solver), noise=noise)
         return solve(replay, lambda actions: cost(problem, actions), space, key, HORIZON)
 
@@ -190,9 +188,9 @@ def measure(
         jax.block_until_ready(program(*arguments))
         timings[name] = time_calls(lambda: jax.block_until_ready(program(*arguments)), repeats)
 
-    timed("plan", plan, weights, pixels, goal, key)
-    timed("encode", encode, weights, pixels, goal)
-    return compiled, timings, jax.block_until_ready(recorded(weights, pixels, goal, noise))
+    timed("plan", plan, model, pixels, goal, key)
+    timed("encode", encode, model, pixels, goal)
+    return compiled, timings, jax.block_until_ready(recorded(model, pixels, goal, noise))
 
 
 def show(

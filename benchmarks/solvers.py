@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from common import NOT_MEASURED, Report, Timing, exchange_folder, machine, progress, run_reference, threads, time_calls
-from flax import nnx
 from gymnasium.spaces import Box, Discrete
 from planning import ACTION_BLOCK, ACTION_SIZE, FULL, HORIZON, QUICK, random_model, write_inputs
 
@@ -153,7 +152,7 @@ class LatentTask:
     """Planning in a LeWM from one frame and one goal."""
 
     def __init__(self, model: LeWM, inputs: dict[str, np.ndarray]) -> None:
-        self.graph, self.weights = nnx.split(model)
+        self.model = model
         self.frames = [jax.device_put(inputs[name]) for name in ("pixels", "goal")]
 
     def plan(self, solver: Any, problems: int = 1, **options: Any) -> Callable[[], Any]:
@@ -161,14 +160,13 @@ class LatentTask:
         space = CATEGORIES if solver.actions == "discrete" else LATENT_SPACE
 
         @jax.jit
-        def run(weights, pixels, goal, key):
-            model = nnx.merge(self.graph, weights)
+        def run(model, pixels, goal, key):
             encoded = encode_problems(model, pixels, goal, jnp.zeros((problems, 0, ACTION_SIZE)))
             cost = model_cost(model, GoalMSE())
             return solve_batch(solver, cost, encoded, space, key, HORIZON, **options).actions
 
         frames = [jnp.repeat(frame, problems, axis=0) for frame in self.frames]
-        return lambda: jax.block_until_ready(run(self.weights, *frames, jax.random.key(0)))
+        return lambda: jax.block_until_ready(run(self.model, *frames, jax.random.key(0)))
 
 
 def physics_plan(states: Any, solver: Any, **options: Any) -> Callable[[], Any]:

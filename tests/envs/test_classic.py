@@ -29,7 +29,8 @@ def recorded(env, factors, seed, steps):
     for step in range(steps):
         if isinstance(env.action_space, gymnasium.spaces.Discrete):
             # Runs of equal actions, so that velocities and limits are met.
-            action = rng.integers(env.action_space.n) if step % 4 == 0 else action
+            if step % 4 == 0:
+                action = rng.integers(env.action_space.n)
         else:
             action = (1.3 * env.action_space.high * np.sin(step / 7 + seed + rng.normal(size=1))).astype(np.float32)
         before = np.array(inner.unwrapped.state, np.float64)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from gymnasium.spaces import Box
 from planning.recorded import replay, run
 
@@ -19,19 +18,18 @@ SOLVER = CEMSolver(num_samples=32, n_steps=6, topk=8)
 
 
 def load(name):
-    graphdef, weights = nnx.split(load_pretrained(GOLDEN / name))
+    model = load_pretrained(GOLDEN / name)
     io = {key: jnp.asarray(value) for key, value in np.load(GOLDEN / f"{name}_io.npz").items()}
-    return graphdef, weights, io["pixels"][:, -1:], io["goal"]
+    return model, io["pixels"][:, -1:], io["goal"]
 
 
 @pytest.mark.parametrize("name", ["lewm_mini_hf4", "lewm_mini_hf5"])
 def test_recorded_noise_reproduces_the_reference(name):
-    graphdef, weights, pixels, goal = load(name)
+    model, pixels, goal = load(name)
     golden = np.load(GOLDEN / f"cem_{name}.npz")
 
     @jax.jit
-    def plan(weights, noise):
-        model = nnx.merge(graphdef, weights)
+    def plan(model, noise):
         cost = model_cost(model, GoalMSE())
 
         def one(problem, noise):
@@ -39,30 +37,29 @@ def test_recorded_noise_reproduces_the_reference(name):
 
         return jax.vmap(one)(encode_problems(model, pixels, goal, jnp.zeros((2, 0, 10))), noise)
 
-    states, plans, _ = plan(weights, jnp.asarray(golden["noise"]))
+    states, plans, _ = plan(model, jnp.asarray(golden["noise"]))
     np.testing.assert_allclose(plans.actions, golden["actions"], atol=1e-4)
     np.testing.assert_allclose(states.std[:, -1], golden["final_std"], atol=1e-4)
     np.testing.assert_allclose(plans.cost, golden["final_elite_cost"], rtol=1e-4)
 
 
 def test_batch_and_single_problems_plan_alike():
-    graphdef, weights, pixels, goal = load("lewm_mini_hf5")
+    model, pixels, goal = load("lewm_mini_hf5")
     solver, key, history = CEMSolver(num_samples=16, n_steps=2, topk=4), jax.random.key(5), jnp.zeros((2, 0, 10))
 
     @jax.jit
-    def batched(weights):
-        model = nnx.merge(graphdef, weights)
+    def batched(model):
         problems = encode_problems(model, pixels, goal, history)
         return solve_batch(solver, model_cost(model, GoalMSE()), problems, SPACE, key, 4)
 
     @jax.jit
-    def single(weights, pixels, goal, key):
-        cost = shooting_cost(nnx.merge(graphdef, weights), GoalMSE(), pixels, goal, history[0])
+    def single(model, pixels, goal, key):
+        cost = shooting_cost(model, GoalMSE(), pixels, goal, history[0])
         return solve(solver, cost, SPACE, key, 4)
 
-    plans = batched(weights)
+    plans = batched(model)
     for index in range(2):
-        plan = single(weights, pixels[index], goal[index], jax.random.fold_in(key, index))
+        plan = single(model, pixels[index], goal[index], jax.random.fold_in(key, index))
         np.testing.assert_allclose(plan.actions, plans.actions[index], atol=1e-5)
         np.testing.assert_allclose(plan.cost, plans.cost[index], rtol=1e-5)
 
