@@ -1,9 +1,11 @@
 """Settings of all tests: checked types, no implicit rank promotion, a compilation cache that survives the run."""
 
+import gc
 import os
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -11,6 +13,7 @@ import hypothesis
 import jax
 import jaxtyping
 import pytest
+from quick import quickly
 
 # Before any import of the packages, so that every annotation in them is checked at run time.
 jaxtyping.install_import_hook(["swmjax", "envs_mjx"], "typechecking.check")
@@ -35,20 +38,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="module")
 def quick_programs():
-    """As `quick.quick_jit`, for programs that the packages compile themselves, in tests that ask no exact numbers."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.clear_caches()
+    """As `quick.quick_jit`, for every program that a file compiles; files without it get none of them."""
+    with quickly():
+        yield
+
+
+_last = {"quick": False}
+"""Whether the file of tests before had quick programs."""
 
 
 @pytest.fixture(autouse=True, scope="module")
-def programs_are_let_go():
-    """Compiled programs serve all files of tests until they take too much.
+def programs_are_let_go(request: pytest.FixtureRequest):
+    """Compiled programs serve all files of tests of their kind until they take too much.
 
     That is 3 GB, or half of the memory maps that a process may have: each program maps memory in pieces, of which Linux
     allows 65,530, and XLA crashes when they are used up.
     """
+    quick = "quick_programs" in request.fixturenames
+    if _last["quick"] and not quick:
+        jax.clear_caches()
+    _last["quick"] = quick
     yield
     here = Path("/proc/self")
     if here.exists():
@@ -58,13 +67,27 @@ def programs_are_let_go():
             jax.clear_caches()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Tests of one environment go to one worker, which traces and compiles its programs once; others go by file."""
+    from xdist.scheduler import LoadScopeScheduling
+
     import envs_mjx
 
     ids = [id.lower() for id in envs_mjx.registered_ids() if id.startswith("swm/")]
     names = [re.sub(r"^swm/(simple)?|(dmcontrol|control)?-v\d+$", "", id) for id in ids]
-    for item in items:
-        file, test = item.location[0], item.nodeid.lower().replace("_", "")
-        found = [name for name in names if name in test] if file.startswith("tests/envs/") else []
-        item.add_marker(pytest.mark.xdist_group(max(found, key=len, default=file)))
+
+    class ByEnvironment(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            test = nodeid.lower().replace("_", "")
+            found = [name for name in names if name in test] if file.startswith("tests/envs/") else []
+            return max(found, key=len, default=file)
+
+    return ByEnvironment(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays; tracing makes many objects, among which garbage is looked for less often."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)

@@ -172,6 +172,8 @@ import threading
 import time
 from jax.stages import Lowered
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 compile = Lowered.compile
 
 def deaf(self):

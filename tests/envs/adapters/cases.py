@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import quick_jit
 
 import envs_mjx
 
@@ -54,16 +55,11 @@ def made(case):
     return envs_mjx.make(id, **dict(kwargs))
 
 
-def compiled(function):
-    """A program that is compiled in half the time, and not meant to run often."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
-
-
 @functools.cache
 def programs(case):
     """Reset and step of a batch, compiled."""
     env = made(case)
-    return compiled(jax.vmap(env.reset)), compiled(jax.vmap(env.step))
+    return quick_jit(jax.vmap(env.reset)), quick_jit(jax.vmap(env.step))
 
 
 def keys_of(seed=7):

@@ -14,7 +14,6 @@ from envs.adapters.cases import (
     STEPS,
     actions_of,
     bits,
-    compiled,
     keys_of,
     made,
     programs,
@@ -23,9 +22,12 @@ from envs.adapters.cases import (
     walked,
 )
 from gymnasium.utils.env_checker import check_env
+from quick import quick_jit
 
 import envs_mjx
 from swmjax.models import OracleModel
+
+pytestmark = pytest.mark.usefixtures("quick_programs")
 
 every = pytest.mark.parametrize("case", [*ROBOTS, *GAMES])
 robots = pytest.mark.parametrize("case", ROBOTS)
@@ -71,7 +73,7 @@ def test_is_what_the_library_gives(case):
     """In double precision, since some robots settle for hundreds of steps before an episode starts."""
     with jax.enable_x64(True):
         env, (ours, advance) = made(case), programs.__wrapped__(case)
-        reset, step = compiled(env.library.reset), compiled(env.library.step)
+        reset, step = quick_jit(env.library.reset), quick_jit(env.library.step)
         state, key = ours(keys_of()), jax.random.split(keys_of()[1])[1]
         with jax.numpy_rank_promotion("allow"):
             their = reset(jax.random.split(key)[0])
@@ -118,7 +120,7 @@ def test_a_game_is_drawn_without_the_library_s_pickles(case, monkeypatch):
 
 def drawn(case):
     env = made(case)
-    frame = np.asarray(compiled(env.render)(row(walked(case)[-1], 0)))
+    frame = np.asarray(quick_jit(env.render)(row(walked(case)[-1], 0)))
     assert (frame.ndim, frame.shape[-1], frame.dtype) == (3, 3, np.uint8)
     assert frame.std() > 5
 
@@ -146,7 +148,7 @@ def test_a_state_can_be_set(case):
     env, (_, step) = made(case), programs(case)
     first, second = walked(case)[:2]
     vectors = first.info["state"]
-    moved = compiled(jax.vmap(env.set_state))(second, vectors)
+    moved = quick_jit(jax.vmap(env.set_state))(second, vectors)
     assert jax.tree.structure(moved) == jax.tree.structure(second)
     np.testing.assert_array_equal(moved.info["state"], vectors)
     np.testing.assert_array_equal(moved.step, 1)
@@ -191,7 +193,7 @@ def test_planning_through_the_library_earns_more(case):
     start = row(walked(case)[0], 0)
     candidates = jax.random.uniform(jax.random.key(0), (64, 6, 1), jnp.float32, -1.0, 1.0)
     model = OracleModel(env)
-    costs = compiled(lambda state, actions: model.cost_fn(state, env.planning_cost)(actions))(start, candidates)
+    costs = quick_jit(lambda state, actions: model.cost_fn(state, env.planning_cost)(actions))(start, candidates)
     assert costs.shape == (64,)
     # Until the pole has fallen, a step is worth 1: a bad plan loses it, a good one does not.
     assert costs.min() == -6

@@ -7,9 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from envs.adapters.cases import GAMES, actions_of, bits, compiled, keys_of, made, programs, row, walked
+from envs.adapters.cases import GAMES, actions_of, bits, keys_of, made, programs, row, walked
+from quick import quick_jit
 
 import envs_mjx
+
+pytestmark = pytest.mark.usefixtures("quick_programs")
 
 
 def nearly(ours, theirs):
@@ -88,7 +91,7 @@ def test_a_seed_gives_the_world_of_the_reference(case):
     theirs, params = env.library, env.library.default_params
     # The reference splits its key and resets with the second half.
     with jax.numpy_rank_promotion("allow"):
-        obs, game = compiled(theirs.reset_env)(jax.random.split(keys_of()[2])[1], params)
+        obs, game = quick_jit(theirs.reset_env)(jax.random.split(keys_of()[2])[1], params)
     nearly(start.obs["observation"][2], obs)
     nearly(row(start.physics, 2), game)
 
@@ -97,7 +100,7 @@ def test_a_seed_gives_the_world_of_the_reference(case):
 @pytest.mark.parametrize("case", GAMES)
 def test_steps_are_the_game_s_own(case):
     env, states = made(case), walked(case)
-    step = compiled(env.library.step_env)
+    step = quick_jit(env.library.step_env)
     state = row(states[0], 1)
     game = state.physics
     for index, actions in enumerate(actions_of(case)):
