@@ -78,7 +78,7 @@ def machine() -> dict[str, str]:
     devices = jax.devices()
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "swmjax": f"{swmjax.__version__}, commit {_commit()}",
+        "swmjax": f"{swmjax.__version__}, commit {commit()}",
         "processor": f"{_processor()}, {threads()} threads",
         "JAX devices": f"{len(devices)} x {devices[0].platform} ({devices[0].device_kind})",
         "versions": f"Python {platform.python_version()}, jax {jax.__version__}, jaxlib {jaxlib.__version__}",
@@ -175,8 +175,9 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _commit() -> str:
-    command = ["git", "-C", str(FOLDER), "describe", "--always", "--dirty"]
+def commit(tree: Path = FOLDER) -> str:
+    """Name of the commit that is checked out in a source tree."""
+    command = ["git", "-C", str(tree), "describe", "--always", "--dirty"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

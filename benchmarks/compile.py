@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from common import FOLDER, NOT_MEASURED, Report, machine, progress
+from common import FOLDER, NOT_MEASURED, Report, commit, machine, progress
 
 STAGES = ("trace", "lower", "compile")
 SIZES = ("equations", "lines", "loops")
@@ -91,13 +91,6 @@ def least(runs: list[dict[str, Any]]) -> dict[str, Any]:
     best = {stage: min(run[stage] for run in runs) for stage in STAGES}
     total = min(sum(run[stage] for stage in STAGES) for run in runs)
     return best | {"total": total} | {size: runs[0][size] for size in SIZES}
-
-
-def commit(tree: Path) -> str:
-    """Name of the commit that is checked out there."""
-    command = ["git", "-C", str(tree), "describe", "--always", "--dirty"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -50,3 +50,13 @@ def test_solvers():
         assert re.search(rf"{name} +│ [\d x]+│ +[\d.]+ │", printed)
     assert re.search(r"us an iteration", printed)
     assert re.search(r"one after the other +│ [\d.]+ ", printed)
+
+
+def test_command():
+    command = [sys.executable, str(BENCHMARKS / "command.py"), "--repeats", "2", "--checkout", str(BENCHMARKS.parent)]
+    command += ["--", "swm/TwoRoom-v1", "--episodes=2", "--no-video", "--set=solver.num_samples=16"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = re.findall(r"(cold|warm) +│ (here|there) +│ +([\d.]+) \(.*│ \d of 2 │", done.stdout)
+    assert [row[:2] for row in rows] == [("cold", "here"), ("cold", "there"), ("warm", "here"), ("warm", "there")]
+    assert float(rows[0][2]) > float(rows[2][2]) > 0

@@ -19,6 +19,8 @@ from swmjax.runs.table import Table
 from swmjax.world import RunFolder
 from swmjax.world.rows import EPISODES
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 MINI = GOLDEN / "lewm_mini_hf4"
 SETTINGS = """
@@ -172,7 +174,6 @@ import threading
 import time
 from jax.stages import Lowered
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
 
 compile = Lowered.compile
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick import quick_jit
 
 from envs_mjx.pusht.render import PushTScene, lighten, render_scene
 
@@ -78,7 +79,7 @@ def plain_scene(state: np.ndarray, block_shape: int, scale: float, dtype=np.floa
 
 @pytest.fixture(scope="module")
 def render():
-    return jax.jit(render_scene, static_argnums=1)
+    return quick_jit(render_scene, static_argnums=1)
 
 
 def test_scenes_of_all_shapes_equal_the_reference():
@@ -113,7 +114,7 @@ def test_vmap_and_float64_give_the_same_pixels(render):
     states = golden["state"][:4, 12]
     one_by_one = [render(plain_scene(state, shape, 30.0), 96) for shape, state in enumerate(states, 1)]
     scenes = [plain_scene(state, shape, 30.0) for shape, state in enumerate(states, 1)]
-    together = jax.jit(jax.vmap(lambda scene: render_scene(scene, 96)))(stack(scenes))
+    together = quick_jit(jax.vmap(lambda scene: render_scene(scene, 96)))(stack(scenes))
     np.testing.assert_array_equal(together, jnp.stack(one_by_one))
     with jax.enable_x64(True):
         for shape, (state, image) in enumerate(zip(states, one_by_one, strict=True), 1):
@@ -130,7 +131,7 @@ def test_a_recorded_scene_with_ticks_gives_the_same_pixels_in_float64(render):
 def test_one_trace_for_all_shapes():
     traces = []
 
-    @jax.jit
+    @quick_jit
     def image(scene):
         traces.append(None)
         return render_scene(scene, 32)
@@ -155,7 +156,7 @@ def test_gradient_through_a_frame_is_zero():
         return render_scene(scene.replace(agent_center=center), 32).astype(jnp.float32).sum()
 
     for case in (scene, scenes[1]):
-        gradient = jax.jit(jax.grad(brightness, argnums=1))(case, case.agent_center)
+        gradient = quick_jit(jax.grad(brightness, argnums=1))(case, case.agent_center)
         np.testing.assert_array_equal(gradient, np.zeros(2))
 
 

@@ -15,6 +15,8 @@ from swmjax.policies import PhysicsPolicy, PlanConfig, rollout
 from swmjax.world import draw_problem, run_episodes
 from swmjax.world.protocols import Drawn, drawn
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 ENV = GoalEnv(gain=0.25)
 BUDGET, OFFSET = 4, 20
 SEEDS = np.arange(40, 52)
