@@ -1,5 +1,6 @@
 """Settings of all tests: checked types, no implicit rank promotion, a compilation cache that survives the run."""
 
+import contextlib
 import gc
 import os
 import re
@@ -36,29 +37,23 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-@pytest.fixture(scope="module")
-def quick_programs():
-    """As `quick.quick_jit`, for every program that a file compiles; files without it get none of them."""
-    with quickly():
-        yield
-
-
 _last = {"quick": False}
 """Whether the file of tests before had quick programs."""
 
 
 @pytest.fixture(autouse=True, scope="module")
-def programs_are_let_go(request: pytest.FixtureRequest):
-    """Compiled programs serve all files of tests of their kind until they take too much.
+def programs(request: pytest.FixtureRequest):
+    """Programs are unoptimised, see `quick`, but in files with the mark `optimised`, which get none of the others.
 
-    That is 3 GB, or half of the memory maps that a process may have: each program maps memory in pieces, of which Linux
-    allows 65,530, and XLA crashes when they are used up.
+    They serve all files of their kind until they take 3 GB, or half of the memory maps that a process may have: each
+    maps memory in pieces, of which Linux allows 65,530, and XLA crashes when they are used up.
     """
-    quick = "quick_programs" in request.fixturenames
+    quick = request.node.get_closest_marker("optimised") is None
     if _last["quick"] and not quick:
         jax.clear_caches()
     _last["quick"] = quick
-    yield
+    with quickly() if quick else contextlib.nullcontext():
+        yield
     here = Path("/proc/self")
     if here.exists():
         maps, most = (here / "maps").read_bytes().count(b"\n"), int(Path("/proc/sys/vm/max_map_count").read_text())

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import pytest
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)

@@ -22,8 +22,6 @@ from swmjax.checkpoints import CheckpointError, load_pretrained, read_state_dict
 from swmjax.checkpoints.torch import backbones, read
 from swmjax.models import PreJEPA
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 

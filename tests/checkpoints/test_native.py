@@ -23,8 +23,6 @@ from swmjax.checkpoints.native import save_pretrained
 from swmjax.models import cast_model
 from swmjax.models.probes import MLPProbe, attach_probe
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = GOLDEN / "native_tdmpc2_0_1"
 FAMILIES = ["lewm_mini_hf4", "tdmpc2_state", "gcrl_gcbc", "gcrl_iql_value", "gcrl_hilp_value"]

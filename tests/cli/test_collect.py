@@ -16,8 +16,6 @@ from swmjax.checkpoints.actors import write_actor
 from swmjax.data import LanceWriter
 from swmjax.models.actor import Actor
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 lance = pytest.importorskip("lance", reason="needs pylance: pip install 'swmjax[data]'")
 SHORT = ["test/Goal-v0", "--max-steps=3", "--no-pixels"]
 

@@ -19,8 +19,6 @@ from swmjax.runs.table import Table
 from swmjax.world import RunFolder
 from swmjax.world.rows import EPISODES
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 MINI = GOLDEN / "lewm_mini_hf4"
 SETTINGS = """
@@ -173,7 +171,6 @@ import pathlib
 import threading
 import time
 from jax.stages import Lowered
-
 
 compile = Lowered.compile
 

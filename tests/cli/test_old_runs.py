@@ -15,8 +15,6 @@ from goal_env import unchecked_types
 from swmjax.checkpoints import load_pretrained, read_state_dict
 from swmjax.data import decode_jpeg
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 evaluate, train, collect, export = (Command(name).run for name in ("eval", "train-expert", "collect", "export"))
 

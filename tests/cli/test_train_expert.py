@@ -20,8 +20,6 @@ from swmjax.runs.watched import Watched
 from swmjax.training.progress import read_table, write_table
 from swmjax.world import RunFolder
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 COMMAND = Command("train-expert")
 run, refused = COMMAND.run, COMMAND.refused
 

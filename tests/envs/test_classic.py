@@ -16,8 +16,6 @@ from envs_mjx.classic import (
     PendulumControl,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 # Steps without correction before each step starts from Gymnasium's state.
 FREE = 25
 

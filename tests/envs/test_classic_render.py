@@ -11,6 +11,8 @@ from envs_mjx.classic.cartpole import CartPoleControl
 from envs_mjx.classic.disc import draw_disc
 from envs_mjx.classic.mountain_car import MountainCarBase
 
+pytestmark = pytest.mark.optimised
+
 pygame = pytest.importorskip("pygame", reason="pygame draws the frames that ours are compared with")
 
 

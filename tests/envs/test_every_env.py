@@ -14,7 +14,6 @@ import envs_mjx
 from envs_mjx import programs
 from envs_mjx.core import checked_action
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
 # Those with an extra have tests of their own, since their programs take long to compile.
 IDS = [id for id in envs_mjx.registered_ids() if id.startswith("swm/") and envs_mjx.spec(id).extra is None]
 # The discrete PushT is the other one behind a table of actions (`test_pusht_options.py`), and compiles as long again.

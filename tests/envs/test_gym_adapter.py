@@ -9,8 +9,6 @@ from gymnasium.utils.env_checker import check_env
 import envs_mjx
 from envs_mjx import gym_adapter, programs
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 ID = "test/GymPoint-v0"
 
 

@@ -12,6 +12,8 @@ from envs_mjx.image_positioning import ImagePositioning, Picture, optimal_action
 from envs_mjx.image_positioning.pictures import framed
 from envs_mjx.image_positioning.render import colored_noise, render_frame, turned
 
+pytestmark = pytest.mark.optimised
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 ENV = ImagePositioning(resolution=48)
 

@@ -10,6 +10,8 @@ from goal_env import unchecked_types
 
 from envs_mjx.piecewise import Piecewise, dynamics, expert_action
 
+pytestmark = pytest.mark.optimised
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 ENV = Piecewise(grid_n=3)
 

@@ -11,6 +11,8 @@ from goal_env import unchecked_types
 from envs_mjx.point_maze import SimplePointMaze
 from envs_mjx.point_maze.disc import disc_corners
 
+pytestmark = pytest.mark.optimised
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 ENV = SimplePointMaze()
 

@@ -11,8 +11,6 @@ from toy_env import PointEnv
 import envs_mjx
 from envs_mjx import programs
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 
 @pytest.fixture
 def compilations(caplog):

@@ -10,8 +10,6 @@ from gymnasium.utils.env_checker import check_env
 import envs_mjx
 from envs_mjx.pusht import PushT, shapes
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 ID = "swm/PushT-v1"
 ENV = envs_mjx.make(ID)
 FAR = np.array([60.0, 450.0, 200.0, 150.0, 1.0, 0.0, 0.0], np.float32)

@@ -13,8 +13,6 @@ from quick import quick_jit
 import envs_mjx
 from envs_mjx.pusht import PolarQuantizer, PushT, PushTDiscrete, action_mark
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "pusht_discrete.npz")
 ENV = envs_mjx.make("swm/PushT-v1")
 # Programs for round agents alone compile in a third of the time.

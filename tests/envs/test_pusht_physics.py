@@ -19,6 +19,8 @@ import pytest
 import envs_mjx
 from envs_mjx.core import State
 
+pytestmark = pytest.mark.optimised
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 ROUND = ("pusht_t", "pusht_shapes", "pusht_frames")
 FILES = (*ROUND, "pusht_dynamic_agents")

@@ -22,7 +22,7 @@ AGENTS, BLOCKS = np.array([0, 1, 2, 4, 5, 6, 7]), np.array([1, 2, 4, 5, 6, 7])
 TEE, TEE_SCALE = 2, 30.0
 VARIANTS = {"plain": {}, "damped": {"damping": 0.3}, "off centre": {"block_cog": (12.0, -7.0)}}
 
-pytestmark = [pytest.mark.reference, pytest.mark.slow]
+pytestmark = [pytest.mark.reference, pytest.mark.slow, pytest.mark.optimised]
 
 
 def random_cases(seed: int, episodes: int, steps: int, agents: np.ndarray = AGENTS) -> dict[str, np.ndarray]:

@@ -10,6 +10,8 @@ from quick import quick_jit
 
 from envs_mjx.pusht.render import PushTScene, lighten, render_scene
 
+pytestmark = pytest.mark.optimised
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 # Rectangles (xmin, xmax, ymin, ymax) of the block shapes in units of their scale.

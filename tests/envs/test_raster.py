@@ -11,6 +11,8 @@ import pytest
 from envs_mjx import raster
 from envs_mjx.raster import Resize, Spans
 
+pytestmark = pytest.mark.optimised
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 SIZE = 512
 ROWS = jnp.arange(SIZE, dtype=jnp.int32)

@@ -10,6 +10,8 @@ from PIL import Image
 
 from envs_mjx.raster import resize_antialiased
 
+pytestmark = pytest.mark.optimised
+
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     """Noise in the upper half, black and white blocks below: rounding and saturation both matter."""

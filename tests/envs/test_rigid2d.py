@@ -12,6 +12,8 @@ from envs.pymunk_scenes import DT, KINDS
 
 from envs_mjx import rigid2d
 
+pytestmark = pytest.mark.optimised
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 TWO_BLOCKS = pytest.param(2, 0.0, marks=pytest.mark.slow)
 

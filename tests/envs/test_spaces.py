@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from envs_mjx.pusht.factors import DEFAULT_VARIATIONS, pusht_variation_space
 from envs_mjx.spaces import Box, Dict, Discrete, FactorError, MultiDiscrete, RGBBox, reset_variation_space
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 LEAVES = {
     "float box": lambda **kw: Box(-1.0, 2.0, (2,), np.float32, init_value=[0.5, 1], **kw),
     "double box": lambda **kw: Box(-2 * np.pi, 2 * np.pi, (), np.float64, init_value=0, **kw),

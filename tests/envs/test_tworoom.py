@@ -15,6 +15,8 @@ import envs_mjx
 from envs_mjx import programs
 from envs_mjx.tworoom import TwoRoom, dynamics, expert_action
 
+pytestmark = pytest.mark.optimised
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 ENV = TwoRoom()
 DEFAULTS = ENV.variation_space.draw(jax.random.key(0))

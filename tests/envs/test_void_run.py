@@ -8,8 +8,6 @@ from goal_env import unchecked_types
 
 from envs_mjx.void_run import VoidRun
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 ENV = VoidRun(resolution=40)
 LEFT, RIGHT, DOWN, UP = range(4)
 

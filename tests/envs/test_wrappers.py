@@ -10,8 +10,6 @@ from toy_env import PointEnv
 from envs_mjx import programs
 from envs_mjx.wrappers import ActionBlock, AutoReset, TimeLimit
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 START = {"variation": ()}
 
 

@@ -15,8 +15,6 @@ from quick import quick_jit
 from swmjax.models import FunctionModel, WorldModel, from_equinox, from_function, from_linen
 from swmjax.planning import CEMSolver, GoalMSE, encode_problems, model_cost, shooting_cost, solve, solve_batch
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 RNG = np.random.default_rng(0)
 LOOK, MOVE, PUSH = (RNG.normal(size=shape).astype(np.float32) for shape in ((3, 4), (3, 3), (2, 3)))
 SPACE = Box(-1.0, 1.0, (2,))

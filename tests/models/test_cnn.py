@@ -9,8 +9,6 @@ from flax import nnx
 from swmjax.models.blocks.cnn import CNN, output_size
 from swmjax.models.tdmpc2.layers import mish
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 
 @pytest.mark.parametrize(("side", "expected"), [(64, 512), (48, 128), (224, 24 * 24 * 32), (39, 32), (38, 0), (6, 0)])
 def test_output_size(side, expected):

@@ -10,8 +10,6 @@ from quick import quick_jit
 from swmjax.models import WorldModel
 from swmjax.models.dummy import DummyConfig, DummyWorldModel
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 
 def test_rollout_and_cost_by_hand():
     with jax.enable_x64(True):

@@ -27,8 +27,6 @@ from swmjax.models.gcrl.predictors import (
     QPredictorConfig,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = ["gcrl_gcbc", "gcrl_gcbc_deep", "gcrl_iql_value", "gcrl_ivl_policy", "gcrl_hilp_value"]
 TOLERANCES = {False: 1e-4, True: 1e-8}

@@ -18,8 +18,6 @@ from swmjax.models.blocks.layers import Identity
 from swmjax.models.lewm import PredictorConfig
 from swmjax.models.lewm.predictor import Predictor
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 

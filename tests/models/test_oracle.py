@@ -11,8 +11,6 @@ from gymnasium.spaces import Box
 from swmjax.models import OracleModel
 from swmjax.planning import CEMSolver, block_space, solve
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 
 @dataclass(frozen=True)
 class PointMass:

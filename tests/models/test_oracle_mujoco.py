@@ -9,8 +9,6 @@ import envs_mjx
 from swmjax.models import OracleModel
 from swmjax.planning import CEMSolver
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 IDS = [name for name in envs_mjx.registered_ids() if name.endswith("DMControl-v0")]
 
 

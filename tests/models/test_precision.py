@@ -11,6 +11,8 @@ from quick import quick_jit
 
 from swmjax.checkpoints import load_pretrained
 
+pytestmark = pytest.mark.optimised
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 

@@ -15,8 +15,6 @@ from swmjax.models.blocks import DINOv2Config, LinearEmbedderConfig
 from swmjax.models.prejepa import CausalPredictorConfig
 from swmjax.models.prejepa import rollout as module
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 
 def small(depth=2, history_size=3, num_frames=3, remat=False):
     """A model with one patch more than a single one, and no weight near zero; only its predictor is used."""

@@ -14,8 +14,6 @@ from swmjax.checkpoints import CheckpointError, load_pretrained, load_probe
 from swmjax.checkpoints.torch.matching import tensor_specs
 from swmjax.models.probes import MLPProbe, attach_probe, get_probe
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 

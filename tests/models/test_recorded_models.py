@@ -18,8 +18,6 @@ from swmjax.checkpoints.torch.node import Node, build
 from swmjax.models import cast_model
 from swmjax.models.blocks import DINOv2, ViT
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 TOLERANCES = {"float32": 1e-4, "float64": 1e-8}
 
 
@@ -142,7 +140,6 @@ SHAPES = """
 import json, sys, torch
 from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 from transformers import ViTConfig, ViTModel
-
 shapes = {}
 with torch.device("meta"):
     for name, sizes in json.load(sys.stdin).items():

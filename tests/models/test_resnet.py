@@ -17,8 +17,6 @@ from swmjax.checkpoints.torch.matching import tensor_specs
 from swmjax.checkpoints.torch.read import fill
 from swmjax.models.blocks.resnet import ResNet, ResNetConfig
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = ["resnet_basic", "resnet_bottleneck"]
 TOLERANCES = {False: 1e-4, True: 1e-8}

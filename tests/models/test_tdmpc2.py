@@ -20,6 +20,8 @@ from swmjax.models.tdmpc2.layers import RunningScale
 from swmjax.models.tdmpc2.squashed_gaussian import gaussian_log_prob, log_std, squash
 from swmjax.models.tdmpc2.tdmpc2 import TDMPC2, TDMPC2Config
 
+pytestmark = pytest.mark.optimised
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = ["tdmpc2_state", "tdmpc2_pixels"]
 TOLERANCES = {False: 1e-4, True: 1e-8}

@@ -10,8 +10,6 @@ from quick import quick_jit
 from swmjax.models.blocks import ViT, ViTConfig
 from swmjax.models.blocks.positions import bicubic_matrix
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 
 def test_bicubic_weights_of_37_to_16():
     matrix = bicubic_matrix(37, 16)

@@ -14,8 +14,6 @@ from swmjax.planning import AskTellSolver, CEMSolver, CompositeSolver, EvosaxSol
 from swmjax.planning.population import finite_stand_ins
 from swmjax.planning.scoring import Scorer
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 SPACE = Box(-1.0, 1.0, (2,), np.float32)
 TARGET = jnp.asarray([[0.5, -0.2], [0.1, 0.9], [-0.6, 0.3]])
 

@@ -15,8 +15,6 @@ from planning.recorded_steps import run_recorded
 from swmjax.planning import CategoricalCEMSolver, Status, one_hot, solve, solve_batch
 from swmjax.planning.scoring import Scorer
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 MIXED = MultiDiscrete([2, 4, 3], start=[0, -1, 5])
 WEIGHTS = jnp.asarray(np.random.default_rng(0).normal(size=(3, 9)), jnp.float32)

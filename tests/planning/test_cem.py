@@ -15,8 +15,6 @@ from swmjax.planning import BestCost, CEMSolver, Status, solve
 from swmjax.planning.metrics import VarNorm
 from swmjax.planning.scoring import Scorer
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (4,), np.float32)
 

@@ -12,8 +12,6 @@ from planning.recorded import replay, run
 from swmjax.checkpoints import load_pretrained
 from swmjax.planning import CEMSolver, GoalMSE, encode_problems, model_cost, shooting_cost, solve, solve_batch
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (10,), np.float32)
 SOLVER = CEMSolver(num_samples=32, n_steps=6, topk=8)

@@ -21,8 +21,6 @@ from swmjax.planning import (
 )
 from swmjax.planning.metrics import NonFinite, VarNorm
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 SPACE = Dict({"arm": Box(-1.0, 1.0, (2,), np.float32), "grip": Discrete(3)})
 TARGETS = jnp.asarray([[[0.5, 0.5]] * 3, [[-0.5, 0.1]] * 3, [[0.2, -0.9]] * 3])
 ARM = CEMSolver(num_samples=200, n_steps=12, topk=20)

@@ -17,6 +17,8 @@ from swmjax.planning import BestCost, GradientSolver, Status, make_solver, solve
 from swmjax.planning.metrics import ActionNorm, GradNorm
 from swmjax.planning.optimizers import checked_options
 
+pytestmark = pytest.mark.optimised
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (4,), np.float32)
 TARGET = jnp.linspace(-0.8, 0.8, 12).reshape(3, 4)

@@ -16,8 +16,6 @@ from swmjax.planning.costs.transitions import function_transitions, model_transi
 from swmjax.planning.metrics import MeanShift
 from swmjax.planning.scoring import Scorer
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (2,), np.float32)
 START, GOAL = jnp.asarray([1.0, -0.5]), jnp.asarray([-0.4, 0.8])

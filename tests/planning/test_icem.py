@@ -16,8 +16,6 @@ from swmjax.planning.metrics import VarNorm
 from swmjax.planning.scoring import Scorer
 from swmjax.planning.solvers.icem import colored
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (4,), np.float32)
 TARGET = jnp.linspace(-0.7, 0.9, 20).reshape(5, 4)

@@ -17,8 +17,6 @@ from planning.recorded_descent import descent_noise
 from swmjax.planning import CEMSolver, GradientSolver, LagrangianSolver, Status, solve, solve_batch
 from swmjax.planning.solvers.lagrangian import LagrangianCarry
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (2,), np.float32)
 WIDE = Box(-1.0, 1.0, (4,), np.float32)

@@ -26,8 +26,6 @@ from swmjax.planning import (
     model_cost,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 POPULATION = {"num_samples": 16, "n_steps": 3, "topk": 4}
 STARTS = {"num_samples": 3, "var_scale": 0.5}

@@ -23,8 +23,6 @@ from swmjax.planning.metrics import (
     VarNorm,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 SPACE = Box(-1.0, 1.0, (2,), np.float32)
 TARGET = jnp.linspace(-0.5, 0.5, 6).reshape(3, 2)
 SOLVER = CEMSolver(num_samples=24, n_steps=4, topk=4)

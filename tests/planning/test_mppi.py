@@ -14,8 +14,6 @@ from planning.recorded_steps import assert_costs, run_recorded
 from swmjax.planning import MPPISolver, Status, make_solver, solve
 from swmjax.planning.scoring import Scorer
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPACE = Box(-1.0, 1.0, (4,), np.float32)
 TARGET = jnp.linspace(-0.7, 0.9, 20).reshape(5, 4)

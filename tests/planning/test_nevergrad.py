@@ -15,8 +15,6 @@ from swmjax.planning import BestCost, NevergradSolver, Status, solve, solve_batc
 from swmjax.planning.host import HostSolver
 from swmjax.planning.metrics import Cloud, NonFinite
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 SPACE = Box(-1.0, 1.0, (2,), np.float32)
 TARGET = jnp.asarray([[0.5, -0.2], [0.1, 0.9], [-0.6, 0.3]])
 WARM_START = jnp.asarray([[0.25, -0.5]])

@@ -9,8 +9,6 @@ from swmjax.planning import ActionPenalty, AtMost, GoalMSE, LatentProblem, Weigh
 from swmjax.planning.costs.latent import latent_constraints
 from swmjax.planning.costs.objectives import GoalCosine, GoalL1
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 RANDOM = np.random.default_rng(0)
 LATENTS = RANDOM.normal(size=(2, 4, 3, 5)).astype(np.float32)
 GOAL = RANDOM.normal(size=(2, 3, 5)).astype(np.float32)

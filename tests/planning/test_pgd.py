@@ -15,8 +15,6 @@ from planning.recorded_descent import descent_noise
 
 from swmjax.planning import PGDSolver, Status, make_solver, one_hot, solve
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 MIXED = MultiDiscrete([2, 3], start=[0, 4])
 

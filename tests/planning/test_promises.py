@@ -17,6 +17,8 @@ from swmjax.planning.host import HostSolver
 from swmjax.planning.optional import needed
 from swmjax.planning.population import PopulationSolver
 
+pytestmark = pytest.mark.optimised
+
 OPTIONAL = {"nevergrad": "nevergrad", "evosax": "evosax"}
 NAMES = [pytest.param(name, id=name) for name in SOLVERS]
 COMPILED = [name for name in SOLVERS if not issubclass(SOLVERS[name], HostSolver)]

@@ -12,8 +12,6 @@ from swmjax import planning
 from swmjax.planning import SOLVERS, CEMSolver, GRASPSolver, solve, solve_batch
 from swmjax.planning.costs.transitions import ProblemTransitions, TransitionCost
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 SHOWN = """AskTellSolver CEMSolver CategoricalCEMSolver CompositeSolver EvosaxSolver GRASPSolver GoalMSE GradientSolver
     ICEMSolver LagrangianSolver MPPISolver NevergradSolver PGDSolver PlanConfig PredictiveSamplingSolver RandomSolver
     SOLVERS block_space make_solver one_hot shooting_cost solve solve_batch""".split()

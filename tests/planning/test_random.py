@@ -10,8 +10,6 @@ from planning.recorded_costs import quad
 from swmjax.planning import RandomSolver, Status, solve
 from swmjax.planning.scoring import Scorer
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 SPACE = Box(np.array([-2.0, 0.5], np.float32), np.array([1.0, 0.75], np.float32))
 TARGET = jnp.asarray([[0.5, 0.6]] * 3)
 

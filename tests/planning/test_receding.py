@@ -10,8 +10,6 @@ from gymnasium.spaces import Box, Discrete
 
 from swmjax.planning import Plan, PlanConfig, Status, receding
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 BOX = Box(-1.0, 1.0, (2,), np.float32)
 
 

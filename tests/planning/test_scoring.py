@@ -16,8 +16,6 @@ from planning.recorded_costs import wavy
 from swmjax.planning import CEMSolver, solve, solve_batch
 from swmjax.planning.scoring import Scorer
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 SPACE = Box(-1.0, 1.0, (2,), np.float32)
 TARGET = jnp.linspace(-0.5, 0.5, 6).reshape(3, 2)
 SOLVER = CEMSolver(num_samples=24, n_steps=3, topk=4)
@@ -118,7 +116,6 @@ jax.distributed.initialize(f"127.0.0.1:{sys.argv[2]}", num_processes=2, process_
 import jax.numpy as jnp, numpy as np
 from gymnasium.spaces import Box
 from swmjax.planning import CEMSolver, solve
-
 assert (jax.process_count(), jax.device_count(), jax.local_device_count()) == (2, 4, 2)
 space = Box(-1.0, 1.0, (2,), np.float32)
 target = np.linspace(-0.8, 0.8, 6, dtype=np.float32).reshape(3, 2)

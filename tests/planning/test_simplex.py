@@ -11,8 +11,6 @@ from hypothesis.extra.numpy import arrays
 
 from swmjax.planning.simplex import nominal_probabilities, project_simplex, slots_of
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 SIZE = 5
 POINTS = arrays(np.float32, SIZE, elements=st.floats(-50, 50, width=32))
 MASKS = arrays(np.bool_, SIZE).filter(np.any)

@@ -18,8 +18,6 @@ from swmjax.checkpoints import CheckpointError, save_pretrained
 from swmjax.planning import CEMSolver, solve, solve_batch
 from swmjax.policies import AutoActionableModel, AutoCostModel, CostModel
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 

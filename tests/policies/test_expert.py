@@ -14,8 +14,6 @@ from swmjax.checkpoints.actors import read_actor, write_actor
 from swmjax.models.actor import Actor
 from swmjax.policies import ExpertPolicy, RandomPolicy, load_expert
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 
 def actor(**changes):
     rng = np.random.default_rng(0)

@@ -14,8 +14,6 @@ from swmjax.planning import CEMSolver, Plan, Solver, StepRecord
 from swmjax.planning.spaces import nominal_actions
 from swmjax.policies import MPCPolicy, PlanConfig
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 BOX = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
 

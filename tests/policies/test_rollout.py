@@ -14,8 +14,6 @@ from swmjax.checkpoints import load_pretrained
 from swmjax.planning import CEMSolver, GoalMSE
 from swmjax.policies import ActionBox, PlanConfig, Policy, Scaler, Start, WorldModelPolicy, rollout
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 ENV = GoalEnv(gain=0.25)
 MINI = Path(__file__).parents[1] / "golden" / "lewm_mini_hf4"
 

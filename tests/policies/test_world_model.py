@@ -17,8 +17,6 @@ from swmjax.planning import CEMSolver, GoalMSE
 from swmjax.policies import ActionBox, PhysicsPolicy, PlanConfig, Scaler, WorldModelPolicy
 from swmjax.policies.images import normalised
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 BOX = gymnasium.spaces.Box(np.array([-1.0, 0.0], np.float32), np.array([1.0, 4.0], np.float32))
 SCALER = Scaler(mean=(0.5, -1.0), std=(0.25, 2.0))
 

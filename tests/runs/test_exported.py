@@ -12,6 +12,8 @@ from swmjax.planning import CEMSolver, PlanConfig
 from swmjax.runs import exported as module
 from swmjax.runs.exported import described, exported
 
+pytestmark = pytest.mark.optimised
+
 
 @pytest.fixture
 def kept(tmp_path):

@@ -18,8 +18,6 @@ from swmjax.training import Evaluation, Learner, train
 from swmjax.training.progress import read_table
 from swmjax.training.states import saved_epochs
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 
 @chex.dataclass(frozen=True)
 class State:

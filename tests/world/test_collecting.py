@@ -16,8 +16,6 @@ from swmjax.policies import ExpertPolicy, RandomPolicy
 from swmjax.runs.interrupts import Stopped
 from swmjax.world import collect
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 lance = pytest.importorskip("lance", reason="needs pylance: pip install 'swmjax[data]'")
 ENV = GoalEnv(gain=0.1)
 

@@ -15,7 +15,7 @@ from swmjax.policies import PhysicsPolicy, PlanConfig, rollout
 from swmjax.world import draw_problem, run_episodes
 from swmjax.world.protocols import Drawn, drawn
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
+pytestmark = pytest.mark.optimised
 
 ENV = GoalEnv(gain=0.25)
 BUDGET, OFFSET = 4, 20

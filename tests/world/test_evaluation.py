@@ -18,7 +18,7 @@ from swmjax.world import EvalConfig, RunFolder, evaluate, evaluation, run_episod
 from swmjax.world import wilson_interval as wilson
 from swmjax.world.rows import EPISODES
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
+pytestmark = pytest.mark.optimised
 
 COUNT = 5
 

@@ -14,8 +14,6 @@ from swmjax.world import EvalConfig, RunFolder, evaluate, set_up
 from swmjax.world.protocols import Recorded
 from swmjax.world.rows import EPISODES
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 START, GOAL = np.array([[0.0], [0.5], [1.0]]), np.array([[0.4], [0.5], [-0.25]])
 
 

@@ -22,8 +22,6 @@ from swmjax.policies.rollout import observe, observe_goals
 from swmjax.world import EvalConfig, set_up
 from swmjax.world.setup import read_stats
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 MINI = Path(__file__).parents[1] / "golden" / "lewm_mini_hf4"
 STATS = {"action_mean": [0.5], "action_std": [2.0]}
 

@@ -21,8 +21,6 @@ from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.torch import archive
 from swmjax.checkpoints.torch.archive import read_state_dict
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[2] / "golden"
 ARCHIVES = GOLDEN / "torch_archives"
 GOOD = ("dtypes", "views", "module", "parameters")

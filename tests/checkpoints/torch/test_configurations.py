@@ -19,8 +19,6 @@ from swmjax.models.lewm.lewm import LeWMConfig
 from swmjax.models.lewm.predictor import PredictorConfig
 from swmjax.models.prejepa import CausalPredictorConfig
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[2] / "golden"
 MINI = json.loads((GOLDEN / "lewm_mini_hf4" / "config.json").read_text())
 

@@ -36,8 +36,6 @@ from swmjax.checkpoints.torch.writer import write_state_dict
 from swmjax.models import DummyConfig, DummyWorldModel, MLPProbe, PreJEPA
 from swmjax.models.blocks.resnet import ResNetConfig
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[2] / "golden"
 CAME = [
     "lewm_mini_hf4",

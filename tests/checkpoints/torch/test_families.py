@@ -39,8 +39,6 @@ from swmjax.models.rollouts import markov_rollout
 from swmjax.planning import CEMSolver, GoalMSE, Objective, solve
 from swmjax.policies import AutoCostModel
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 NAMES = [family.model.__name__ for family in families.FAMILIES]
 
 

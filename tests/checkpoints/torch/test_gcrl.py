@@ -36,8 +36,6 @@ from swmjax.models.gcrl.predictors import (
 )
 from swmjax.models.tdmpc2.tdmpc2 import TDMPC2, TDMPC2Config
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[2] / "golden"
 GCBC = json.loads((GOLDEN / "gcrl_gcbc" / "config.json").read_text())
 # The settings of `scripts/train/gciql.py`, as far as they matter and a few that do not.
@@ -209,7 +207,6 @@ import json, torch, transformers
 from omegaconf import OmegaConf
 from stable_worldmodel.wm.gcrl import module
 from stable_worldmodel.wm.tdmpc2 import TDMPC2
-
 trunk = dict(num_patches=256, num_frames=3, dim=384, depth=6, heads=16, mlp_dim=2048)
 wm = dict(mlp_dim=384, enc_dim=256, simnorm_dim=8, num_q=5, tau=.01, num_bins=101, vmin=-6, vmax=2)
 wm["encoding"] = dict(pixels=128, state=128)

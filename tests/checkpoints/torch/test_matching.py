@@ -12,8 +12,6 @@ from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.torch.key_rules import KeyRules
 from swmjax.checkpoints.torch.matching import match_tensors, tensor_specs
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 RULES = KeyRules(vits=("encoder",))
 
 

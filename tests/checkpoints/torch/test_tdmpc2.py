@@ -16,8 +16,6 @@ from swmjax.checkpoints import CheckpointError, build_config, load_pretrained, r
 from swmjax.models.blocks.two_hot import Bins
 from swmjax.models.tdmpc2.tdmpc2 import TDMPC2Config
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 GOLDEN = Path(__file__).parents[2] / "golden"
 CONFIG = json.loads((GOLDEN / "tdmpc2_pixels" / "config.json").read_text())
 

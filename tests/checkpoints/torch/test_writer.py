@@ -16,8 +16,6 @@ from reference import run_reference
 from swmjax.checkpoints import read_state_dict
 from swmjax.checkpoints.torch.writer import write_state_dict
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 DTYPES = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 

@@ -27,8 +27,6 @@ from quick import quick_jit
 import envs_mjx
 from swmjax.models import OracleModel
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 every = pytest.mark.parametrize("case", [*ROBOTS, *GAMES])
 robots = pytest.mark.parametrize("case", ROBOTS)
 

@@ -12,8 +12,6 @@ from quick import quick_jit
 
 import envs_mjx
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 
 def nearly(ours, theirs):
     """Whole numbers are equal; the library's parameters are constants in our programs, which round differently."""

@@ -16,8 +16,6 @@ import envs_mjx
 from envs_mjx import programs
 from envs_mjx.mujoco import engine
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 
 @pytest.fixture(scope="module")
 def pendulum():

@@ -14,8 +14,6 @@ from envs.mujoco.varied import varied_model
 from envs_mjx import spaces
 from envs_mjx.mujoco import render
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 INERT = ("pendulum", "acrobot")
 LOCKED = ("acrobot", "reacher", "cheetah", "hopper", "walker", "humanoid", "quadruped")
 

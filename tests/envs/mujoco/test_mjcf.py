@@ -9,8 +9,6 @@ import pytest
 import envs_mjx
 from envs_mjx.mujoco import MassFactor, MjcfEnv
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 SWING = """
 <mujoco>
   <option timestep="0.01" gravity="0 0 -5"/>

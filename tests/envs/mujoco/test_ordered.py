@@ -12,6 +12,8 @@ from mujoco.mjx._src import forward
 
 from envs_mjx.mujoco.ordered import ordered_factors
 
+pytestmark = pytest.mark.optimised
+
 DAMPED = """
 <mujoco>
   <option integrator="{integrator}"/>

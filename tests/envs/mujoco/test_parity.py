@@ -14,8 +14,6 @@ from scipy import stats
 
 from envs_mjx.mujoco.render import rendered
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 DOMAINS = tuple(recorded.NAMES)
 # What of a model a picture depends on.
 SEEN = ("body_mass", "body_ipos", "body_iquat", "geom_size", "geom_quat")

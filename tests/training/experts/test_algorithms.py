@@ -18,8 +18,6 @@ from swmjax.training.experts.replay import Replay
 from swmjax.training.experts.run import ExpertLearner, _play
 from swmjax.training.experts.sac import _transitions
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 SMALL = {name: settings(name).make_algorithm() for name in ("sac", "ppo")}
 ENV = TrainingEnv(GoalEnv(gain=0.2), episode_steps=8)
 

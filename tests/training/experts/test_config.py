@@ -8,8 +8,6 @@ from swmjax.runs.paths import configs_dir
 from swmjax.runs.settings import read_settings
 from swmjax.training import ExpertConfig, load_expert_settings
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 
 @pytest.mark.parametrize("path", sorted((configs_dir() / "expert").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_presets_are_valid(path):

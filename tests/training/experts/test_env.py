@@ -12,8 +12,6 @@ from toy_env import PointEnv
 import envs_mjx
 from swmjax.training import TrainingEnv
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 
 @dataclasses.dataclass(frozen=True)
 class WildEnv(PointEnv):

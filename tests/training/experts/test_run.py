@@ -21,8 +21,6 @@ from swmjax.training import ExpertConfig, train_expert
 from swmjax.training.progress import read_table
 from swmjax.training.states import load_state, saved_epochs
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 
 @pytest.fixture(autouse=True)
 def toy():
