@@ -58,7 +58,7 @@ class PushT(Env):
             pairs (name, value).
         differentiable: Allow reverse-mode differentiation of `step`; slower.
         agent_shapes: 'all', or 'circle' when every agent of every batch is round: the same results from programs that
-            compile in about a third of the time.
+            compile in about half the time.
 
     Raises:
         UserError: `resolution` is not an integer of at least 8, a switch not a bool, `block_cog` not two finite

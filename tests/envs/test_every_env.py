@@ -18,7 +18,7 @@ from envs_mjx.core import checked_action
 IDS = [id for id in envs_mjx.registered_ids() if id.startswith("swm/") and envs_mjx.spec(id).extra is None]
 # The discrete PushT is the other one behind a table of actions (`test_pusht_options.py`), and compiles as long again.
 SLOW = ("swm/PushT-Discrete-v1",)
-# Programs for round agents alone compile in a third of the time; `test_pusht_options.py` has the others.
+# Programs for round agents alone compile in half the time; `test_pusht_options.py` has the others.
 OPTIONS = {"swm/PushT-v1": {"agent_shapes": "circle"}}
 STEPS = 3
 

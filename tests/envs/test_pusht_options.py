@@ -15,7 +15,7 @@ from envs_mjx.pusht import PolarQuantizer, PushT, PushTDiscrete, action_mark
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "pusht_discrete.npz")
 ENV = envs_mjx.make("swm/PushT-v1")
-# Programs for round agents alone compile in a third of the time.
+# Programs for round agents alone compile in half the time.
 ROUND = PushT(agent_shapes="circle")
 DISCRETE = PushTDiscrete(agent_shapes="circle")
 NEAR = np.array([205.0, 90.0, 200.0, 150.0, 0.5, 0.0, 0.0])
