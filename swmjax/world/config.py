@@ -136,8 +136,10 @@ class EvalConfig(Settings):
     def from_anywhere(self) -> "EvalConfig":
         """A model that does not begin with a dot is a name, and means the same everywhere."""
         protocol = self.protocol
-        if protocol is not None and isinstance(protocol.get("path"), str):
-            protocol = {**protocol, "path": _absolute(protocol["path"])}
+        if protocol is not None:
+            kind, options = self._protocol()
+            paths = {name: options[name] for name in kind.files if isinstance(options.get(name), str)}
+            protocol = {**protocol, **{name: _absolute(path) for name, path in paths.items()}}
         return dataclasses.replace(
             self,
             protocol=protocol,

@@ -17,9 +17,11 @@ class Protocol(abc.ABC):
 
     Attributes:
         options: What `make` understands beside the seed.
+        files: Those of them that name a file.
     """
 
     options: ClassVar[tuple[str, ...]] = ()
+    files: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     @abc.abstractmethod

@@ -29,7 +29,7 @@ class Recorded(Protocol):
     Source: reference, `world.py` (`evaluate_from_dataset`).
     """
 
-    options = ("path",)
+    options = files = ("path",)
 
     seed: Any
     starts: Any
