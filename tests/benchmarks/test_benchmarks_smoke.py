@@ -57,6 +57,6 @@ def test_command():
     command += ["--", "swm/TwoRoom-v1", "--episodes=2", "--no-video", "--set=solver.num_samples=16"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    rows = re.findall(r"(cold|warm) +│ (here|there) +│ +([\d.]+) \(.*│ \d of 2 │", done.stdout)
+    rows = re.findall(r"(cold|warm) +│ +(here|there) +│ +([\d.]+) \(.*│ +\d of 2 │", done.stdout)
     assert [row[:2] for row in rows] == [("cold", "here"), ("cold", "there"), ("warm", "here"), ("warm", "there")]
     assert float(rows[0][2]) > float(rows[2][2]) > 0
