@@ -45,10 +45,12 @@ _last = {"quick": False}
 def programs(request: pytest.FixtureRequest):
     """Programs are unoptimised, see `quick`, but in files with the mark `optimised`, which get none of the others.
 
+    Slow tests and those beside the reference run what users run.
+
     They serve all files of their kind until they take 3 GB, or half of the memory maps that a process may have: each
     maps memory in pieces, of which Linux allows 65,530, and XLA crashes when they are used up.
     """
-    quick = request.node.get_closest_marker("optimised") is None
+    quick = "not slow" in request.config.option.markexpr and request.node.get_closest_marker("optimised") is None
     if _last["quick"] and not quick:
         jax.clear_caches()
     _last["quick"] = quick
