@@ -114,6 +114,11 @@ class Env(abc.ABC):
         """Whether episodes may be counted as solved or not; False where only rewards tell how well one went."""
         return True
 
+    @property
+    def reaches_goals(self) -> bool:
+        """Whether `success` means that the goal of `set_goal` is reached; False where it means something else."""
+        return self.has_success
+
     def check_reset(
         self,
         variation: Sequence[str] | None = None,

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from swmjax.policies import load_expert as load_expert
     from swmjax.runs.compilation_cache import enable_compilation_cache as enable_compilation_cache
     from swmjax.world import evaluate as evaluate
+    from swmjax.world import mean_interval as mean_interval
+    from swmjax.world import paired_interval as paired_interval
+    from swmjax.world import wilson_interval as wilson_interval
 else:
     import functools
     import importlib
@@ -42,7 +45,7 @@ else:
             "load_expert",
         ),
         "runs.compilation_cache": ("enable_compilation_cache",),
-        "world": ("evaluate",),
+        "world": ("evaluate", "mean_interval", "paired_interval", "wilson_interval"),
     }
 
     @functools.cache

@@ -64,7 +64,6 @@ class Line(Protocol):
 
     options = ("spacing",)
 
-    seed: jax.Array
     spacing: float
 
     @classmethod
@@ -73,7 +72,7 @@ class Line(Protocol):
 
     def start(self, env, rows):
         def one(row):
-            state = env.set_state(env.reset(jax.random.key(self.seed + row)), jnp.zeros(1))
+            state = env.set_state(self.fresh(env, self.seed + row), jnp.zeros(1))
             goal = self.spacing * (1.0 + row)[None]
             return env.set_goal(state, goal), env.set_goal(env.set_state(state, goal), goal)
 

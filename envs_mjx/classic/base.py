@@ -89,6 +89,11 @@ class ControlEnv(Env):
     def _ended(self, vector: Float[Array, " S"]) -> Bool[Array, ""]:
         """Whether Gymnasium ends the episode in this state."""
 
+    @property
+    def reaches_goals(self) -> bool:
+        """No: an episode ends by Gymnasium's rule, whatever the goal is."""
+        return False
+
     def _solved(self, vector: Float[Array, " S"]) -> Bool[Array, ""]:
         """Whether the task is solved, which is when the episode ends unless it ends in failure."""
         return self._ended(vector)

@@ -71,6 +71,11 @@ class PendulumControl(ControlEnv):
         """Torque, N m."""
         return gymnasium.spaces.Box(-_MAX_TORQUE, _MAX_TORQUE, (1,), np.float32)
 
+    @property
+    def has_success(self) -> bool:
+        """No: an episode ends by time."""
+        return False
+
     def _first(self, key: Key[Array, ""], options: Mapping[str, Any], dtype: Any) -> Float[Array, "2"]:
         """Uniform between minus and plus `x_init` and `y_init`."""
         high = []

@@ -75,6 +75,16 @@ class MujocoEnv(StateVectorEnv):
         engine.check_implementation(self.impl)
         engine.check_renderer(self.renderer)
 
+    @property
+    def has_success(self) -> bool:
+        """No: an episode ends by time, unless the task says otherwise (see `_reached`)."""
+        return False
+
+    @property
+    def reaches_goals(self) -> bool:
+        """No: the task is about its reward, whatever the goal is."""
+        return False
+
     @abc.abstractmethod
     def _spec(self) -> mujoco.MjSpec:
         """The specification of the nominal model."""

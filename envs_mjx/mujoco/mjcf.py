@@ -115,6 +115,11 @@ class MjcfEnv(MujocoEnv):
             raise UserError(f"factor {mass.factor!r}: geom {mass.geoms[0]!r} has no {mass.attribute} in the MJCF")
         return value
 
+    @property
+    def has_success(self) -> bool:
+        """Where `success` is given."""
+        return self.success is not None
+
     def _check_mjcf(self) -> None:
         place = "the MJCF given as text" if self._inline else repr(str(self.mjcf))
         if not self._inline and not Path(self.mjcf).is_file():

@@ -66,6 +66,11 @@ class Wrapper(Env):
         """As the environment inside."""
         return self.env.has_success
 
+    @property
+    def reaches_goals(self) -> bool:
+        """As the environment inside."""
+        return self.env.reaches_goals
+
     def _check_start(self, sampled: Set[str], given: Mapping[str, Array], options: Mapping[str, Any]) -> None:
         self.env._check_start(sampled, given, options)
 

@@ -1,4 +1,4 @@
-"""`swmjax eval`: plan goal-reaching episodes and report how many succeed, and how fast."""
+"""`swmjax eval`: plan episodes and report how they go, and how fast."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +35,17 @@ def eval_command(
         Path | None,
         Optional(metavar="FILE", help="NPZ with recorded start and goal states; all of them without --episodes."),
     ] = None,
+    variation: Annotated[
+        list[str] | None,
+        Optional(metavar="NAME", help="Factor of variation to sample, or a group of them, or all; repeatable."),
+    ] = None,
+    value: Annotated[
+        list[str] | None,
+        Optional(metavar="NAME=VALUE", help="Factor that is the same in every episode; repeatable."),
+    ] = None,
+    skip_solved: Annotated[
+        bool, Optional("--skip-solved", help="Leave problems that are solved at the start out of the figures.")
+    ] = False,
     episodes: Annotated[int | None, Optional(help="Number of episodes.")] = None,
     seed: Annotated[int | None, Optional(help="Seed of the first episode; episode i has seed + i.")] = None,
     budget: Annotated[int | None, Optional(help="Environment steps per episode.")] = None,
@@ -60,12 +71,14 @@ def eval_command(
     video: Annotated[bool, Optional(help="Make a video of a few episodes.", rich_help_panel=_OUTPUT)] = True,
     as_json: Annotated[bool, Optional("--json", help="Print the results as JSON.", rich_help_panel=_OUTPUT)] = False,
 ) -> None:
-    """Plan goal-reaching episodes and report how many succeed, and how fast.
+    """Plan episodes and report how many succeed or what they return, and how fast.
 
     Without arguments: PushT, CEM through the environment's own physics, 20 episodes with reachable goals.
     """
     from swmjax import world
-    from swmjax.world.rows import EPISODES
+    from swmjax.runs.settings import read_assignments
+    from swmjax.world.results import every_plan_failed
+    from swmjax.world.rows import episodes_table
 
     changes = {
         "episodes": episodes,
@@ -78,6 +91,9 @@ def eval_command(
         "problems": None if problems is None else str(problems),
         "action_stats": None if action_stats is None else str(action_stats),
         "video_episodes": None if video else 0,
+        "variation": variation,
+        "values": dict(read_assignments(value, "agent.color=[255,0,0]", "--value")) if value else None,
+        "skip_solved": True if skip_solved else None,
     }
 
     def load() -> "EvalConfig":
@@ -87,8 +103,9 @@ def eval_command(
 
     given = [env_id, model, config, set_, output, *changes.values()]
     settings, resumed = settings_of_run(world.EvalConfig, load, resume, given)
-    done = EPISODES.read(resumed.path) if resumed is not None and EPISODES.path(resumed.path).exists() else []
     setup = world.set_up(settings)
+    table = episodes_table(settings.factors(setup.env))
+    done = table.read(resumed.path) if resumed is not None and table.path(resumed.path).exists() else []
     folder = folder_of_run(settings, resumed, output)
     for note in setup.notes:
         console.note(note)
@@ -97,6 +114,14 @@ def eval_command(
         console.print_json(results | {"folder": str(folder.path)})
     else:
         _report(results, folder)
+        for note in results["notes"][len(setup.notes) :]:
+            console.note(note)
+    if every_plan_failed(results):
+        console.fail(
+            f"all {results['plans']} plans failed, so these figures say nothing of {settings.model}: no candidate had "
+            "a finite cost",
+            1,
+        )
 
 
 def _run(settings: "EvalConfig", setup: Any, folder: "RunFolder", done: list[dict[str, Any]]) -> dict[str, Any]:
@@ -115,12 +140,9 @@ def _run(settings: "EvalConfig", setup: Any, folder: "RunFolder", done: list[dic
 
 
 def _report(results: dict[str, Any], folder: "RunFolder") -> None:
-    low, high = results["success_interval_95"]
     latency, compiled = results["plan_latency_s"], results["compile_s"]
     rows = [
-        ("success rate", f"{results['success_rate']:.1%}  ({results['successes']} of {results['episodes']} episodes)"),
-        ("95 % interval", f"{low:.1%} to {high:.1%}  (Wilson)"),
-        ("mean final distance", f"{results['mean_final_distance']:.1f}"),
+        *_figures(results),
         (
             "planning latency",
             "-  (every episode starts solved, so nothing was planned)"
@@ -138,6 +160,25 @@ def _report(results: dict[str, Any], folder: "RunFolder") -> None:
     title = f"{results['env']}, model {results['model']}, solver {results['solver']}"
     console.print_facts(title, rows)
     print_written(folder)
+
+
+def _figures(results: dict[str, Any]) -> list[tuple[str, str]]:
+    """Success and distance, or the return where the protocol plays whole episodes."""
+    rows = []
+    if results["success_rate"] is not None:
+        low, high = results["success_interval_95"]
+        of = f"({results['successes']} of {results['counted']} episodes)"
+        rows += [
+            ("success rate", f"{results['success_rate']:.1%}  {of}"),
+            ("95 % interval", f"{low:.1%} to {high:.1%}  (Wilson)"),
+        ]
+    if results["protocol"] == "episodic" and results["mean_return"] is not None:
+        interval = results["return_interval_95"]
+        between = "of 1 episode" if interval is None else f"95 % interval {interval[0]:.4g} to {interval[1]:.4g}"
+        rows.append(("mean return", f"{results['mean_return']:.4g}  ({between})"))
+    if results["mean_final_distance"] is not None:
+        rows.append(("mean final distance", f"{results['mean_final_distance']:.1f}"))
+    return rows
 
 
 def _seconds(value: float) -> str:

@@ -94,6 +94,7 @@ class PlanCarry:
     Attributes:
         position: Next entry of each queue; `steps_per_plan` when it is used up.
         plans: Plans made so far.
+        failed: Those of them that were not finite.
         queue: Environment actions of the last plan, in the planner's units.
         tail: The planner steps of the last plan that will not be executed.
         status: `Status` of the last plan; not OK when it was not finite and the rest of the plan before took its place.
@@ -104,6 +105,7 @@ class PlanCarry:
 
     position: Int[Array, " B"]
     plans: Int[Array, " B"]
+    failed: Int[Array, " B"]
     queue: Shaped[Array, "B S a"]
     tail: Shaped[Array, "B R A"]
     status: Int[Array, " B"]
@@ -144,6 +146,7 @@ def start(
     return PlanCarry(
         position=jnp.full(batch, config.steps_per_plan, jnp.int32),
         plans=jnp.zeros(batch, jnp.int32),
+        failed=jnp.zeros(batch, jnp.int32),
         queue=jnp.zeros((batch, config.steps_per_plan, entry), dtype),
         tail=jnp.zeros((batch, config.horizon - config.receding_horizon, size), dtype),
         status=jnp.full(batch, Status.OK, jnp.int32),
@@ -258,6 +261,7 @@ def act(
         return carry.replace(
             position=jnp.where(needed, 0, carry.position),
             plans=carry.plans + needed,
+            failed=carry.failed + (needed & bad),
             queue=jnp.where(needed[:, None, None], now.reshape(carry.queue.shape), carry.queue),
             tail=jnp.where(needed[:, None, None], tail, carry.tail),
             status=jnp.where(needed, status, carry.status),

@@ -73,6 +73,10 @@ class Policy(abc.ABC):
             rows: Which episodes.
         """
 
+    def tally(self, carry: Any) -> dict[str, Int[Array, " B"]]:
+        """What the policy counts of every episode, by name; `plans` and `failed_plans` where it plans."""
+        return {}
+
 
 @dataclass(frozen=True)
 class ActionBox:

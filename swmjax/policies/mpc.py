@@ -91,6 +91,10 @@ class MPCPolicy(Policy):
         """Forget plan and history of episodes that have begun anew; the goals stay."""
         return receding.flush(self.config, carry, rows)
 
+    def tally(self, carry: PlanCarry) -> dict[str, Int[Array, " B"]]:
+        """Plans, and those of them in which no candidate had a finite cost."""
+        return {"plans": carry.plans, "failed_plans": carry.failed}
+
     def plan(
         self, carry: PlanCarry, obs: Observations, needed: Bool[Array, " B"] | None = None, length: int = 1
     ) -> Plan:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import chex
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from envs_mjx import Env, State
 from envs_mjx.checks import UserError
@@ -47,6 +47,7 @@ class Rollout:
         carry: Memory of the policy after them.
         length: Steps of each episode: until its end, or T.
         ended: Whether it ended.
+        returns: Sum of the rewards of these steps.
         kept: What was asked for, [T + 1, ...], at the start and after every step; None if nothing was.
         actions: Actions [T, B, ...] that were taken, None if nothing is kept; after an episode's end they mean nothing.
     """
@@ -55,6 +56,7 @@ class Rollout:
     carry: Any
     length: Int[Array, " B"]
     ended: Bool[Array, " B"]
+    returns: Float[Array, " B"]
     kept: Any = None
     actions: Any = None
 
@@ -101,13 +103,14 @@ def rollout(
 
     @partial(jax.jit, inline=True)
     def play(carry: Any) -> Any:
-        states, memory, ended, length = carry
+        states, memory, ended, length, returns = carry
         rows = alive(ended)
         actions, memory = policy.act(memory, seen(states, memory, rows) | goals, rows)
         moved = jax.vmap(env.step)(states, actions)
         states = jax.tree.map(lambda new, old: jax.vmap(jnp.where)(rows, new, old), moved, states)
         over = states.success if until == "success" else states.terminated | states.truncated
-        return (states, memory, ended | (rows & over), length + rows), actions
+        returns = returns + jnp.where(rows, states.reward, jnp.zeros_like(states.reward))
+        return (states, memory, ended | (rows & over), length + rows, returns), actions
 
     def stand(carry: Any) -> Any:
         return carry, zeros_of(play, carry)[1]
@@ -121,9 +124,10 @@ def rollout(
     zeros = jnp.zeros(start.seeds.shape, jnp.int32)
     ended = start.states.success if until == "success" else zeros.astype(bool)
     numbers = jnp.arange(steps if keep is None else steps + 1)
-    (states, last, ended, length), rest = jax.lax.scan(step, (start.states, memory, ended, zeros), numbers)
+    first = (start.states, memory, ended, zeros, jnp.zeros_like(start.states.reward))
+    (states, last, ended, length, returns), rest = jax.lax.scan(step, first, numbers)
     kept, actions = (None, None) if rest is None else (rest[0], jax.tree.map(lambda leaf: leaf[:-1], rest[1]))
-    return Rollout(states=states, carry=last, length=length, ended=ended, kept=kept, actions=actions)
+    return Rollout(states=states, carry=last, length=length, ended=ended, returns=returns, kept=kept, actions=actions)
 
 
 def observe(env: Env, policy: Policy, states: State) -> Observations:

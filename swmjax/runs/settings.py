@@ -60,6 +60,7 @@ class Settings:
             UserError: An unknown setting, a missing one, a value out of range, or a newer format.
         """
         values = _updated(settings, cls.old_names, note)
+        _refuse_interpolations(values)
         fields = dataclasses.fields(cls)  # type: ignore[arg-type]
         known = [field.name for field in fields]
         for name in values:
@@ -117,6 +118,18 @@ def _updated(settings: Mapping[str, Any], old_names: Mapping[str, str], note: Ca
     return updated
 
 
+def _refuse_interpolations(value: Any, name: str = "") -> None:
+    """OmegaConf's `${...}` may read files and the environment; it is never evaluated, so it stands for nothing here."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            _refuse_interpolations(entry, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            _refuse_interpolations(entry, name)
+    elif isinstance(value, str) and "${" in value:
+        raise UserError(f"setting {name!r} is {value!r}, an interpolation, which is never evaluated; write the value")
+
+
 def _todays(name: str, old_names: Mapping[str, str], note: Callable[[str], None]) -> str:
     if name not in old_names:
         return name
@@ -148,12 +161,13 @@ def read_settings(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in settings.items()}
 
 
-def read_assignments(texts: Sequence[str], example: str) -> list[tuple[str, Any]]:
+def read_assignments(texts: Sequence[str], example: str, option: str = "--set") -> list[tuple[str, Any]]:
     """Names and values of texts such as `solver.num_samples=1000`, values in YAML.
 
     Args:
-        texts: what was given with `--set`.
+        texts: what was given with an option.
         example: one that would be right, for the message.
+        option: the option.
 
     Raises:
         UserError: a text does not read NAME=VALUE, or its value is no YAML.
@@ -162,11 +176,11 @@ def read_assignments(texts: Sequence[str], example: str) -> list[tuple[str, Any]
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
-            raise UserError(f"--set {text!r} must read NAME=VALUE, for example {example}")
+            raise UserError(f"{option} {text!r} must read NAME=VALUE, for example {example}")
         try:
             parsed = OmegaConf.to_container(OmegaConf.create(f"value: {value}"))
         except Exception as error:  # the YAML scanner and OmegaConf each raise their own kind
-            raise UserError(f"--set {text!r}: {value!r} is not a value in YAML") from error
+            raise UserError(f"{option} {text!r}: {value!r} is not a value in YAML") from error
         pairs.append((name, parsed["value"]))  # type: ignore[call-overload,index]
     return pairs
 

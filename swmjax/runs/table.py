@@ -20,10 +20,12 @@ class Table:
     Args:
         name: what a row tells of, in the plural; the file is `<name>.parquet`.
         schema: columns and their types.
+        optional: columns that may be empty, and that tables of earlier releases may lack.
     """
 
     name: str
     schema: pa.Schema
+    optional: frozenset[str] = frozenset()
 
     def path(self, run: Path) -> Path:
         """The file in a run folder."""
@@ -34,18 +36,20 @@ class Table:
 
         Args:
             run: the run folder.
-            rows: mappings with exactly the columns of the schema.
+            rows: mappings with the columns of the schema; optional ones may be missing or None.
 
         Raises:
             UserError: a row lacks a column, has one more, or holds a value of another type.
             OSError: the file cannot be written.
         """
-        names = self.schema.names
+        names = set(self.schema.names)
         for i, row in enumerate(rows):
-            if set(row) != set(names):
+            if not names - self.optional <= set(row) <= names:
                 raise UserError(f"row {i} of the {self.name} has {sorted(row)}, it must have {sorted(names)}")
             for field in self.schema:
-                value = row[field.name]
+                value = row.get(field.name)
+                if value is None and field.name in self.optional:
+                    continue
                 if value is None or (pa.types.is_integer(field.type) and not hasattr(value, "__index__")):
                     raise UserError(f"row {i} of the {self.name}: {field.name} is {value}, it must be {field.type}")
         try:
@@ -57,7 +61,7 @@ class Table:
             pq.write_table(table, temporary)
 
     def read(self, run: Path) -> list[dict[str, Any]]:
-        """The rows.
+        """The rows; columns that the table lacks are None.
 
         Raises:
             UserError: the file is missing or damaged, or has other columns; names it.
@@ -68,6 +72,9 @@ class Table:
             table = pq.ParquetFile(pa.BufferReader(data)).read()
         except (pa.ArrowException, OSError) as error:  # damage within the file is an OSError to pyarrow
             raise UserError(f"{path}: {one_line(error)}; expected {expected}") from error
-        if not table.schema.equals(self.schema):
+        lacking = self.optional - set(table.column_names)
+        wanted = pa.schema([field for field in self.schema if field.name not in lacking])
+        if not table.schema.equals(wanted):
             raise UserError(f"{path}: has {one_line(table.schema)}; expected {one_line(self.schema)}")
-        return table.to_pylist()
+        empty = dict.fromkeys(lacking)
+        return [row | empty for row in table.to_pylist()]

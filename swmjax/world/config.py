@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from gymnasium.spaces import Box
+
 import envs_mjx
-from envs_mjx.checks import UserError, check_count, check_mapping, check_name
+from envs_mjx.checks import UserError, check_count, check_flag, check_mapping, check_name
 from swmjax.planning import SOLVERS, make_solver
 from swmjax.policies import PlanConfig
 from swmjax.runs.paths import config_path, configs_dir
-from swmjax.runs.settings import Settings, warn
+from swmjax.runs.settings import Settings, assign, read_assignments, read_settings, warn
 from swmjax.world.protocols import PROTOCOLS, Protocol
 
 ORACLE = "oracle"
@@ -42,6 +44,9 @@ class EvalConfig(Settings):
         video_episodes: Episodes in the video, 0 for none.
         protocol: `name` and options of the protocol that says which episodes are played; what `problems` and
             `goal_offset` say if None.
+        variation: Factors of variation that every episode samples; the environment's own choice if None.
+        values: Factors of variation that are the same in every episode, by name.
+        skip_solved: Leave episodes that are solved at the start out of the figures.
 
     Raises:
         UserError: A value is out of its range; the message names the setting and what is allowed.
@@ -66,6 +71,9 @@ class EvalConfig(Settings):
     plan_batch_size: int | None = 1
     video_episodes: int = 3
     protocol: Mapping[str, Any] | None = None
+    variation: Sequence[str] | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    skip_solved: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.env, str):
@@ -90,6 +98,13 @@ class EvalConfig(Settings):
                 f"plan.horizon x plan.action_block ({self.plan.horizon} x {self.plan.action_block}) "
                 f"must not be above the budget of {self.budget} steps"
             )
+        check_mapping("values", self.values)
+        check_flag("skip_solved", self.skip_solved)
+        if self.variation is not None:
+            listed = isinstance(self.variation, Sequence) and not isinstance(self.variation, str)
+            if not listed or not all(isinstance(name, str) for name in self.variation):
+                raise UserError(f"variation must be a list of names of factors, got {self.variation!r}")
+            object.__setattr__(self, "variation", tuple(self.variation))
         self.make_solver()
         self._protocol()
         object.__setattr__(self, "env", envs_mjx.full_id(self.env))
@@ -105,14 +120,24 @@ class EvalConfig(Settings):
             raise UserError(f"solver {name!r} is made of other objects; build it in Python with swmjax.planning.{cls}")
         return make_solver(name, options)
 
-    def make_protocol(self) -> Protocol:
-        """The protocol with its options.
+    def make_protocol(self, env: envs_mjx.Env) -> Protocol:
+        """The protocol with its options, for an environment.
 
         Raises:
-            UserError: An option is out of range, or a file that the protocol reads cannot be used.
+            UserError: An option is out of range, a file that the protocol reads cannot be used, or the environment
+                lacks a factor or takes no such value of it.
         """
         kind, options = self._protocol()
-        return kind.make(self.seed, **options)
+        values = env.variation_space.as_factors(self.values)
+        env.check_reset(self.variation, values)
+        made = kind.make(self.seed, **options)
+        return dataclasses.replace(made, variation=self.variation, values=values)
+
+    def factors(self, env: envs_mjx.Env) -> tuple[str, ...]:
+        """Names of the factors of variation that these settings name, whose values are reported."""
+        space = env.variation_space
+        named = set(space.as_factors(self.values)) | set(space.select(self.variation or ()))
+        return tuple(name for name in space.names() if name in named)
 
     def _protocol(self) -> tuple[type[Protocol], dict[str, Any]]:
         settings = self.protocol
@@ -127,6 +152,12 @@ class EvalConfig(Settings):
         for option in options:
             check_name(f"option of protocol {name!r}", str(option), PROTOCOLS[name].options)
         return PROTOCOLS[name], options
+
+    @property
+    def protocol_name(self) -> str:
+        """The protocol as settings call it."""
+        kind, _ = self._protocol()
+        return next(name for name, known in PROTOCOLS.items() if known is kind)
 
     @property
     def run_name(self) -> str:
@@ -166,7 +197,8 @@ def load_settings(
     Args:
         env: Environment id; that of the preset if None.
         model: Model; that of the preset if None.
-        file: YAML file or name of a shipped preset; the one for environment and model if None.
+        file: YAML file or name of a shipped preset; if None the one for environment and model, or else the one for what
+            the environment offers, goals or rewards.
         overrides: Values by dotted name; None leaves the preset's.
         assignments: Texts such as `solver.num_samples=1000`, values in YAML. Here as there another `solver.name` drops
             the options of the solver before.
@@ -178,18 +210,56 @@ def load_settings(
     Raises:
         UserError: No such file or preset, an unknown setting, or a value out of range.
     """
-    path = config_path(file) if file is not None else _preset(envs_mjx.full_id(env or "swm/PushT-v1"), model)
+    path = _preset(env, model, assignments) if file is None else config_path(file)
+    _refuse_reference(path)
     return EvalConfig.load(path, {"env": env, "model": model, **(overrides or {})}, assignments, note)
 
 
-def _preset(env: str, model: str | None) -> Path:
-    stem = re.sub(r"-v\d+$", "", env.rsplit("/", 1)[-1]).lower()
-    envs_mjx.spec(env)
-    name = f"eval/{stem}.yaml" if model in (None, ORACLE) else f"eval/{stem}_model.yaml"
-    path = configs_dir() / name
-    if not path.is_file():
-        example = configs_dir() / "eval" / "pusht.yaml"
-        raise UserError(
-            f"there is no preset {name} for {env}; give a file with --config, such as a changed copy of {example}"
-        )
-    return path
+def _preset(env: str | None, model: str | None, assignments: Sequence[str]) -> Path:
+    """The preset of an environment, or the one for what the environment offers."""
+    id = envs_mjx.full_id(env or "swm/PushT-v1")
+    kind = "" if model in (None, ORACLE) else "_model"
+    namespace, _, stem = re.sub(r"-v\d+$", "", id).lower().partition("/")
+    own = configs_dir() / "eval" / f"{stem}{kind}.yaml"
+    if namespace == "swm" and own.is_file():
+        return own
+    settings: dict[str, Any] = {}
+    for name, value in read_assignments(assignments, EvalConfig.example):
+        if name.startswith("env_options"):
+            assign(settings, name, value)
+    made = envs_mjx.make(id, **settings.get("env_options", {}))
+    if not kind and not isinstance(made.action_space, Box):
+        kind = "_discrete"
+    return configs_dir() / "eval" / f"{'goals' if made.reaches_goals else 'rewards'}{kind}.yaml"
+
+
+_PARTS_OF_REFERENCE = {
+    "world.env_name": "env",
+    "policy": "model",
+    "solver": "solver",
+    "plan_config": "plan",
+    "seed": "seed",
+    "eval.num_eval": "episodes",
+    "eval.eval_budget": "budget",
+    "eval.goal_offset_steps": "goal_offset",
+}
+"""Settings of the reference's evaluations, and what they are called here."""
+
+
+def _refuse_reference(path: Path) -> None:
+    """Say what an evaluation file of the reference is, instead of naming the first setting that is unknown here."""
+    settings = read_settings(path)
+
+    def there(name: str) -> bool:
+        group, _, entry = name.partition(".")
+        inner = settings.get(group)
+        return inner is not None if not entry else isinstance(inner, Mapping) and entry in inner
+
+    if not there("plan_config") and not there("world.env_name"):
+        return
+    known = ", ".join(f"{theirs} ({ours})" for theirs, ours in _PARTS_OF_REFERENCE.items() if there(theirs))
+    raise UserError(
+        f"{path} is an evaluation file of stable-worldmodel, which swmjax cannot run as it is; of its parts swmjax has "
+        f"{known} under the names in brackets, but no starts and goals out of a dataset: give those with "
+        "--problems, or have them drawn"
+    )

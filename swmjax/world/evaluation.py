@@ -1,6 +1,5 @@
 """Run an evaluation: compile once, run batch by batch, keep what is done, and measure."""
 
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,18 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-import swmjax
 from envs_mjx.checks import UserError
 from swmjax.policies import MPCPolicy
 from swmjax.runs.folder import RunFolder
 from swmjax.runs.interrupts import Stopped
 from swmjax.runs.watched import Note, Progress, silent, watched
-from swmjax.world.config import ORACLE, EvalConfig
+from swmjax.world.config import EvalConfig
 from swmjax.world.episodes import Episodes, run_episodes
 from swmjax.world.protocols import Protocol
-from swmjax.world.rows import EPISODES
+from swmjax.world.results import results_of, speed_of
+from swmjax.world.rows import episodes_table, factor_column
 from swmjax.world.setup import Setup
-from swmjax.world.statistics import Latency, wilson_interval
+from swmjax.world.statistics import Latency
 from swmjax.world.video import write_video
 
 Row = dict[str, Any]
@@ -30,6 +29,8 @@ VIDEO = "episodes.mp4"
 _LATENCY_CALLS = 20
 _LATENCY_SECONDS = 5.0
 _LATENCY_LEAST = 5
+_LATENCY_PATIENCE = 30.0
+"""Seconds after which even fewer measurements will do."""
 _LEAST_ROWS = 3
 """Rows of the smallest program; fewer are filled up. For one or two XLA vectorises otherwise and fuses other
 multiply-adds, and the same episode would come out different in its last bits."""
@@ -76,6 +77,7 @@ def evaluate(
                 f"{folder.path}: episode {row['episode']} with seed {row['seed']} is not one of these settings: "
                 f"{config.episodes} episodes from seed {config.seed}"
             )
+    table = episodes_table(config.factors(setup.env))
     rows = {row["episode"]: row for row in done}
     missing = 0 if (folder.path / VIDEO).exists() else _video_episodes(config)
     waiting = [i for i in range(config.episodes) if i not in rows or i < missing]
@@ -90,7 +92,7 @@ def evaluate(
                 setup.policy,
                 setup.protocol,
                 *batch([0], rows_a_batch, False),
-                made_of=(setup.env, config.budget, _video_episodes(config)),
+                made_of=(setup.env, config.budget, _video_episodes(config), config.factors(setup.env)),
             )
 
             def play(episodes: Sequence[int], rendering: bool) -> Episodes:
@@ -105,9 +107,9 @@ def evaluate(
                 episodes = play(numbers, rendering)
                 timing.run += time.perf_counter() - start
                 timing.plans += int(episodes.plans[: len(numbers)].sum())
-                for row in _rows(config, numbers, episodes):
+                for row in _rows(config, numbers, episodes, setup.env.has_success):
                     rows.setdefault(row["episode"], row)  # what is run again for the video was kept
-                EPISODES.write(folder.path, _sorted(rows))
+                table.write(folder.path, _sorted(rows))
                 run.done = len(rows)
                 run.leave_if_asked()
                 if rendering:
@@ -119,11 +121,12 @@ def evaluate(
     except KeyboardInterrupt:
         kept = _sorted(rows)
         if kept:
-            EPISODES.write(folder.path, kept)
-        folder.write_results(_results(config, kept, complete=False))
+            table.write(folder.path, kept)
+        folder.write_results(results_of(config, kept, setup.notes, complete=False))
         raise Stopped(len(kept)) from None
     fresh = [rows[i] for i in waiting]
-    results = _results(config, _sorted(rows), complete=True) | _speed(config, fresh, timing) | latency
+    results = results_of(config, _sorted(rows), setup.notes, complete=True)
+    results |= speed_of(config, fresh, timing.plans, timing.compile, timing.run) | latency
     folder.write_results(results)
     progress("done", len(rows))
     return results
@@ -137,10 +140,12 @@ def _video_episodes(config: EvalConfig) -> int:
 def episodes_program(config: EvalConfig, setup: Setup) -> Callable[..., dict[str, Any]]:
     """The program of all batches: from policy, protocol and what `batch` makes of numbers to fields of `Episodes`."""
     env, budget, shown = setup.env, config.budget, _video_episodes(config)
+    factors = config.factors(env)
 
     def program(policy: MPCPolicy, protocol: Protocol, rows: Array, alive: Array, rendering: Array) -> dict[str, Any]:
         start = protocol.start(env, rows).replace(alive=alive)
-        return dict(vars(run_episodes(env, policy, start, budget, shown, rendering)))
+        episodes = run_episodes(env, policy, start, budget, shown, rendering, until=protocol.until, factors=factors)
+        return dict(vars(episodes))
 
     return program
 
@@ -163,7 +168,15 @@ def _plan_latency(play: Callable[[Sequence[int], bool], Episodes], rows: dict[in
     if episode is None:
         return {"plan_latency_s": None}
     seconds: list[float] = []
-    while len(seconds) < _LATENCY_LEAST or (len(seconds) < _LATENCY_CALLS and sum(seconds) < _LATENCY_SECONDS):
+    began = time.perf_counter()
+
+    def more() -> bool:
+        spent = time.perf_counter() - began
+        if len(seconds) < _LATENCY_LEAST:
+            return spent < _LATENCY_PATIENCE
+        return len(seconds) < _LATENCY_CALLS and spent < _LATENCY_SECONDS
+
+    while not seconds or more():
         start = time.perf_counter()
         plans = int(play([episode], False).plans[0])
         seconds.append((time.perf_counter() - start) / plans)
@@ -175,53 +188,25 @@ def _sorted(rows: dict[int, Row]) -> list[Row]:
     return [rows[i] for i in sorted(rows)]
 
 
-def _rows(config: EvalConfig, numbers: Sequence[int], episodes: Episodes) -> list[Row]:
+def _rows(config: EvalConfig, numbers: Sequence[int], episodes: Episodes, judged: bool) -> list[Row]:
+    def vectors(values: Any, k: int) -> list[float] | None:
+        return None if values is None else np.asarray(values[k], float).tolist()
+
     return [
         {
             "episode": i,
             "seed": config.seed + i,
-            "start": np.asarray(episodes.start[k], float).tolist(),
-            "goal": np.asarray(episodes.goal[k], float).tolist(),
-            "success": bool(episodes.success[k]),
+            "start": vectors(episodes.start, k),
+            "goal": vectors(episodes.goal, k),
+            "success": bool(episodes.success[k]) if judged else None,
             "steps": int(episodes.steps[k]),
-            "final_distance": float(episodes.final_distance[k]),
+            "final_distance": None if episodes.final_distance is None else float(episodes.final_distance[k]),
+            "return": float(episodes.returns[k]),
+            "ended": bool(episodes.ended[k]),
+            "solved_at_start": bool(episodes.solved_at_start[k]),
+            "plans": int(episodes.plans[k]),
+            "failed_plans": int(episodes.failed_plans[k]),
+            **{factor_column(name): vectors(values, k) for name, values in episodes.factors.items()},
         }
         for k, i in enumerate(numbers)
     ]
-
-
-def _results(config: EvalConfig, rows: Sequence[Row], complete: bool) -> dict[str, Any]:
-    successes = sum(row["success"] for row in rows)
-    return {
-        "env": config.env,
-        "model": config.model,
-        "solver": config.solver["name"],
-        "episodes": len(rows),
-        "complete": complete,
-        "successes": successes,
-        "success_rate": successes / len(rows) if rows else None,
-        "success_interval_95": list(wilson_interval(successes, len(rows))) if rows else None,
-        "mean_final_distance": float(np.mean([row["final_distance"] for row in rows])) if rows else None,
-        "device": jax.devices()[0].device_kind,
-        "dtype": "float32",
-        "versions": {"swmjax": swmjax.__version__, "jax": jax.__version__, "python": platform.python_version()},
-    }
-
-
-def _speed(config: EvalConfig, fresh: Sequence[Row], timing: Timing) -> dict[str, Any]:
-    """Figures of the episodes that this run added."""
-    solver = config.make_solver()
-    candidates = timing.plans * solver.num_samples * solver.n_steps
-    executed = sum(row["steps"] for row in fresh)
-    simulated = candidates * config.plan.horizon * config.plan.action_block if config.model == ORACLE else 0
-
-    def rate(count: int) -> float | None:
-        return count / timing.run if fresh and timing.run > 0.0 else None
-
-    return {
-        "compile_s": {"episodes": timing.compile},
-        "run_s": timing.run,
-        "candidates_per_s": rate(candidates),
-        "env_steps_per_s": rate(executed + simulated),
-        "executed_env_steps_per_s": rate(executed),
-    }

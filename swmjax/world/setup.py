@@ -31,7 +31,7 @@ class Setup:
         env: The environment.
         policy: The policy.
         protocol: Which episodes are played.
-        notes: What the user should know about how the model was loaded.
+        notes: What the user should know about the model, the problems and the factors of variation.
     """
 
     env: envs_mjx.Env
@@ -47,17 +47,35 @@ def set_up(config: EvalConfig) -> Setup:
         UserError: The environment, the problems, the checkpoint or its action statistics cannot be used.
     """
     env = envs_mjx.make(config.env, **config.env_options)
-    if not env.has_success:
-        raise UserError(
-            f"env: {config.env} has no success to count, since its episodes end in failure or by time; plan in it with "
-            "swmjax.planning, or collect its episodes with `swmjax collect`"
-        )
     _check_solver(config, env.action_space)
     _check_population(config, env)
-    protocol = config.make_protocol()
+    protocol = config.make_protocol(env)
     protocol.check(env, config.env, config.episodes)
     policy, notes = _physics(config, env) if config.model == ORACLE else _world_model(config, env)
+    if isinstance(policy, WorldModelPolicy) and policy.objective is not None and not _has_goals(protocol, env):
+        raise UserError(
+            f"model: {config.model} plans towards goals, and whole episodes of {config.env} have none; take a model of "
+            "rewards (TD-MPC2), or another protocol"
+        )
+    reach = config.plan.horizon * config.plan.action_block
+    notes += protocol.remarks(env, config.env, reach, config.budget) + _remarks_on_factors(config, env)
     return Setup(env=env, policy=policy, protocol=protocol, notes=notes)
+
+
+def _has_goals(protocol: Protocol, env: envs_mjx.Env) -> bool:
+    return protocol.until == "success" or env.reaches_goals
+
+
+def _remarks_on_factors(config: EvalConfig, env: envs_mjx.Env) -> tuple[str, ...]:
+    """What stands still since the user has named what varies."""
+    if config.variation is None:
+        return ()
+    space = env.variation_space
+    still = set(space.select(env.default_variation)) - set(config.factors(env))
+    if not still:
+        return ()
+    names = ", ".join(name for name in space.names() if name in still)
+    return (f"only the factors that are named vary; {names} keep their initial values unless they are named too",)
 
 
 def _physics(config: EvalConfig, env: envs_mjx.Env) -> tuple[PhysicsPolicy, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Figures of an evaluation: an interval for a success rate, a summary of latencies."""
+"""Figures of an evaluation: intervals of success rates, means and differences, a summary of latencies."""
 
 import dataclasses
 import math
@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
 from envs_mjx.checks import UserError
 
@@ -30,8 +31,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
         raise UserError(f"trials is {trials}, an interval needs at least 1")
     if not 0 <= successes <= trials:
         raise UserError(f"successes is {successes}, it must be between 0 and trials ({trials})")
-    if not 0.0 < confidence < 1.0:
-        raise UserError(f"confidence is {confidence}, it must be between 0 and 1 exclusive")
+    _check_confidence(confidence)
     # From the lower tail: 0.5 + confidence / 2 rounds to 1 for a confidence close to 1.
     z = -statistics.NormalDist().inv_cdf((1.0 - confidence) / 2.0)
     centre = successes + z * z / 2.0
@@ -74,6 +74,28 @@ class Latency:
         return cls(median=median, p95=p95, n=len(seconds))
 
 
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Bounds of a mean, such as that of returns, by Student's t.
+
+    Args:
+        values: Independent measurements, at least 2.
+        confidence: How often such an interval holds the true mean, between 0 and 1 exclusive.
+
+    Returns:
+        Lower and upper bound; both the mean where all values are equal.
+
+    Raises:
+        UserError: There are fewer than 2 values, one is not finite, or the confidence is out of range.
+    """
+    if len(values) < 2 or not np.isfinite(values).all():
+        raise UserError(f"values must be at least 2 finite numbers, got {list(values)}")
+    _check_confidence(confidence)
+    numbers = np.asarray(values, float)
+    reach = _reach(numbers, confidence)
+    mean = float(numbers.mean())
+    return mean - reach, mean + reach
+
+
 def paired_interval(
     successes: Sequence[Sequence[bool]], reference: Sequence[bool], confidence: float = 0.95
 ) -> tuple[float, float, float]:
@@ -99,23 +121,19 @@ def paired_interval(
             f"successes must be [seeds, problems] and reference [problems] with at least 2 problems, "
             f"got {list(rows.shape)} and {list(other.shape)}"
         )
-    if not 0.0 < confidence < 1.0:
-        raise UserError(f"confidence is {confidence}, it must be between 0 and 1 exclusive")
+    _check_confidence(confidence)
     differences = rows.mean(0) - other
     mean = float(differences.mean())
-    error = float(differences.std(ddof=1)) / math.sqrt(other.size)
-    reach = _student_quantile((1.0 + confidence) / 2.0, other.size - 1) * error
+    reach = _reach(differences, confidence)
     return mean, max(mean - reach, -1.0), min(mean + reach, 1.0)
 
 
-def _student_quantile(probability: float, degrees: int) -> float:
-    """Quantile above the median of Student's t, by bisection on the regularised incomplete beta function."""
-    # jax.scipy works in single precision, which bounds the result to about six digits.
-    from jax.scipy.special import betainc
+def _reach(values: np.ndarray, confidence: float) -> float:
+    """Half of the width of the interval of a mean."""
+    error = float(values.std(ddof=1)) / math.sqrt(values.size)
+    return float(stats.t.ppf((1.0 + confidence) / 2.0, values.size - 1)) * error
 
-    low, high = 0.0, 1e3
-    for _ in range(60):
-        middle = (low + high) / 2.0
-        tail = 0.5 * float(betainc(degrees / 2.0, 0.5, degrees / (degrees + middle * middle)))
-        low, high = (middle, high) if tail > 1.0 - probability else (low, middle)
-    return (low + high) / 2.0
+
+def _check_confidence(confidence: float) -> None:
+    if not 0.0 < confidence < 1.0:
+        raise UserError(f"confidence is {confidence}, it must be between 0 and 1 exclusive")

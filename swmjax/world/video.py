@@ -19,16 +19,15 @@ _HOLD = 10
 
 
 def write_video(path: Path, episodes: Episodes) -> None:
-    """Write the first episodes one after the other as an MP4, each beside its goal.
+    """Write the first episodes one after the other as an MP4, each beside its goal if it has one.
 
     Args:
         path: The file to make.
         episodes: Episodes with frames.
     """
     assert episodes.frames is not None
-    assert episodes.goal_frames is not None
     parts = []
-    for i, goal in enumerate(np.asarray(episodes.goal_frames)):
+    for i in range(episodes.frames.shape[1]):
         frames = np.asarray(episodes.frames[:, i])
         steps = int(episodes.steps[i])
         if bool(episodes.success[i]):
@@ -36,7 +35,8 @@ def write_video(path: Path, episodes: Episodes) -> None:
         frames = frames[: steps + 1]
         # Hold the end, so that a viewer sees how close it came.
         frames = np.concatenate([frames, np.repeat(frames[-1:], _HOLD, axis=0)])
-        parts.append(side_by_side({f"episode {i}": frames, "goal": goal}))
+        goal = {} if episodes.goal_frames is None else {"goal": np.asarray(episodes.goal_frames[i])}
+        parts.append(side_by_side({f"episode {i}": frames, **goal}))
     write_mp4(path, np.concatenate(parts))
 
 

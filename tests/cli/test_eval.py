@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import Command
-from goal_env import registered, unchecked_types
+from goal_env import GoalEnv, registered, unchecked_types
 
+from swmjax import world
 from swmjax.runs.table import Table
 from swmjax.world import RunFolder
-from swmjax.world.rows import EPISODES
+from swmjax.world.rows import EPISODES, episodes_table
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MINI = GOLDEN / "lewm_mini_hf4"
@@ -34,6 +35,8 @@ video_episodes: 0
 plan: {horizon: 2, receding_horizon: 1, action_block: 2}
 solver: {name: cem, num_samples: 16, n_steps: 2, topk: 4}
 """
+NOTE = "note: goals are 20 steps away, but an episode has only 4: few can be reached"
+"""What is said of these settings."""
 TINY = (
     "--episodes=2 --horizon=2 --receding-horizon=1 --budget=10 --set=goal_offset=5 "
     "--set=solver.num_samples=8 --set=solver.n_steps=2 --set=solver.topk=2"
@@ -91,7 +94,7 @@ def test_a_run_and_its_report(toy):
         f"written to {folder}: {', '.join(files)}",
     ):
         assert text in shown
-    assert result.stderr.strip() == ""
+    assert result.stderr.strip() == NOTE
     assert len(EPISODES.read(folder)) == 5
 
 
@@ -143,7 +146,7 @@ def test_interrupted_and_resumed(toy, monkeypatch):
     assert result.stdout == ""
     folder = only_run()
     assert result.stderr.strip() == (
-        f"error: interrupted: 4 of 5 episodes are kept in {folder}; finish with `swmjax eval --resume {folder}`"
+        f"{NOTE}\nerror: interrupted: 4 of 5 episodes are kept in {folder}; finish with `swmjax eval --resume {folder}`"
     )
     assert len(EPISODES.read(folder)) == 4
     assert json.loads((folder / "results.json").read_text())["complete"] is False
@@ -213,7 +216,9 @@ def test_ctrl_c_while_xla_compiles(toy):
     asked = "note: stopping when the compiling ends; again to stop now\n"
     ended = "error: interrupted: 0 of 5 episodes are kept in run; finish with `swmjax eval --resume run`\n"
     waiting = "while not pathlib.Path('go_on').exists(): time.sleep(0.05)"
-    process = started(DEAF.format(call=f"{waiting}\n    return compile(self)") + PROGRAM, toy, "--output=run")
+    process = started(
+        DEAF.format(call=f"{waiting}\n    return compile(self)") + PROGRAM, toy, "--set=goal_offset=4", "--output=run"
+    )
     wait_for("compiling", process)
     process.send_signal(signal.SIGINT)
     assert process.stderr.readline() == asked
@@ -278,13 +283,85 @@ def test_usage_errors(arguments):
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_an_environment_without_a_preset():
-    line = refused("test/Goal-v0")
-    start = (
-        "error: there is no preset eval/goal.yaml for test/Goal-v0; give a file with --config, such as a changed copy "
-    )
-    assert line.startswith(start)
-    assert line.endswith("configs/eval/pusht.yaml")
+def test_any_environment_can_be_evaluated(monkeypatch):
+    settings = world.load_settings("test/Goal-v0")
+    assert (settings.protocol_name, settings.episodes, settings.solver["name"]) == ("drawn", 20, "cem")
+
+    # One that only has rewards: whole episodes, and what they return.
+    monkeypatch.setattr(GoalEnv, "has_success", False)
+    small = ["--no-video", "--budget=25", "--set=solver.num_samples=4", "--episodes=2", "--output=rewards"]
+    result = run("test/Goal-v0", *small)
+    results = json.loads(Path("rewards/results.json").read_text())
+    assert (results["protocol"], results["success_rate"], results["mean_final_distance"]) == ("episodic", None, None)
+    rows = EPISODES.read(Path("rewards"))
+    low, high = results["return_interval_95"]
+    assert low < results["mean_return"] == np.mean([row["return"] for row in rows]) < high
+    shown = " ".join(result.stdout.split())
+    assert f"mean return │ {results['mean_return']:.4g} (95 % interval {low:.4g} to {high:.4g})" in shown
+    assert "success" not in shown
+    assert [row["success"] for row in rows] == [None, None]
+
+
+def test_a_model_that_cannot_plan_says_so(toy):
+    """Whatever is not finite about it: here its physics."""
+    result = run(toy, "--set=env_options.gain=.nan", "--output=run", "--episodes=3", code=1)
+    rows = EPISODES.read(Path("run"))
+    assert [(row["plans"], row["failed_plans"]) for row in rows] == [(2, 2)] * 3
+    assert "error: all 6 plans failed, so these figures say nothing of oracle" in " ".join(result.stderr.split())
+    results = json.loads(Path("run/results.json").read_text())
+    assert results["failed_plans"] == results["plans"] == 6
+    assert any("6 of 6 plans failed" in note for note in results["notes"])
+
+
+def test_problems_that_are_solved_at_the_start(toy, tmp_path):
+    recorded = tmp_path / "problems.npz"
+    np.savez(recorded, start=np.zeros((4, 1)), goal=np.asarray([[0.0], [0.0625], [30.0], [2.0]]))
+    result = run(toy, f"--problems={recorded}", "--output=all")
+    notes = " ".join(result.stderr.split())
+    assert "2 of 4 problems are solved at the start and count as successes; --skip-solved leaves them out" in notes
+    assert [row["solved_at_start"] for row in EPISODES.read(Path("all"))] == [True, True, False, False]
+    result = run(toy, f"--problems={recorded}", "--skip-solved", "--output=some")
+    results = json.loads(Path("some/results.json").read_text())
+    assert (results["episodes"], results["counted"], results["success_rate"]) == (4, 2, 0.0)
+    assert "0.0% (0 of 2 episodes)" in " ".join(result.stdout.split())
+    assert "2 of 4 problems are solved at the start and are left out" in " ".join(result.stderr.split())
+    result = run(toy, f"--problems={recorded}", "--episodes=2", "--skip-solved", "--output=none")
+    assert "nothing is left to count" in result.stderr
+    assert "success rate" not in result.stdout
+
+
+def test_plans_and_goals_that_do_not_fit_the_protocol_are_said(toy):
+    notes = " ".join(run(toy, "--set=goal_offset=3", "--output=near").stderr.split())
+    assert "plans look 4 steps ahead, goals are 3 steps away" in notes
+    notes = " ".join(run(toy, "--output=far").stderr.split())
+    assert "goals are 20 steps away, but an episode has only 4" in notes
+    (note,) = json.loads(Path("far/results.json").read_text())["notes"]
+    assert note in notes
+
+
+def test_factors_of_variation(toy):
+    options = ["--variation=start.x", "--value=shade=0.25", "--episodes=3"]
+    run(toy, *options, "--output=run")
+    results = json.loads(Path("run/results.json").read_text())
+    assert (results["variation"], results["values"]) == (["start.x"], {"shade": 0.25})
+    config = RunFolder(Path("run")).read_config()
+    assert (config["variation"], config["values"]) == (["start.x"], {"shade": 0.25})
+    rows = episodes_table(("start.x", "shade")).read(Path("run"))
+    assert [row["variation.start.x"] for row in rows] == [row["start"] for row in rows]
+    assert [row["variation.shade"] for row in rows] == [[0.25]] * 3
+
+    # What is not named keeps its initial value, and the user is told.
+    result = run(toy, "--variation=shade", "--episodes=3", "--output=other")
+    assert "only the factors that are named vary; start.x keep their initial values" in result.stderr
+    rows = episodes_table(("shade",)).read(Path("other"))
+    assert [row["start"] for row in rows] == [[0.5]] * 3
+    assert len({row["variation.shade"][0] for row in rows}) == 3
+    run("--config=other/config.yaml", "--output=again")
+    assert episodes_table(("shade",)).read(Path("again")) == rows
+
+    assert "unknown factor of variation 'shadow'; did you mean 'shade'?" in refused(toy, "--variation=shadow")
+    assert "shade" in refused(toy, "--value=shade=7")
+    assert "--value 'shade' must read NAME=VALUE" in refused(toy, "--value=shade")
 
 
 def test_output_is_never_overwritten(toy):

@@ -117,8 +117,7 @@ def test_an_environment_without_its_extra_is_one_line(command, monkeypatch, tmp_
     monkeypatch.chdir(tmp_path)
     entry = envs_mjx.Spec(id="test/Absent-v0", entry_point="no_such_module:Env", extra="mujoco")
     monkeypatch.setitem(registry._SPECS, entry.id, entry)
-    preset = ["--config=eval/pusht.yaml", "--set=env_options={}"] if command == "eval" else []
-    result = run(command, entry.id, *preset)
+    result = run(command, entry.id)
     assert result.exit_code == 2, result.output
     assert result.stderr.splitlines() == [
         "error: test/Absent-v0 needs no_such_module, which is not installed: pip install 'swmjax[mujoco]'"

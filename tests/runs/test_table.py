@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from swmjax.world.rows import EPISODES
+from swmjax.world.rows import EPISODES, episodes_table
 
 ROW = {
     "episode": 0,
@@ -18,15 +18,18 @@ ROW = {
     "steps": 17,
     "final_distance": 0.1,
 }
+"""What earlier releases wrote."""
+TOLD = {"return": -2.5, "ended": True, "solved_at_start": False, "plans": 3, "failed_plans": 1}
+UNTOLD = dict.fromkeys(TOLD)
 
 
 def test_episodes_come_back(tmp_path):
     arrays = ROW | {"episode": np.int32(1), "start": np.arange(2.0), "success": np.False_, "final_distance": math.nan}
-    EPISODES.write(tmp_path, [ROW, arrays])
+    EPISODES.write(tmp_path, [ROW | TOLD, arrays | UNTOLD])
     first, second = EPISODES.read(tmp_path)
-    assert first == ROW
+    assert first == ROW | TOLD
     assert math.isnan(second["final_distance"])
-    assert second | {"final_distance": 0} == ROW | {
+    assert second | {"final_distance": 0} == ROW | UNTOLD | {
         "episode": 1,
         "start": [0.0, 1.0],
         "success": False,
@@ -34,6 +37,18 @@ def test_episodes_come_back(tmp_path):
     }
     EPISODES.write(tmp_path, [])
     assert EPISODES.read(tmp_path) == []
+
+
+def test_tables_of_earlier_releases_and_what_does_not_exist_everywhere(tmp_path):
+    old = pa.schema([field for field in EPISODES.schema if field.name in ROW])
+    pq.write_table(pa.Table.from_pylist([ROW], schema=old), EPISODES.path(tmp_path))
+    assert EPISODES.read(tmp_path) == [ROW | UNTOLD]
+    rewards = ROW | TOLD | {"start": None, "goal": None, "success": None, "final_distance": None}
+    table = episodes_table(("agent.color",))
+    table.write(tmp_path, [rewards | {"variation.agent.color": [255, 0, 0]}])
+    assert table.read(tmp_path) == [rewards | {"variation.agent.color": [255.0, 0.0, 0.0]}]
+    with pytest.raises(ValueError, match="it must have .*variation.agent.color"):
+        table.write(tmp_path, [rewards])
 
 
 @pytest.mark.parametrize(
@@ -53,7 +68,7 @@ def test_wrong_rows_are_refused_and_change_nothing(tmp_path, change, message):
     with pytest.raises(ValueError) as caught:
         EPISODES.write(tmp_path, [ROW, ROW | change])
     assert str(caught.value).startswith(message)
-    assert EPISODES.read(tmp_path) == [ROW]
+    assert EPISODES.read(tmp_path) == [ROW | UNTOLD]
 
 
 def test_damaged_episodes_are_one_clear_line(tmp_path):

@@ -66,8 +66,54 @@ def test_the_model_preset_plans_as_the_reference():
 
 @pytest.mark.parametrize("path", sorted(configs_dir().glob("eval/*.yaml")), ids=lambda path: path.stem)
 def test_every_preset_loads(path):
-    config = load_settings(model="a-model" if path.stem.endswith("_model") else None, file=path)
-    assert load_settings(model=config.model, file=f"eval/{path.name}") == config
+    env = "swm/Any-v0" if path.stem.partition("_")[0] in ("goals", "rewards") else None
+    config = load_settings(env, "a-model" if path.stem.endswith("_model") else None, path)
+    assert load_settings(env, config.model, f"eval/{path.name}") == config
+
+
+@pytest.mark.parametrize(
+    ("env", "model", "protocol", "solver"),
+    [
+        ("swm/Piecewise-v0", None, "drawn", "cem"),
+        ("swm/Piecewise-v0", "mine", "drawn", "cem"),
+        ("swm/VoidRun-v0", None, "drawn", "categorical_cem"),
+        ("swm/PushT-Discrete-v1", None, "drawn", "categorical_cem"),
+        ("swm/PendulumControl-v1", None, "episodic", "predictive_sampling"),
+        ("swm/MountainCarContinuousControl-v0", "mine", "episodic", "mppi"),
+        ("swm/AcrobotControl-v1", None, "episodic", "categorical_cem"),
+        ("swm/ReacherDMControl-v0", None, "episodic", "predictive_sampling"),
+    ],
+)
+def test_environments_without_a_preset_get_one_for_what_they_offer(env, model, protocol, solver):
+    config = load_settings(env, model)
+    assert (config.env, config.protocol_name, config.solver["name"]) == (env, protocol, solver)
+    if env == "swm/ReacherDMControl-v0":
+        config = load_settings(env, assignments=["env_options.task=qpos_match"])
+        assert (config.protocol_name, config.env_options) == ("drawn", {"task": "qpos_match"})
+
+
+def test_an_evaluation_of_the_reference_is_recognised(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "a-secret")
+    file = preset(
+        tmp_path,
+        "solver:\n  _target_: stable_worldmodel.solver.CEMSolver\n  seed: ${oc.env:WANDB_API_KEY}\nworld:\n"
+        "  env_name: swm/TwoRoom-v1\nseed: 42\nplan_config: {horizon: 5}\neval: {num_eval: 50, dataset_name: rooms}\n",
+    )
+    with pytest.raises(ValueError, match="is an evaluation file of stable-worldmodel") as caught:
+        load_settings(file=file)
+    for part in ("world.env_name (env)", "plan_config (plan)", "eval.num_eval (episodes)", "--problems"):
+        assert part in str(caught.value)
+    assert "policy" not in str(caught.value)
+    assert "a-secret" not in str(caught.value)
+
+
+def test_interpolations_are_never_evaluated(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "a-secret")
+    file = preset(tmp_path, "env: swm/PushT-v1\nmodel: oracle\n")
+    for assignment in ("model=${oc.env:WANDB_API_KEY}", "env_options={a: [1, '${seed}']}"):
+        with pytest.raises(ValueError, match="is '[$]{.*}', an interpolation, which is never evaluated") as caught:
+            load_settings(file=file, assignments=[assignment])
+        assert "a-secret" not in str(caught.value)
 
 
 def test_options_win_over_the_preset_and_assignments_over_options(tmp_path):
@@ -202,7 +248,7 @@ def test_assigned_values_that_are_no_yaml(value):
         ("env:\nmodel: oracle\n", "env must be the id of an environment, got None"),
         ("env: swm/PushT-v1\nmodel: oracle\nplan: [1]\n", r"plan must be a mapping, got \[1\]"),
         ("env: swm/PushT-v1\nmodel: oracle\nplan: {1: 2}\n", "unknown setting 'plan.1'"),
-        ("env: swm/PushT-v1\nmodel: oracle\nseed: ${oc.env:HOME}\n", "seed must be an integer of at least 0, got"),
+        ("env: swm/PushT-v1\nmodel: oracle\nseed: ${oc.env:HOME}\n", "setting 'seed' is '[$]{oc.env:HOME}', an inter"),
     ],
 )
 def test_files_that_are_no_settings(tmp_path, text, message):

@@ -157,8 +157,9 @@ def test_what_does_not_exist(changes, message, tmp_path, monkeypatch):
 
 def test_ends_that_are_no_success_are_not_counted(monkeypatch):
     monkeypatch.setattr(GoalEnv, "has_success", False)
-    with pytest.raises(ValueError, match=r"test/Goal-v0 has no success to count.*swmjax collect"):
+    with pytest.raises(ValueError, match=r"test/Goal-v0 has no success to count.*protocol.name=episodic"):
         set_up(settings())
+    set_up(settings(protocol={"name": "episodic"}))
 
 
 def test_frames_have_three_channels(checkpoint, monkeypatch):

@@ -30,12 +30,14 @@ def test_video(tmp_path, panels):
     places = np.stack([np.minimum(np.arange(budget + 1), 3), 8 + np.arange(budget + 1)], axis=1)
     # The batch holds a third episode that is not shown.
     episodes = Episodes(
-        start=jnp.zeros((3, 1)),
-        goal=jnp.zeros((3, 1)),
         success=jnp.asarray([True, False, True]),
+        ended=jnp.asarray([True, False, True]),
         steps=jnp.asarray([3, budget, 1]),
-        final_distance=jnp.zeros(3),
+        returns=jnp.zeros(3),
+        solved_at_start=jnp.zeros(3, bool),
         plans=jnp.ones(3, jnp.int32),
+        failed_plans=jnp.zeros(3, jnp.int32),
+        factors={},
         frames=jnp.asarray(pictures(places)),
         goal_frames=jnp.asarray(pictures(goals)),
     )
@@ -52,3 +54,6 @@ def test_video(tmp_path, panels):
         np.testing.assert_array_equal(frames[:, 8, 10], np.repeat(10 * shown[:, None], 3, axis=1))
         marked = np.all(frames[:, 0, 0] == SUCCESS, axis=-1)
         np.testing.assert_array_equal(marked, np.arange(1 + hold) >= 3 if i == 0 else np.zeros(1 + hold, bool))
+
+    video.write_video(path, episodes.replace(goal_frames=None))
+    assert [list(panel) for panel in panels[2:]] == [["episode 0"], ["episode 1"]]

@@ -96,6 +96,16 @@ class ReacherDMControl(LockableEnv):
     def _reward(self, view: View) -> Float[Array, ""]:
         return tolerance(jnp.linalg.norm(self._gap(view)), (0.0, _SIZES[self.task] + 0.01))
 
+    @property
+    def has_success(self) -> bool:
+        """In the task qpos_match, whose episodes end at the goal."""
+        return self.task == "qpos_match"
+
+    @property
+    def reaches_goals(self) -> bool:
+        """In the task qpos_match."""
+        return self.has_success
+
     def _reached(self, view: View, goal: Float[Array, "4"]) -> Bool[Array, ""] | None:
         if self.task != "qpos_match":
             return None

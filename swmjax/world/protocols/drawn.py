@@ -1,5 +1,6 @@
 """Drawn problems: starts with reachable goals, those of the reference's dataset protocol without a dataset."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from envs_mjx import Env, State
 from envs_mjx.checks import check_count
 from swmjax.policies.base import zeros_of
 from swmjax.policies.rollout import Start
-from swmjax.world.protocols.base import Protocol
+from swmjax.world.protocols.base import Protocol, remarks_on_offset
 
 MAX_ATTEMPTS = 100
 """Draws after which a pair that starts solved is kept."""
@@ -26,8 +27,8 @@ class Drawn(Protocol):
     left out.
 
     Args:
-        seed: Seed of episode 0; episode i has seed + i.
         goal_offset: Steps of the behaviour policy between start and goal.
+        seed, variation, values: See `Protocol`.
 
     Raises:
         UserError: A number is out of range.
@@ -35,7 +36,6 @@ class Drawn(Protocol):
 
     options = ("goal_offset",)
 
-    seed: Any
     goal_offset: int = field(default=25, metadata={"static": True})
 
     def __post_init__(self) -> None:
@@ -49,17 +49,33 @@ class Drawn(Protocol):
     def start(self, env: Env, rows: Int[Array, " B"]) -> Start:
         """Drawn starts, and the states in which the behaviour policy ended."""
         seeds = self.seed + rows
-        states, goals = jax.vmap(lambda seed: draw_problem(env, seed, self.goal_offset))(seeds)
+
+        def one(seed: Array) -> tuple[State, State]:
+            return draw_problem(env, seed, self.goal_offset, self.variation, self.values)
+
+        states, goals = jax.vmap(one)(seeds)
         return Start(states=states, seeds=seeds, goals=goals)
 
+    def remarks(self, env: Env, name: str, reach: int, budget: int) -> tuple[str, ...]:
+        """As every protocol, and on how far away the goals are."""
+        return super().remarks(env, name, reach, budget) + remarks_on_offset(self.goal_offset, reach, budget)
 
-def draw_problem(env: Env, seed: Int[Array, ""], goal_offset: int) -> tuple[State, State]:
+
+def draw_problem(
+    env: Env,
+    seed: Int[Array, ""],
+    goal_offset: int,
+    variation: tuple[str, ...] | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> tuple[State, State]:
     """A start with a reachable goal.
 
     Args:
         env: The environment.
         seed: Number of the episode; the only source of randomness.
         goal_offset: Steps of the behaviour policy from the start to the goal.
+        variation: Factors of variation that the reset samples; the environment's own choice if None.
+        values: Factors that are set, by dotted name.
 
     Returns:
         The start, whose goal is set, and the state that shows the goal.
@@ -68,7 +84,7 @@ def draw_problem(env: Env, seed: Int[Array, ""], goal_offset: int) -> tuple[Stat
     @partial(jax.jit, inline=True)  # traced once, though its shapes are asked for as well
     def attempt(key: Key[Array, ""]) -> tuple[State, State]:
         start_key, walk_key = jax.random.split(key)
-        start = env.reset(start_key)
+        start = env.reset(start_key, variation=variation, values=values)
 
         def walk(state: State, key: Key[Array, ""]) -> tuple[State, None]:
             return env.step(state, env.behaviour_action(key, state)), None

@@ -21,17 +21,16 @@ class Recorded(Protocol):
     """Recorded problems, row i for episode i; a reset with the episode's seed fixes whatever they leave open.
 
     Attributes:
-        seed: Seed of episode 0; episode i has seed + i.
         starts: Start states [n, S], the environment's own vectors.
         goals: Goal states [n, S], likewise; each is shown, and is the goal.
         source: Where they come from, for messages.
+        seed, variation, values: See `Protocol`.
 
     Source: reference, `world.py` (`evaluate_from_dataset`).
     """
 
     options = files = ("path",)
 
-    seed: Any
     starts: Any
     goals: Any
     source: str = field(default="the problems", metadata={"static": True})
@@ -70,6 +69,7 @@ class Recorded(Protocol):
 
     def check(self, env: Env, name: str, episodes: int) -> None:
         """Refuse states of another size than the environment's, and more episodes than there are problems."""
+        super().check(env, name, episodes)
         (size,) = jax.eval_shape(lambda: env.goal_from(env.reset(jax.random.key(0)))).shape
         count, entries = self.starts.shape
         if entries != size:
@@ -87,7 +87,7 @@ class Recorded(Protocol):
         seeds = self.seed + rows
 
         def one(seed: Array, start: Array, goal: Array) -> tuple[State, State]:
-            fresh = env.reset(jax.random.key(seed))
+            fresh = self.fresh(env, seed)
             return env.set_goal(env.set_state(fresh, start), goal), env.set_goal(env.set_state(fresh, goal), goal)
 
         states, goals = jax.vmap(one)(seeds, self.starts[rows], self.goals[rows])
