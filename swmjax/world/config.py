@@ -131,7 +131,8 @@ class EvalConfig(Settings):
         values = env.variation_space.as_factors(self.values)
         env.check_reset(self.variation, values)
         made = kind.make(self.seed, **options)
-        return dataclasses.replace(made, variation=self.variation, values=values)
+        variation = None if self.variation is None else tuple(self.variation)
+        return dataclasses.replace(made, variation=variation, values=values)
 
     def factors(self, env: envs_mjx.Env) -> tuple[str, ...]:
         """Names of the factors of variation that these settings name, whose values are reported."""

@@ -77,6 +77,9 @@ def _remarks(config: EvalConfig, rows: Sequence[Row], counted: int, plans: int, 
             f"{failed} of {plans} plans failed: no candidate had a finite cost, and the plan before "
             "went on, or nothing was done"
         )
+    if config.protocol_name == "episodic" and rows and not any(row["return"] for row in rows):
+        reach = config.plan.horizon * config.plan.action_block
+        remarks.append(f"every episode returned 0: plans, which look {reach} steps ahead, came upon no reward")
     if any(row["success"] is None for row in rows):
         cut = sum(row["ended"] is False for row in rows)
         if cut:

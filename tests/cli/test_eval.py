@@ -301,6 +301,12 @@ def test_any_environment_can_be_evaluated(monkeypatch):
     assert "success" not in shown
     assert [row["success"] for row in rows] == [None, None]
 
+    monkeypatch.setattr(GoalEnv, "_advance", lambda self, state, action: state.replace(step=state.step + 1))
+    # Another gain, since a program of this environment is there already.
+    result = run("test/Goal-v0", *small[:-1], "--set=env_options.gain=0.375", "--output=nothing")
+    assert "every episode returned 0: plans, which look 20 steps ahead, came upon no reward" in result.stderr
+    assert "2 of 2 episodes were cut by the budget of 25 steps" in result.stderr
+
 
 def test_a_model_that_cannot_plan_says_so(toy):
     """Whatever is not finite about it: here its physics."""
