@@ -90,15 +90,14 @@ def test_a_module_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     document = json.loads((folder / "config.json").read_text())
     assert document["swmjax"]["class"] == f"{__name__}.Net"
     assert document["model"]["_target_"] == f"{__name__}.NetConfig"
-    with pytest.raises(
-        CheckpointError, match=r"class: is .*\.Net, which is none of swmjax.models; give the class"
-    ) as no:
+    with pytest.raises(CheckpointError, match=r"class: is .*\.Net, which is none of swmjax.models; give") as caught:
         load_pretrained("run", cache_dir=tmp_path)
-    assert "\n" not in str(no.value)
-    for options in (
-        {"model_class": Net},
-        {"model_class": lambda c, rngs: Net(c, rngs=rngs), "config_class": NetConfig},
-    ):
+    assert "\n" not in str(caught.value)
+
+    def build(config: Any, rngs: nnx.Rngs) -> Net:
+        return Net(config, rngs=rngs)
+
+    for options in ({"model_class": Net}, {"model_class": build, "config_class": NetConfig}):
         again = load_pretrained("run", cache_dir=tmp_path, **options)
         assert again.config == CONFIG
         assert type(again) is Net

@@ -14,7 +14,7 @@ from checkpoints.torch.nested import write_nested
 from flax import nnx
 from typer.testing import CliRunner, Result
 
-from swmjax.checkpoints import CheckpointError, import_checkpoint, load_pretrained, read_state_dict, save_pretrained
+from swmjax.checkpoints import CheckpointError, load_pretrained, read_state_dict, save_pretrained
 from swmjax.cli.app import app
 from swmjax.policies import AutoCostModel
 
@@ -82,9 +82,9 @@ def test_two_state_dicts_need_a_key(home: Path, tensors: Any, wanted: Any) -> No
         {"module": "ema", "tensors": 91, "parameters": 78_640, "dtypes": ["float32", "int64"], "becomes": "left out"}
     ]
     assert_model("run-jax", wanted)
-    assert float(load_pretrained("run", key="ema", note=str).predictor.pos_embedding[...].sum()) == 0
     with pytest.warns(UserWarning, match=r"weights.pt: the state dict was found under 'ema'"):
-        load_pretrained("run", key="ema")
+        zeros = load_pretrained("run", key="ema")
+    assert not np.asarray(zeros.predictor.pos_embedding[...]).any()
     with pytest.raises(ValueError, match="run-jax is a checkpoint of swmjax; allowed is a torch file"):
         load_pretrained("run-jax", key="ema")
 
@@ -133,10 +133,9 @@ def test_weights_that_are_not_finite(home: Path, tensors: Any) -> None:
     refusal = f"{sentence}; --allow-nonfinite (in Python allow_nonfinite=True) takes them as they are"
     assert (done.exit_code, done.stderr) == (2, f"error: {refusal}\n")
     assert sorted(entry.name for entry in home.iterdir()) == ["run"]
-    for load in (AutoCostModel, import_checkpoint):
-        with pytest.raises(CheckpointError) as caught:
-            load("run")
-        assert str(caught.value) == refusal
+    with pytest.raises(CheckpointError) as caught:
+        AutoCostModel("run")
+    assert str(caught.value) == refusal
     used = run("eval", "swm/PushT-v1", "--model", "run", "--episodes", 1, "--no-video", "--output", home / "results")
     assert (used.exit_code, used.stderr.splitlines()[-1]) == (2, f"error: {refusal}")
     done, _ = imported(home, broken, "--allow-nonfinite")
@@ -149,7 +148,6 @@ def test_weights_that_are_not_finite(home: Path, tensors: Any) -> None:
     assert bool(np.isnan(model.encoder.embeddings.cls_token[...]).all())
     assert len(notes) == 1
     assert "encoder.embeddings.cls_token (32 of 32)" in notes[0]
-    assert run("export", "run-jax", "back").exit_code == 2
     assert run("export", "run-jax", "back", "--allow-nonfinite").exit_code == 0
     assert bool(np.isnan(read_state_dict(home / "back" / "weights.pt")["encoder.embeddings.cls_token"]).all())
 

@@ -137,10 +137,7 @@ def test_defaults_are_those_of_the_reference() -> None:
         (KeyError, "layer"),
         ({"_target_": "torch.nn.LayerNorm", "_partial_": True}, "layer"),
         ({"_target_": "torch.nn.LayerNorm", "_partial_": True, "eps": 1e-5, "elementwise_affine": True}, "layer"),
-        (
-            {"_target_": "torch.nn.BatchNorm1d", "_partial_": True, "eps": 1e-5, "momentum": 0.1, "affine": True},
-            "batch",
-        ),
+        (batch, "batch"),
     ):
         projector = build_config(changed("projector.norm_fn", value)).projector
         assert projector is not None
