@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError, check_name
+from envs_mjx.processes import check_process
 from envs_mjx.state_bounds import StateBounds, check_vectors, is_traced, traced_vector, unbounded
 
 _CHANGING = ("physics", "obs", "reward", "success", "terminated", "truncated", "info")
@@ -190,6 +191,7 @@ class Env(abc.ABC):
         Raises:
             UserError: unknown factor or option name, or a concrete value outside its space or `state_bounds`.
         """
+        check_process()
         self.check_reset(variation, values, options)
         names = None if variation is None else tuple(variation)
         given = self.variation_space.as_factors(values or {})
@@ -268,6 +270,7 @@ class Env(abc.ABC):
         Raises:
             UserError: another shape or kind of number.
         """
+        check_process()
         return programs.step(self, state, action)
 
     def _step(self, state: State, action: Any) -> State:
@@ -297,6 +300,7 @@ class Env(abc.ABC):
         Returns:
             The last state, and what was kept, every array with a leading axis of H.
         """
+        check_process()
         if keep is None:
             return programs.rollout(self, state, actions)
         return self._rollout(state, actions, keep)
@@ -325,6 +329,7 @@ class Env(abc.ABC):
         Raises:
             UserError: another shape, or a state that cannot be, see `check_state`.
         """
+        check_process()
         self.check_state(value)
         return programs.set_state(self, state, value)
 
@@ -365,6 +370,7 @@ class Env(abc.ABC):
     @final
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
         """Image of the state, RGB, 0 to 255."""
+        check_process()
         return programs.render(self, state)
 
     @abc.abstractmethod
