@@ -24,6 +24,7 @@ from envs_mjx.mujoco.physics import MujocoPhysics, loaded, stepped
 from envs_mjx.mujoco.scene import Scene
 from envs_mjx.mujoco.state_vector import StateVectorEnv, sound
 from envs_mjx.mujoco.view import View
+from envs_mjx.processes import check_process
 
 
 @dataclass(frozen=True)
@@ -291,11 +292,14 @@ class MujocoEnv(StateVectorEnv):
         return state.replace(physics=self._settled(physics, state.factors, True))
 
     def set_target(self, state: State, target: Float[Array, " G"]) -> State:
-        """Move the task's target, which `set_state` leaves alone."""
+        """Move the task's target, which `set_state` leaves alone; it must be finite, as `set_goal` has it."""
+        return self._entered("target", self._set_target, state, target)
+
+    def _set_target(self, state: State, target: Float[Array, " G"]) -> State:
         physics = state.physics.replace(target=self._target(target))
         return self._rested(state.replace(physics=self._settled(physics, state.factors, True)))
 
-    def set_goal(self, state: State, goal: Float[Array, " S"]) -> State:
+    def _set_goal(self, state: State, goal: Float[Array, " S"]) -> State:
         """Make positions and velocities the goal."""
         goal = self._vector(goal, "goal_state")
         reached = self._reached(self._view(state.physics), goal)
@@ -393,6 +397,7 @@ class MujocoEnv(StateVectorEnv):
 @functools.lru_cache(maxsize=64)
 def _compiled(env: MujocoEnv, x64: bool) -> Compiled:
     """The model of a configuration; `x64` only keeps the models of the two precisions apart."""
+    check_process()
     spec = env._spec()
     space = env.variation_space
     factors = tuple((factor, float(space.factor(factor.factor).init_value[0])) for factor in env._mass_factors())

@@ -15,15 +15,20 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
-from envs_mjx.checks import UserError, check_count, check_flag
+from envs_mjx.checks import UserError, check_count, check_flag, is_finite_number
 from envs_mjx.core import Env, State
 from envs_mjx.pusht import dynamics, expert, shapes
 from envs_mjx.pusht.action_mark import mark_action
 from envs_mjx.pusht.factors import DEFAULT_VARIATIONS, pusht_variation_space
 from envs_mjx.pusht.render import PushTScene, render_scene
+from envs_mjx.state_bounds import StateBounds
 
 _SUCCESS_DISTANCE = 20.0
 _SUCCESS_ANGLE = np.pi / 9
+_MARGIN = 64.0
+"""Distance from the window, px, at which a state can still be given: an agent leaves it by 41 px in a step at most."""
+_FASTEST = 10.0 * dynamics.WINDOW
+"""Largest velocity that can be given, px/s; actions that are window px lead to ones far above the observation's."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class PushT(Env):
         if self.block_cog is not None:
             object.__setattr__(self, "block_cog", _two_numbers(self.block_cog))
         damping = self.damping
-        if damping is not None and not (_is_number(damping) and 0 <= damping <= 1):
+        if damping is not None and not (is_finite_number(damping) and 0 <= damping <= 1):
             raise UserError(f"damping must be None or a number in [0, 1], got {damping!r}")
         if self.init_value is not None:
             object.__setattr__(self, "init_value", _pairs(self.init_value))
@@ -153,6 +158,17 @@ class PushT(Env):
             differentiable=self.differentiable,
             polygons=self.agent_shapes == "all",
         )
+
+    def state_bounds(self, size: int) -> StateBounds:
+        """Agent and block not far outside of the window, any angle, and velocities of ten windows a second.
+
+        The physics can lead an agent, which passes through walls, further away.
+        """
+        if size != 7:
+            return super().state_bounds(size)
+        places, speeds = np.full(4, _MARGIN), np.full(2, _FASTEST)
+        low, high = -places, dynamics.WINDOW + places
+        return StateBounds.of(np.concatenate([low, [-np.inf], -speeds]), np.concatenate([high, [np.inf], speeds]), size)
 
     def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
         """`options` may hold `state` and `goal_state`, vectors of 7 as in the observation.
@@ -228,15 +244,19 @@ class PushT(Env):
         return jnp.where(state.step > 0, mark_action(image, state.info["latest_action"]), image)
 
     def _set_physics(self, state: State, value: Float[Array, "7"]) -> State:
-        """Agent and block where a recorded state vector has them, one physics step later.
+        """Agent and block where a recorded state vector has them, one physics step of 0.01 s later.
 
-        The block's angle in a record is wrapped; its velocities and remembered contacts stay, as in the reference.
+        That step, the reference's, moves things: a round agent by its velocity in the vector times 0.01 s, and the
+        block and any other agent as their contacts have it. So `obs["state"]` is the vector only for an agent at rest
+        that touches nothing. The block's angle in a record is wrapped; its velocities and remembered contacts stay.
+
+        Source: reference, envs/pusht/env.py (`_set_state`).
         """
         value = _vector(value, "state", state.goal.dtype)
         physics, contacts = self._rules.place(state.physics, self._rules.scene(state.factors), value)
         return state.replace(physics=physics, info=state.info | {"n_contacts": _per_substep(contacts)})
 
-    def set_goal(self, state: State, goal: Float[Array, "7"]) -> State:
+    def _set_goal(self, state: State, goal: Float[Array, "7"]) -> State:
         """Replace the goal state; a vector of 7 as in the observation."""
         goal = _vector(goal, "goal_state", state.goal.dtype)
         info = state.info | {"goal_state": goal, "goal_proprio": jnp.concatenate([goal[:2], goal[5:]])}
@@ -291,13 +311,9 @@ def _per_substep(contacts: Int[Array, ""]) -> Int[Array, ""]:
     return -(-contacts // dynamics.SUBSTEPS)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(np.isfinite(value))
-
-
 def _two_numbers(value: Any) -> tuple[float, float]:
     entries = tuple(value) if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) else ()
-    if len(entries) != 2 or not all(_is_number(entry) for entry in entries):
+    if len(entries) != 2 or not all(is_finite_number(entry) for entry in entries):
         raise UserError(f"block_cog must be None or two finite numbers (x, y in px), got {value!r}")
     return float(entries[0]), float(entries[1])
 
