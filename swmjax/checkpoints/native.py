@@ -35,6 +35,7 @@ from swmjax.checkpoints.torch.archive import read_state_dict
 from swmjax.checkpoints.torch.families import family_of
 from swmjax.checkpoints.torch.source import Loaded, Source
 from swmjax.checkpoints.torch.writer import write_state_dict
+from swmjax.runs.files import check_writable, disk_errors
 
 FORMAT = 1
 """Version of the layout; a release reads this one and all before it."""
@@ -53,10 +54,15 @@ class Saving:
 
     def start(self, write: Callable[[], None], in_background: bool) -> Saving:
         """Write, here or in a thread."""
+
+        def named() -> None:
+            with disk_errors(self.folder):
+                write()
+
         if not in_background:
-            write()
+            named()
             return self
-        self._thread = threading.Thread(target=self._run, args=(write,), name=f"save {self.folder.name}")
+        self._thread = threading.Thread(target=self._run, args=(named,), name=f"save {self.folder.name}")
         self._thread.start()
         return self
 
@@ -278,7 +284,8 @@ def _problems(found: Mapping[str, Any], wanted: Mapping[str, Any], stamp: _Stamp
 
 
 def check_free(folder: Path, overwrite: bool) -> None:
-    """FileExistsError unless a checkpoint may be saved to this folder."""
+    """FileExistsError unless a checkpoint may be saved to this folder, OSError unless it can be."""
+    check_writable(folder.parent)
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder}: is a file; allowed is a folder that does not exist yet")
     config = folder / "config.json"
@@ -297,6 +304,7 @@ def check_free(folder: Path, overwrite: bool) -> None:
 def _write(folder: Path, document: dict[str, Any], arrays: dict[str, Any], unused: Mapping[str, np.ndarray]) -> None:
     import orbax.checkpoint as ocp
 
+    check_writable(folder, sum(array.nbytes for array in arrays.values()))
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / document[STAMP]["arrays"]

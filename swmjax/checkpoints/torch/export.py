@@ -24,6 +24,7 @@ from swmjax.checkpoints.torch.key_rules import KeyRules
 from swmjax.checkpoints.torch.matching import TensorSpec, spell_tensors, tensor_specs
 from swmjax.checkpoints.torch.source import Loaded
 from swmjax.checkpoints.torch.writer import write_state_dict
+from swmjax.runs.files import check_writable, disk_errors
 
 _DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
@@ -59,12 +60,14 @@ def export_pretrained(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder}: exists already; allowed is a folder that does not exist yet")
     config, tensors = torch_checkpoint(loaded, transformers)
+    check_writable(folder.parent, sum(array.nbytes for array in tensors.values()))
     made = _make_parents(folder.parent)
     temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     try:
-        temporary.mkdir()
-        write_torch_checkpoint(temporary, config, tensors)
-        os.replace(temporary, folder)
+        with disk_errors(folder):
+            temporary.mkdir()
+            write_torch_checkpoint(temporary, config, tensors)
+            os.replace(temporary, folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         with contextlib.suppress(OSError):
