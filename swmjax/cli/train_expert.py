@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swmjax.cli import console
-from swmjax.cli.run import folder_of_run, print_written, settings_of_run
+from swmjax.cli.run import folder_of_run, keeping, print_written, settings_of_run
 
 if TYPE_CHECKING:
     from swmjax.runs.folder import RunFolder
@@ -49,12 +49,14 @@ def train_expert_command(
         return training.load_expert_settings(env_id, config, changes, set_ or (), console.note)
 
     given = [env_id, config, set_, output, *changes.values()]
-    settings, resumed = settings_of_run(training.ExpertConfig, load, resume, given)
+    settings, resumed = settings_of_run(training.ExpertConfig, load, resume, output, given)
     brax_parts()
     settings.make_env()
     folder = folder_of_run(settings, resumed, output)
-    results = _run(settings, folder)
-    folder.write_results(results)
+    console.quiet_saving()
+    with keeping(folder, "train-expert"):
+        results = _run(settings, folder)
+        folder.write_results(results)
     if as_json:
         console.print_json(results | {"folder": str(folder.path)})
     else:
