@@ -146,6 +146,11 @@ class PushT(Env):
         return space
 
     @property
+    def inert_factors(self) -> tuple[str, ...]:
+        """What the reference never reads."""
+        return ("goal.scale",)
+
+    @property
     def default_variation(self) -> tuple[str, ...]:
         """Agent position, block position and block angle."""
         return DEFAULT_VARIATIONS
