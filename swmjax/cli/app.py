@@ -1,5 +1,6 @@
 """The `swmjax` program; commands import what they need when they run, so that `--help` is quick."""
 
+import contextlib
 import importlib
 import os
 import sys
@@ -69,7 +70,8 @@ def main() -> None:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             # What was interrupted may go on in a thread, and the interpreter would wait for it.
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
             os._exit(INTERRUPTED)
         raise

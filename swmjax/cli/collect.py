@@ -21,7 +21,13 @@ def collect_command(
     ] = RANDOM,
     episodes: Annotated[int, Optional(help="Number of episodes.")] = 10,
     max_steps: Annotated[int, Optional(help="Steps after which an episode is cut.")] = 200,
-    seed: Annotated[int, Optional(help="Seed of the first episode; episode i has seed + i.")] = 0,
+    seed: Annotated[
+        int | None,
+        Optional(
+            help="Seed of the first episode; episode i has seed + i. If not given, 0, or with --append the next after "
+            "those of the dataset."
+        ),
+    ] = None,
     noise: Annotated[
         float, Optional(help="Standard deviation of noise on the expert's actions, which are of -1 to 1.")
     ] = 0.2,
@@ -54,10 +60,12 @@ def collect_command(
     overwrite: Annotated[bool, Optional("--overwrite", help="Replace the dataset.")] = False,
     as_json: Annotated[bool, Optional("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Collect episodes into a Lance dataset of the reference's layout."""
+    """Collect episodes into a Lance dataset of the reference's layout.
+
+    A command that was stopped, or killed, goes on where it was when it is given again.
+    """
     import envs_mjx
     from swmjax import world
-    from swmjax.data import LanceWriter
     from swmjax.policies import RandomPolicy
     from swmjax.runs.interrupts import Stopped
 
@@ -72,7 +80,6 @@ def collect_command(
     player = (
         RandomPolicy.of(env.action_space) if policy == RANDOM else _expert(policy, env_id, env, deterministic, noise)
     )
-    LanceWriter(output, mode)
     try:
         with console.progress_bar(episodes, "episodes") as (progress, note):
             written = world.collect(
@@ -90,8 +97,7 @@ def collect_command(
                 note=note,
             )
     except Stopped as stop:
-        others = f"--append --seed {seed + stop.done} --episodes {episodes - stop.done}"
-        kept = f"{stop.done} of {episodes} episodes are kept in {output}; collect the others with {others}"
+        kept = f"{stop.done} of {episodes} episodes are kept in {output}; the same command collects the others"
         console.fail(f"interrupted: {kept if stop.done else 'nothing was written'}", console.INTERRUPTED)
     if as_json:
         console.print_json({"env": env_id, "policy": policy, "episodes": written, "path": str(output)})

@@ -5,14 +5,16 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from contextlib import contextmanager, suppress
+from typing import IO, Any, NoReturn, cast
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from swmjax.runs.interrupts import interruptible
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -26,8 +28,27 @@ def out() -> Console:
 
 
 def err() -> Console:
-    """Console for messages and progress, on stderr."""
-    return Console(stderr=True, soft_wrap=True)
+    """Console for messages and progress, on stderr; what cannot be said to a terminal that went away is not said."""
+    return Console(file=cast(IO[str], _Unheard(sys.stderr)), soft_wrap=True)
+
+
+class _Unheard:
+    """A stream that writes what it can, so that a run does not end because nobody listens."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def fail(message: str, code: int = USER_ERROR) -> NoReturn:
@@ -47,14 +68,16 @@ def _note(message: str) -> str:
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn a mistake of the user into one readable message and exit code 2, Ctrl-C into 130.
+    """Turn a mistake of the user into one readable message and exit code 2, Ctrl-C and its like into 130.
 
-    Anything but a `UserError` and what the file system says is a defect of ours and keeps its traceback.
+    Anything but a `UserError` and what the system says is a defect of ours and keeps its traceback.
     """
     try:
         yield
-    except (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        fail(str(error) if error.filename is None else f"{error.strerror}: {error.filename}")
+    except BrokenPipeError:
+        raise  # who read the output has seen enough; Typer knows what to do
+    except OSError as error:
+        fail(system_reason(error))
     except ValueError as error:
         from envs_mjx.checks import UserError  # not above: `--help` does not import JAX
 
@@ -65,12 +88,18 @@ def user_errors() -> Iterator[None]:
         fail("interrupted", INTERRUPTED)
 
 
+def system_reason(error: OSError) -> str:
+    """What the system refused, on one line: its reason and the path, if it says them."""
+    said = error.strerror if error.errno is not None and error.strerror else str(error)
+    return " ".join(said.split()) if error.filename is None else f"{said}: {error.filename}"
+
+
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Decorator of every command: runs it under `user_errors`."""
+    """Decorator of every command: runs it under `user_errors`, and has every signal that ends programs interrupt it."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> None:
-        with user_errors():
+        with user_errors(), interruptible():
             function(*args, **kwargs)
 
     return wrapped

@@ -1,6 +1,6 @@
 """Datasets of episodes."""
 
+from swmjax.data.formats import FORMATS, MODES, Format, LanceWriter, Mode, Writer, format_of
 from swmjax.data.jpeg import decode_jpeg, encode_jpeg
-from swmjax.data.lance import MODES, LanceWriter, Mode
 
-__all__ = ["LanceWriter", "MODES", "Mode", "decode_jpeg", "encode_jpeg"]
+__all__ = ["FORMATS", "MODES", "Format", "LanceWriter", "Mode", "Writer", "decode_jpeg", "encode_jpeg", "format_of"]

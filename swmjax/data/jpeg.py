@@ -6,6 +6,8 @@ import imageio.v3 as iio
 import numpy as np
 from jaxtyping import UInt8
 
+from envs_mjx.checks import UserError
+
 QUALITY = 95
 """JPEG quality; chroma is subsampled, as Pillow does by default."""
 
@@ -24,3 +26,20 @@ def encode_jpeg(frame: UInt8[np.ndarray, "H W C"]) -> bytes:
 def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
     """The frame of a JPEG file, RGB."""
     return iio.imread(io.BytesIO(data), extension=".jpg", plugin="pillow", mode="RGB")
+
+
+def jpeg_shape(data: bytes, place: str) -> tuple[int, ...]:
+    """Height, width and channels of the frame of a JPEG file.
+
+    Args:
+        data: the file.
+        place: where it was found, for the message.
+
+    Raises:
+        UserError: it is no picture.
+    """
+    try:
+        height, width, *channels = iio.improps(io.BytesIO(data), plugin="pillow").shape
+    except OSError as error:
+        raise UserError(f"{place} holds something that is no picture; allowed are JPEG files") from error
+    return height, width, *(channels or [1])

@@ -10,7 +10,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, Key, Shaped
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 from envs_mjx.checks import UserError
 
@@ -101,6 +101,11 @@ class ActionBox:
         """The Box."""
         low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
         return gymnasium.spaces.Box(low, high, dtype=np.float32)
+
+    def draw(self, key: Key[Array, ""]) -> Float[Array, " A"]:
+        """A uniformly random action."""
+        low, high = (jnp.asarray(bound, jnp.float32) for bound in (self.low, self.high))
+        return jax.random.uniform(key, low.shape, jnp.float32, low, high)
 
 
 @chex.dataclass(frozen=True)

@@ -6,10 +6,28 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int, Key, Shaped
 
 from envs_mjx.checks import UserError
 from swmjax.policies.base import ActionBox, DrawCarry, Observations, Policy
+
+
+@dataclass(frozen=True)
+class ActionChoices:
+    """Whole numbers from `low` to below `high`: a Discrete or one-axis MultiDiscrete space that can be hashed.
+
+    Args:
+        low: The lowest of every number; one number, and no tuple, for a Discrete space.
+        high: The first that is too high.
+    """
+
+    low: int | tuple[int, ...]
+    high: int | tuple[int, ...]
+
+    def draw(self, key: Key[Array, ""]) -> Int[Array, "..."]:
+        """A uniformly random action."""
+        low, high = jnp.asarray(self.low, jnp.int32), jnp.asarray(self.high, jnp.int32)
+        return jax.random.randint(key, low.shape, low, high)
 
 
 @jax.tree_util.register_dataclass
@@ -18,21 +36,25 @@ class RandomPolicy(Policy):
     """Uniformly random actions.
 
     Args:
-        actions: Bounds of the environment's actions; see `of`.
+        actions: What the environment's actions may be; see `of`.
     """
 
-    actions: ActionBox = field(metadata={"static": True})
+    actions: ActionBox | ActionChoices = field(metadata={"static": True})
 
     @classmethod
     def of(cls, space: gymnasium.Space) -> "RandomPolicy":
         """Random actions of a space.
 
         Raises:
-            UserError: The space is no one-axis Box with bounds.
+            UserError: The space is no one-axis Box with bounds, no Discrete and no one-axis MultiDiscrete.
         """
-        if not isinstance(space, gymnasium.spaces.Box) or not np.isfinite([space.low, space.high]).all():
-            raise UserError(f"random actions need a Box with bounds, got {space}")
-        return cls(ActionBox.of(space))
+        if isinstance(space, gymnasium.spaces.Box) and np.isfinite([space.low, space.high]).all():
+            return cls(ActionBox.of(space))
+        if isinstance(space, gymnasium.spaces.Discrete):
+            return cls(ActionChoices(int(space.start), int(space.start + space.n)))
+        if isinstance(space, gymnasium.spaces.MultiDiscrete) and len(space.shape) == 1:
+            return cls(ActionChoices(tuple(space.start.tolist()), tuple((space.start + space.nvec).tolist())))
+        raise UserError(f"random actions need a Box with bounds, a Discrete or a MultiDiscrete, got {space}")
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -45,11 +67,10 @@ class RandomPolicy(Policy):
 
     def act(
         self, carry: DrawCarry, obs: Observations, alive: Bool[Array, " B"]
-    ) -> tuple[Float[Array, "B A"], DrawCarry]:
+    ) -> tuple[Shaped[Array, "B ..."], DrawCarry]:
         """The next action of every episode."""
         keys, carry = carry.next()
-        low, high = (jnp.asarray(bound, jnp.float32) for bound in (self.actions.low, self.actions.high))
-        return jax.vmap(lambda key: jax.random.uniform(key, low.shape, jnp.float32, low, high))(keys), carry
+        return jax.vmap(self.actions.draw)(keys), carry
 
     def reset(self, carry: DrawCarry, rows: Bool[Array, " B"]) -> DrawCarry:
         """The same memory: nothing is kept of what has been seen."""

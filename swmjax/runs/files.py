@@ -1,18 +1,27 @@
-"""Files that are either old or new, never half written."""
+"""Files and folders that are either old or new, never half written; and what processes that died have left of them."""
 
 import contextlib
+import errno
 import os
+import re
+import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from envs_mjx.checks import UserError
+
+_HOST = re.sub(r"[^\w-]+", "-", socket.gethostname())
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""What a file system says when it takes nothing more, as libraries quote it in errors of their own."""
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well.
 
-    A process that dies on the way leaves the old file, or none, and at most a hidden temporary file.
+    A process that dies on the way leaves the old file, or none, and at most a hidden temporary file, which the next
+    one to write the same file removes.
 
     Args:
         path: the file to make or to replace; its folder must exist.
@@ -21,17 +30,130 @@ def replacing(path: Path) -> Iterator[Path]:
         The path to write to: hidden, in the same folder, with the same suffix.
 
     Raises:
-        OSError: as the file system says it: no space, no permission, no such folder.
+        OSError: as the file system says it: no space, no permission, no such folder; names `path`.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    remove_leftovers(path)
+    temporary = hidden(path)
     try:
-        yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())  # else a power cut could keep the new name without the new content
-        os.replace(temporary, path)
+        with disk_errors(path):
+            yield temporary
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())  # else a power cut could keep the new name without the new content
+            os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def hidden(path: Path) -> Path:
+    """Where this process makes what is to become `path`: beside it, with the same suffix."""
+    return path.with_name(f".{path.stem}.{os.getpid()}-{_HOST}{path.suffix}")
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes of this machine were making to become `path` when they died.
+
+    What other machines make is not touched, nor what a process makes that lives. Earlier releases named no machine.
+    """
+    name = re.compile(rf"\.{re.escape(path.stem)}\.(\d{{1,7}})(?:-([\w-]+))?{re.escape(path.suffix)}")
+    with contextlib.suppress(OSError):
+        for entry in list(path.parent.iterdir()):
+            found = name.fullmatch(entry.name)
+            if found is None or found[2] not in (None, _HOST) or _lives(int(found[1])):
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    if os.name != "posix":
+        return True  # asking there would end it
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """What the file system says within the block becomes an `OSError` that names a path, whoever reports it.
+
+    Libraries report a full disk as errors of their own kinds, with the system's words somewhere in the text.
+
+    Args:
+        path: what is written.
+
+    Raises:
+        OSError: the file system refused; names the path, unless it was about another one.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        about = getattr(error, "filename", None)
+        if number is None:
+            number = next((each for each in _DISK if os.strerror(each) in str(error)), None)
+        if number is None or (about is not None and str(about) not in (str(path), str(hidden(path)))):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raise unless a file can be made in a folder, or in the one where it would be made; nothing is left of it.
+
+    Raises:
+        OSError: as the file system says it: no permission, no space, a file in the way; names the folder.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    probe = folder / "probe.tmp"
+    remove_leftovers(probe)
+    try:
+        hidden(probe).write_bytes(bytes(4096))
+    except OSError as error:
+        number = error.errno or errno.EIO
+        raise OSError(number, os.strerror(number), str(folder)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            hidden(probe).unlink()
+
+
+@contextlib.contextmanager
+def holding(folder: Path) -> Iterator[bool]:
+    """Keep others from writing to a folder meanwhile; a process that dies holds nothing any more.
+
+    Yields:
+        Whether the folder is held; False where the file system knows no locks.
+
+    Raises:
+        UserError: it is held already.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield _lock(folder, handle)
+    finally:
+        os.close(handle)
+
+
+def _lock(folder: Path, handle: int) -> bool:
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"{folder}: another process is writing to it; wait until it ends, or stop it") from error
+    except OSError:
+        return False
+    return True
 
 
 def read(path: Path, expected: str) -> bytes:

@@ -2,8 +2,10 @@
 
 import dataclasses
 import datetime
+import errno
 import itertools
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +14,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from envs_mjx.checks import UserError
-from swmjax.runs.files import read, replacing
+from swmjax.runs.files import check_writable, read, remove_leftovers, replacing
 from swmjax.runs.plain import one_line, plain
+
+CONFIG = "config.yaml"
 
 
 def create_run_folder(root: Path, name: str, now: datetime.datetime | None = None) -> Path:
@@ -32,6 +36,7 @@ def create_run_folder(root: Path, name: str, now: datetime.datetime | None = Non
     """
     slug = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")[:80] or "run"
     stem = f"{now or datetime.datetime.now():%Y%m%d-%H%M%S}-{slug}"
+    check_writable(root)
     root.mkdir(parents=True, exist_ok=True)
     for count in itertools.count(1):
         folder = root / (stem if count == 1 else f"{stem}-{count}")
@@ -58,6 +63,8 @@ def explicit_run_folder(path: Path) -> Path:
     """
     if path.exists() and not path.is_dir():
         raise FileExistsError(f"{path} is a file; give --output a new or an empty folder")
+    check_writable(path)
+    remove_leftovers(path / CONFIG)
     path.mkdir(parents=True, exist_ok=True)
     if any(path.iterdir()):
         raise FileExistsError(f"{path} is not empty; give --output a new or an empty folder, or move the old one away")
@@ -69,6 +76,16 @@ class RunFolder:
     """The files of one run, in an existing folder; each write replaces the whole file at once."""
 
     path: Path
+
+    def check_writable(self) -> None:
+        """Raise unless files can be written to the folder, as a run should know before it computes anything.
+
+        Raises:
+            OSError: there is no such folder, or the file system takes nothing; names the folder.
+        """
+        if not self.path.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
+        check_writable(self.path)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write `config.yaml`, everything needed to run again, in the order given.
@@ -85,11 +102,11 @@ class RunFolder:
             text = OmegaConf.to_yaml(OmegaConf.create(settings))
         except Exception as error:  # the interpolation grammar and the container each raise their own kind
             raise UserError(f"config cannot be written: {one_line(error)}") from error
-        self._write_text("config.yaml", text)
+        self._write_text(CONFIG, text)
 
     def read_config(self) -> dict[str, Any]:
         """Settings of `config.yaml`; ValueError if it is missing or damaged."""
-        path, expected = self.path / "config.yaml", "the YAML mapping of settings that a run writes"
+        path, expected = self.path / CONFIG, "the YAML mapping of settings that a run writes"
         text = read(path, expected)
         config: Any = None
         try:

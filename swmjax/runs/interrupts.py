@@ -1,4 +1,4 @@
-"""Stopping a run: the first Ctrl-C or SIGTERM lets it finish what it is at, the second one interrupts it."""
+"""Stopping a run: the first signal that ends programs lets it finish what it is at, the second one interrupts it."""
 
 import contextlib
 import signal
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""What a terminal sends, and what batch systems and containers send."""
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What a terminal sends, what batch systems and containers send, and what is sent when the terminal goes away."""
 _TICK = 0.25
 
 
@@ -61,25 +61,45 @@ def asked_to_stop(confirm: Callable[[], None] = lambda: None) -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-    # What a program in the background is told to ignore stays ignored.
-    usual = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
-
-    def restore() -> None:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
 
     def remember(number: int, frame: Any) -> None:
         stop.asked = True
-        restore()
-        stop.confirm()
+        again()
+        with contextlib.suppress(OSError):  # the terminal may be what went away
+            stop.confirm()
 
-    for number in usual:
-        signal.signal(number, remember)
-    try:
+    with _handled(remember) as again:
         yield stop
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Every signal that ends programs interrupts as Ctrl-C does, so that what is half done is cleared away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with _handled(signal.default_int_handler):
+        yield
+
+
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, Any], None]) -> Iterator[Callable[[], None]]:
+    """Handle all signals that end programs; yields what has the next one interrupt."""
+    usual = {number: signal.getsignal(number) for number in _SIGNALS}
+    # What a program in the background is told to ignore stays ignored, and what is not Python's is left alone.
+    heard = {number: usual[number] for number in _SIGNALS if usual[number] not in (signal.SIG_IGN, None)}
+
+    def interrupt() -> None:
+        for number, before in heard.items():
+            signal.signal(number, signal.default_int_handler if before is signal.SIG_DFL else before)
+
+    for number in heard:
+        signal.signal(number, handler)
+    try:
+        yield interrupt
     finally:
-        restore()
+        for number, before in heard.items():
+            signal.signal(number, before)
 
 
 def attentively(call: Callable[[], T], tick: Callable[[], None] = lambda: None) -> T:

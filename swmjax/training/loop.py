@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
+from swmjax.runs.folder import RunFolder
 from swmjax.runs.interrupts import Stopped
 from swmjax.runs.watched import Note, Progress, Watched, silent, watched
 from swmjax.training import progress as written
@@ -110,7 +111,9 @@ def train(
         Stopped: The user stopped the training; its state is saved.
         KeyboardInterrupt: The user stopped it before there was a state.
         UserError: A saved state cannot be gone on from.
+        OSError: As the file system says it; before anything is computed if nothing can be written to the folder.
     """
+    RunFolder(folder).check_writable()
     saved = saved_epochs(folder)
     epoch = saved[-1] if saved else 0
     trained, drawing = Trained(evaluate.score), True

@@ -1,11 +1,12 @@
 """Collect datasets: episodes of a policy, compiled in batches, written one after the other.
 
 Columns, alignment and numbering are those of the reference's `World.collect`: row 0 is the reset, `action` is what was
-done at a row (NaN in the last one), `reward` and the flags tell how a row was reached.
+done at a row (NaN in the last one, also where actions are whole numbers), `reward` and the flags tell how a row was
+reached. What the reference lacks is `seed`, from which the episode began.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,19 @@ from jaxtyping import Array
 
 from envs_mjx import Env, State
 from envs_mjx.checks import UserError
-from swmjax.data import LanceWriter, Mode
+from swmjax.data import Mode
+from swmjax.data.formats.base import ID, SEED
 from swmjax.policies.base import Policy
 from swmjax.policies.rollout import Rollout, Start, frame, rollout
 from swmjax.runs.interrupts import Stopped
 from swmjax.runs.watched import Note, Progress, Watched, silent, watched
+from swmjax.world.continuing import LAST_SEED, begin, collection_settings
 
 Episode = dict[str, np.ndarray]
 
 _BOOKKEEPING = ("invalid_action", "invalid_state")
 """Entries of `info` that tell of this library and not of the environment."""
+_ACTIONS = (gymnasium.spaces.Box, gymnasium.spaces.Discrete, gymnasium.spaces.MultiDiscrete)
 
 
 def collect(
@@ -37,7 +41,7 @@ def collect(
     episodes: int,
     *,
     max_steps: int = 200,
-    seed: int = 0,
+    seed: int | None = None,
     image_size: int | None = 224,
     variation: Sequence[str] | None = None,
     mode: Mode = "error",
@@ -45,7 +49,11 @@ def collect(
     progress: Progress = silent,
     note: Note = silent,
 ) -> int:
-    """Collect episodes into a Lance dataset; nothing is left behind, or changed, where something goes wrong.
+    """Collect episodes into a Lance dataset.
+
+    They are committed in groups, so that a process that is killed loses the last half minute, or hundredth, of its
+    work; the same call goes on where it was, and ends with the dataset of a run that was not stopped. Nothing is left
+    behind, or changed, where something goes wrong before the first group.
 
     Args:
         env: The environment.
@@ -53,7 +61,8 @@ def collect(
         path: The dataset, ending in `.lance`.
         episodes: Number of episodes to add.
         max_steps: Steps after which an episode is cut; the environment may end it earlier.
-        seed: Episode i starts from seed + i and depends on no other episode.
+        seed: Episode i starts from seed + i and depends on no other episode. If None, the first has seed 0, or the one
+            after the last that is there where episodes are appended.
         image_size: Height and width, px, of the frames in the column `pixels`, and of that of a goal in `goal`; None
             for no frames. Frames of another size are resized as the reference does it.
         variation: Factors of variation that are sampled, each written as a column; the environment's own choice, and
@@ -64,14 +73,17 @@ def collect(
         note: Told what the user should read at once.
 
     Returns:
-        Number of episodes that were written.
+        Number of episodes, those of an earlier run of the same call included.
 
     Raises:
         Stopped: The user stopped the collection; the dataset holds the episodes that were done.
-        UserError: A number is out of range, the environment lacks a factor or has other actions than a Box, or the
-            dataset to append to has other columns.
-        FileExistsError: There is a dataset, and the mode is `error`.
+        UserError: A number is out of range, the environment lacks a factor or has actions of a kind that datasets do
+            not hold, the dataset to append to has other columns or images of another size, holds episodes of these
+            seeds, or does not say of which.
+        FileExistsError: There is a dataset that is not an unfinished one of the same call, and the mode is `error`.
         MissingExtraError: pylance is not installed.
+        OSError: As the file system says it; before anything is computed if nothing can be written there. The dataset
+            holds the groups before.
     """
     check_collection(env, episodes, max_steps, seed, variation, batch_size, image_size)
     names = None if variation is None else tuple(variation)
@@ -82,33 +94,60 @@ def collect(
         states = jax.vmap(lambda seed: env.reset(jax.random.key(seed), variation=names))(seeds)
         return rollout(env, policy, Start(states=states, seeds=seeds), max_steps, keep=lambda states, _: states)
 
+    settings = collection_settings(
+        env, policy, max_steps=max_steps, image_size=image_size, variation=None if names is None else list(names)
+    )
+    begun = begin(Path(path), mode, settings, seed, episodes, note)
+    writer = begun.writer
+
     def collected(run: Watched) -> Iterator[Episode]:
         columns = _Columns(env, image_size, factors, run)
         program, _ = run.compile("compiling", play, policy, jnp.zeros(size, jnp.int32))
-        for first in range(0, episodes, size):
+        # Batches are those of a run that was not stopped, so that their programs give the same to the last bit.
+        for first in range(begun.done // size * size, episodes, size):
             run.show("episodes")
             numbers = np.minimum(np.arange(first, first + size), episodes - 1)
-            played = run.finish(program, policy, jnp.asarray(seed + numbers, jnp.int32))
-            yield from columns.episodes(played, min(size, episodes - first), seed + first)
+            played = run.finish(program, policy, jnp.asarray(begun.seed + numbers, jnp.int32))
+            rows = range(max(begun.done - first, 0), min(size, episodes - first))
+            yield from columns.episodes(played, rows, begun.seed + first)
+            writer.settle()
 
-    with watched(progress, note) as run:
-        with LanceWriter(path, mode) as writer:
-            for episode in collected(run):
-                writer.write_episode(episode)
-                run.done += 1
-                run.show("episodes")
-                if run.stop.asked:
-                    break
-        if run.done < episodes:
-            raise Stopped(run.done)
+    kept = writer.episodes - begun.done
+    try:
+        with watched(progress, note, begun.done) as run:
+            with writer:
+                keeps_seeds = not writer.columns or SEED in writer.columns
+                for episode in collected(run):
+                    writer.write_episode(episode if keeps_seeds else _without_seed(episode))
+                    run.done += 1
+                    run.show("episodes")
+                    if run.stop.asked:
+                        break
+            if run.done < episodes:
+                raise Stopped(run.done)
+    except Stopped:
+        raise
+    except KeyboardInterrupt:
+        raise Stopped(writer.committed - kept) from None
+    except OSError as error:
+        done = writer.committed - kept
+        if error.errno is None or not done:
+            raise
+        said = f"{error.strerror}; {done} of {episodes} episodes are kept, and the same call collects the others"
+        raise OSError(error.errno, said, error.filename) from error
     return run.done
+
+
+def _without_seed(episode: Episode) -> Episode:
+    """An episode as earlier releases and the reference write it."""
+    return {name: column for name, column in episode.items() if name != SEED}
 
 
 def check_collection(
     env: Env,
     episodes: int,
     max_steps: int,
-    seed: int,
+    seed: int | None,
     variation: Sequence[str] | None = None,
     batch_size: int = 1,
     image_size: int | None = None,
@@ -118,10 +157,12 @@ def check_collection(
     for name, value in ({"episodes": episodes, "max_steps": max_steps, "batch_size": batch_size} | sizes).items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise UserError(f"{name} must be an integer of at least 1, got {value!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or not seed >= 0 or seed + episodes > 2**31:
+    first = 0 if seed is None else seed
+    if isinstance(first, bool) or not isinstance(first, int) or not first >= 0 or first + episodes - 1 > LAST_SEED:
         raise UserError(f"seed must be an integer of at least 0, and seed + episodes at most 2**31, got {seed!r}")
-    if not isinstance(env.action_space, gymnasium.spaces.Box):
-        raise UserError(f"{type(env).__name__} has the actions {env.action_space}; datasets hold those of a Box")
+    if not isinstance(env.action_space, _ACTIONS):
+        names = ", ".join(kind.__name__ for kind in _ACTIONS)
+        raise UserError(f"{type(env).__name__} has the actions {env.action_space}; datasets hold those of a {names}")
     env.check_reset(None if variation is None else tuple(variation))
 
 
@@ -136,12 +177,13 @@ class _Columns:
         self._goal = jax.jit(lambda state: frame(env, image_size, env.set_state(state, state.info["goal_state"])))
         self._compiled: dict[Any, Any] = {}
 
-    def episodes(self, played: Rollout, count: int, seed: int) -> Iterator[Episode]:
-        """The first episodes of a batch, each cut at its end."""
+    def episodes(self, played: Rollout, rows: Iterable[int], seed: int) -> Iterator[Episode]:
+        """Episodes of a batch whose first has this seed, each cut at its end."""
         names = ("info", "obs", "reward", "terminated", "truncated", "factors")
         shown = jax.device_get({name: getattr(played.kept, name) for name in names})
         actions, ends = np.asarray(played.actions), np.asarray(played.length)
-        for i, end in enumerate(ends[:count].tolist()):
+        for i in rows:
+            end = int(ends[i])
             seen = jax.tree.map(lambda leaf, i=i, end=end: np.array(leaf[: end + 1, i]), shown)
             frames = self._frames(played.kept, i, end + 1, "goal_state" in seen["info"]) if self._pixels else {}
             yield self._episode(seen, actions[:end, i], frames, seed + i)
@@ -150,13 +192,16 @@ class _Columns:
         # A cut that only the number of steps made is a truncation as well.
         seen["truncated"][-1] |= not seen["terminated"][-1]
         seen["reward"][0] = np.nan
+        length = len(seen["reward"])
+        actions = actions.astype(np.result_type(actions, np.float32))
         return {
             **{name: value for name, value in seen["info"].items() if name not in _BOOKKEEPING},
             **frames,
             **seen["obs"],
             **{name: seen[name] for name in ("reward", "terminated", "truncated")},
             "action": np.concatenate([actions, np.full_like(actions[:1], np.nan)]),
-            "id": np.full(len(seen["reward"]), np.random.default_rng(seed).integers(2**63), np.int64),
+            ID: np.full(length, np.random.default_rng(seed).integers(2**63), np.int64),
+            SEED: np.full(length, seed, np.int64),
             **{f"variation.{name}": seen["factors"][name] for name in self._factors},
         }
 

@@ -70,7 +70,9 @@ def evaluate(
     Raises:
         Stopped: The user stopped the run; the rows so far are in the folder.
         UserError: A row of `done` is not one of these settings.
+        OSError: As the file system says it; before anything is computed if nothing can be written to the folder.
     """
+    folder.check_writable()
     for row in done:
         if not 0 <= row["episode"] < config.episodes or row["seed"] != config.seed + row["episode"]:
             raise UserError(

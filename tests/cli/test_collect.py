@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from command_line import Command
 from goal_env import registered, unchecked_types
 
+import envs_mjx
 from swmjax.checkpoints.actors import write_actor
 from swmjax.data import LanceWriter
 from swmjax.models.actor import Actor
@@ -58,7 +60,12 @@ def test_random_actions_append_and_overwrite():
     assert set(column("data/set.lance", "episode_idx")) == {0, 1, 2}
     assert "exists; append to it or overwrite it" in refused(*SHORT, "--output=data/set.lance")
     run(*SHORT, "--episodes=2", "--output=data/set.lance", "--append", "--seed=3")
-    assert set(column("data/set.lance", "episode_idx")) == {0, 1, 2, 3, 4}
+    line = refused(*SHORT, "--episodes=2", "--output=data/set.lance", "--append", "--seed=4")
+    assert "2 episodes from seed 4 on have the seeds 4 to 5, but the dataset holds those of 0 to 4 already" in line
+    for _ in range(2):
+        run(*SHORT, "--episodes=1", "--output=data/set.lance", "--append")
+    assert column("data/set.lance", "seed")[column("data/set.lance", "step_idx") == 0].tolist() == list(range(7))
+    assert set(column("data/set.lance", "episode_idx")) == set(range(7))
     printed = json.loads(run(*SHORT, "--episodes=1", "--output=data/set.lance", "--overwrite", "--json").stdout)
     assert printed == {"env": "test/Goal-v0", "policy": "random", "episodes": 1, "path": "data/set.lance"}
     assert set(column("data/set.lance", "episode_idx")) == {0}
@@ -74,8 +81,11 @@ def test_an_expert_with_pixels_and_factors(expert):
     assert {"pixels", "variation_shade", "variation_start_x"} <= set(lance.dataset("set.lance").schema.names)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_keeps_the_episodes_that_are_done(monkeypatch, number):
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_same_command_goes_on_after_a_signal(monkeypatch, number):
     write_episode, done = LanceWriter.write_episode, []
 
     def write(self, episode):
@@ -84,25 +94,73 @@ def test_ctrl_c_keeps_the_episodes_that_are_done(monkeypatch, number):
         if len(done) == 2:
             os.kill(os.getpid(), number)
 
+    command = [*SHORT, "--output=set.lance", "--episodes=5", "--seed=7", "--batch-size=3"]
     with monkeypatch.context() as patch:
         patch.setattr(LanceWriter, "write_episode", write)
-        said = run(*SHORT, "--output=set.lance", "--episodes=5", "--seed=7", "--batch-size=3", code=130).stderr
-    rest = "--append --seed 9 --episodes 3"
-    assert said.strip() == (
-        f"error: interrupted: 2 of 5 episodes are kept in set.lance; collect the others with {rest}"
-    )
+        said = run(*command, code=130).stderr
+    kept = "2 of 5 episodes are kept in set.lance; the same command collects the others"
+    assert said.strip() == f"error: interrupted: {kept}"
     assert [path.name for path in Path.cwd().iterdir()] == ["set.lance"]
-    run(*SHORT, "--output=set.lance", "--batch-size=3", *rest.split())
+    result = run(*command)
+    assert result.stdout == "5 episodes of test/Goal-v0 written to set.lance\n"
+    assert result.stderr.split() == (
+        "note: set.lance holds 2 of these 5 episodes, from a run that was stopped; collecting the others".split()
+    )
     run(*SHORT, "--output=whole.lance", "--episodes=5", "--seed=7", "--batch-size=3")
-    for name in ("episode_idx", "x", "id"):
+    for name in ("episode_idx", "x", "id", "seed"):
         np.testing.assert_array_equal(column("set.lance", name), column("whole.lance", name))
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_before_anything_runs_is_one_line(monkeypatch, number):
+    monkeypatch.setattr(envs_mjx, "make", lambda *args, **options: os.kill(os.getpid(), number))
+    before = [signal.getsignal(each) for each in SIGNALS]
+    assert run(*SHORT, "--output=deep/set.lance", code=130).stderr == "error: interrupted\n"
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+    assert list(Path.cwd().iterdir()) == []
+
+
+_KILLED = """
+import os, signal, sys
+from goal_env import registered
+from swmjax.cli.app import app
+from swmjax.data import formats
+from swmjax.data.formats import LanceWriter
+
+formats.lance._GROUP_BYTES = 1
+write_episode = LanceWriter.write_episode
+
+def write(self, episode):
+    if self.episodes == 3:
+        signal.raise_signal(signal.SIGKILL)
+    write_episode(self, episode)
+
+LanceWriter.write_episode = write
+with registered():
+    app()
+"""
+
+
+def test_a_kill_keeps_all_but_the_last_group():
+    command = [*SHORT, "--output=set.lance", "--episodes=5", "--seed=7", "--batch-size=3"]
+    killed = subprocess.run(
+        [sys.executable, "-c", _KILLED, "collect", *command],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL
+    assert set(column("set.lance", "episode_idx")) == {0, 1, 2}
+    run(*command)
+    run(*SHORT, "--output=whole.lance", "--episodes=5", "--seed=7", "--batch-size=3")
+    for name in ("episode_idx", "id", "seed"):
+        np.testing.assert_array_equal(column("set.lance", name), column("whole.lance", name))
+    np.testing.assert_allclose(column("set.lance", "x"), column("whole.lance", "x"), rtol=1e-6)
+    assert {path.name for path in Path.cwd().iterdir()} == {"set.lance", "whole.lance"}
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["PushT-v2"], "unknown environment 'swm/PushT-v2'"),
-        (["CartPoleControl-v1"], "CartPoleControl has the actions Discrete(2); datasets hold those of a Box"),
         (["test/Goal-v0", "--policy=nowhere"], "--policy: 'nowhere' is neither 'random' nor a run folder"),
         (["test/Goal-v0", "--policy=."], "expert.npz: no such file; expected an actor"),
         (["test/Goal-v0", "--episodes=0"], "episodes must be an integer of at least 1, got 0"),

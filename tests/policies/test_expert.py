@@ -89,8 +89,20 @@ def test_random_actions_fill_the_space():
     np.testing.assert_allclose(actions.max(axis=0), space.high, atol=0.02)
 
 
+def test_random_whole_actions_fill_their_range():
+    for space, low, high in (
+        (gymnasium.spaces.Discrete(3, start=-1), -1, 1),
+        (gymnasium.spaces.MultiDiscrete([2, 5], start=[0, 3]), [0, 3], [1, 7]),
+    ):
+        actions = np.asarray(acted(RandomPolicy.of(space), 400))
+        assert actions.dtype == np.int32
+        assert actions.shape == (400, *space.shape)
+        np.testing.assert_array_equal(actions.min(axis=0), low)
+        np.testing.assert_array_equal(actions.max(axis=0), high)
+
+
 def test_policies_that_cannot_be():
-    for space in (gymnasium.spaces.Discrete(2), gymnasium.spaces.Box(-np.inf, np.inf, (1,))):
+    for space in (gymnasium.spaces.MultiBinary(2), gymnasium.spaces.Box(-np.inf, np.inf, (1,))):
         with pytest.raises(ValueError, match="random actions need a Box with bounds"):
             RandomPolicy.of(space)
     for noise in (-0.1, np.nan):

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from swmjax.runs.interrupts import Stopped, asked_to_stop, attentively
+from swmjax.runs.interrupts import Stopped, asked_to_stop, attentively, interruptible
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 def send(number=signal.SIGINT):
@@ -23,10 +23,28 @@ def test_the_first_signal_asks_and_the_second_interrupts(number):
         assert not stop.asked
         send(number)
         assert (stop.asked, said) == (True, ["stopping"])
-        with pytest.raises(KeyboardInterrupt):
-            send(signal.SIGINT)
+        for again in SIGNALS:
+            with pytest.raises(KeyboardInterrupt):
+                send(again)
         assert said == ["stopping"]
     assert [signal.getsignal(each) for each in SIGNALS] == usual
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_every_signal_that_ends_programs_interrupts(number):
+    usual = [signal.getsignal(each) for each in SIGNALS]
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        send(number)
+    assert [signal.getsignal(each) for each in SIGNALS] == usual
+
+
+def test_a_terminal_that_went_away_does_not_end_the_run():
+    def say():
+        raise OSError(5, "Input/output error")
+
+    with asked_to_stop(say) as stop:
+        send(signal.SIGHUP)
+        assert stop.asked
 
 
 def test_what_is_ignored_stays_ignored():

@@ -1,0 +1,148 @@
+"""Where a collection begins: anew, after the episodes that are there, or where an earlier run of it was stopped."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from envs_mjx import Env
+from envs_mjx.checks import UserError
+from swmjax.data import Mode, Writer, format_of
+from swmjax.data.formats.base import SEED
+from swmjax.policies.base import Policy
+from swmjax.runs.watched import Note
+
+LAST_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A collection that is to be made or finished.
+
+    Attributes:
+        writer: Of its dataset, not yet entered.
+        seed: Of its first episode; episode i has seed + i.
+        done: Episodes of it that are there.
+    """
+
+    writer: Writer
+    seed: int
+    done: int
+
+
+def begin(path: Path, mode: Mode, settings: Mapping[str, Any], seed: int | None, episodes: int, note: Note) -> Begun:
+    """Find out where a collection begins.
+
+    The dataset remembers its last collection; one that is asked for again before it is complete goes on.
+
+    Args:
+        path: The dataset.
+        mode: What to do where there is one.
+        settings: What decides the episodes besides their seeds, as `collection_settings` gives it.
+        seed: Of the first episode; 0, or the one after those of the dataset, if None.
+        episodes: How many.
+        note: Told whether it goes on, and what cannot be known.
+
+    Raises:
+        UserError: Seeds would come twice, or there is no telling which come next.
+        FileExistsError: There is a dataset, and the mode is `error`.
+    """
+    form = format_of(path)
+    left = form.record(path)
+    if left is not None and _is_same(left, mode, settings, seed, episodes):
+        writer = form.writer(path, "append")
+        done = writer.episodes - left["first_episode"]
+        if 0 <= done < episodes:
+            note(
+                f"{path} holds {done} of these {episodes} episodes, from a run that was stopped; collecting the others"
+            )
+            return Begun(writer, left["seed"], done)
+    writer = form.writer(path, mode)
+    first = _first_seed(writer, seed, episodes, note)
+    writer.remember(dict(settings) | {"seed": first, "episodes": episodes, "first_episode": writer.episodes})
+    return Begun(writer, first, 0)
+
+
+def _is_same(left: Mapping[str, Any], mode: Mode, settings: Mapping[str, Any], seed: int | None, episodes: int) -> bool:
+    """Whether a dataset's last collection is the one that is asked for."""
+    rest = {name: value for name, value in left.items() if name not in ("seed", "episodes", "first_episode")}
+    first, begun, count = (left.get(name) for name in ("first_episode", "seed", "episodes"))
+    if rest != settings or count != episodes or type(first) is not int or type(begun) is not int:
+        return False
+    if mode == "append":
+        return seed is None or seed == begun
+    return first == 0 and begun == (seed or 0)
+
+
+def _first_seed(writer: Writer, seed: int | None, episodes: int, note: Note) -> int:
+    if writer.episodes == 0:
+        return seed or 0
+    present = writer.seeds
+    if present is None:
+        if seed is None:
+            raise UserError(
+                f"{writer.path}: has no column {SEED}, so there is no telling which seeds its {writer.episodes} "
+                f"episodes began from; say with `seed` from which the new ones do"
+            )
+        note(f"{writer.path} has no column {SEED}, so whether it holds these episodes already cannot be checked")
+        return seed
+    after = int(present.max()) + 1
+    if seed is None:
+        if after + episodes - 1 > LAST_SEED:
+            raise UserError(
+                f"{writer.path}: holds episodes with seeds up to {after - 1}, after which {episodes} more do not "
+                f"fit; say with `seed` from which the new ones begin, at most {LAST_SEED - episodes + 1}"
+            )
+        return after
+    if ((present >= seed) & (present < seed + episodes)).any():
+        asked = _ranges(seed + np.arange(episodes))
+        raise UserError(
+            f"{writer.path}: {episodes} episodes from seed {seed} on have the seeds {asked}, but the dataset holds those "
+            f"of {_ranges(present)} already; allowed is a seed from {after} on, or none to go on there"
+        )
+    return seed
+
+
+def _ranges(numbers: np.ndarray) -> str:
+    """Whole numbers as "0 to 4, 7"."""
+    numbers = np.unique(numbers)
+    parts = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    named = [f"{part[0]}" if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in parts]
+    return ", ".join(named if len(named) <= 5 else [*named[:4], "...", named[-1]])
+
+
+def collection_settings(env: Env, policy: Policy, **settings: Any) -> dict[str, Any]:
+    """What decides the episodes of a collection besides their seeds, as JSON has it.
+
+    Args:
+        env: The environment.
+        policy: The policy.
+        **settings: Numbers, text and sequences of them.
+    """
+    return {"env": _facts(env), "policy": _facts(policy)} | {name: _facts(value) for name, value in settings.items()}
+
+
+def _facts(value: Any) -> Any:
+    """All that tells two values apart, arrays by a hash of their bytes; the same in every process."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, jax.Array | np.ndarray | np.generic):
+        array = np.asarray(value)
+        return f"{array.dtype}{list(array.shape)} {hashlib.sha256(array.tobytes()).hexdigest()[:16]}"
+    if isinstance(value, tuple | list):
+        return [_facts(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(name): _facts(item) for name, item in value.items()}
+    kind = type(value)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if dataclasses.is_dataclass(value):
+        return {"class": name} | {field.name: _facts(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    leaves = jax.tree.leaves(value)
+    if len(leaves) == 1 and leaves[0] is value:
+        return repr(value)
+    return {"class": name, "leaves": _facts(leaves)}
