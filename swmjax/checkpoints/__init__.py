@@ -8,6 +8,7 @@ from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.load import load_checkpoint, load_pretrained, load_probe
 from swmjax.checkpoints.names import checkpoints_root, list_checkpoints, read_config, resolve_checkpoint
 from swmjax.checkpoints.native import save_pretrained
+from swmjax.checkpoints.own_models import register_model
 from swmjax.checkpoints.torch.archive import read_state_dict
 from swmjax.checkpoints.torch.export import export_pretrained
 from swmjax.checkpoints.torch.families import build_config
@@ -29,6 +30,7 @@ __all__ = [
     "load_probe",
     "read_config",
     "read_state_dict",
+    "register_model",
     "resolve_checkpoint",
     "save_pretrained",
     "verify",

@@ -39,14 +39,19 @@ def abstract_model(
         config: its configuration.
         probes: probes to attach, by key.
     """
+    return abstract(lambda: model(config, rngs=_OneKey(jax.random.key(0))), probes)
 
-    def make() -> nnx.Module:
-        made = model(config, rngs=_OneKey(jax.random.key(0)))
+
+def abstract(make: Callable[[], nnx.Module], probes: Mapping[str, nnx.Module] | None = None) -> nnx.Module:
+    """As `abstract_model`, of any function that makes a model."""
+
+    def made() -> nnx.Module:
+        model = make()
         for key, probe in (probes or {}).items():
-            made = attach_probe(made, key, probe)
-        return made
+            model = attach_probe(model, key, probe)
+        return model
 
-    return nnx.eval_shape(make)
+    return nnx.eval_shape(made)
 
 
 def place(shardings: Shardings, name: str, shape: tuple[int, ...]) -> jax.sharding.Sharding:

@@ -1,8 +1,9 @@
-"""The one error of the checkpoint layer."""
+"""The one error of the checkpoint layer, and how it tells what the user should know."""
 
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from envs_mjx.checks import UserError
 
 class CheckpointError(UserError):
     """A checkpoint that cannot be used; one line per problem, naming file, place and what is allowed."""
+
+
+def warn(text: str) -> None:
+    """Tell a user of the library something about a checkpoint."""
+    warnings.warn(text, UserWarning, stacklevel=2)
 
 
 @contextlib.contextmanager

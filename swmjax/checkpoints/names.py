@@ -31,7 +31,8 @@ class CheckpointFiles:
 class CheckpointRow:
     """One line of a listing: `run` is the folder ("" at the root), `size` is in bytes, `modified` in UTC.
 
-    The `file` of a checkpoint of swmjax is its `config.json`, and the size that of all its files.
+    The `file` of a checkpoint of swmjax is its `config.json`, with the folder before it where a run has several, and
+    the size that of all its files.
     """
 
     run: str
@@ -48,6 +49,23 @@ def checkpoints_root() -> Path:
     """
     home = os.environ.get("STABLEWM_HOME") or "~/.stable_worldmodel"
     return Path(home).expanduser() / "checkpoints"
+
+
+def root_of(root: Path | None, cache_dir: str | Path | None) -> Path | None:
+    """The folder of checkpoints that was asked for, or None.
+
+    Args:
+        root: the folder.
+        cache_dir: the folder above it, which takes the place of `$STABLEWM_HOME`.
+
+    Raises:
+        UserError: both are given.
+    """
+    if cache_dir is None:
+        return root
+    if root is not None:
+        raise UserError("root and cache_dir both say where checkpoints lie; give one of them")
+    return Path(cache_dir).expanduser() / "checkpoints"
 
 
 def checkpoint_path(name: str | Path, root: Path | None = None) -> Path:
@@ -77,8 +95,8 @@ def resolve_checkpoint(name: str | Path, root: Path | None = None, *, download: 
 
     Args:
         name: a `.pt` file (or Lightning's `.ckpt`) with a `config.json` beside it, or a folder with a `config.json`
-            and exactly one `.pt` file, or one that `save_pretrained` wrote, or `user/repo` on the hub. Relative to
-            `root`, unless it is absolute or starts with `.` or `~`.
+            and exactly one `.pt` file, or one that `save_pretrained` wrote (also with the `filename` that it was given
+            behind it), or `user/repo` on the hub. Relative to `root`, unless it is absolute or starts with `.` or `~`.
         root: the folder of checkpoints; None for `checkpoints_root()`.
         download: get a repository that is not here yet, into `models--user--repo` below `root`.
 
@@ -97,6 +115,10 @@ def resolve_checkpoint(name: str | Path, root: Path | None = None, *, download: 
     hint = f"; to take the one in the current folder, write ./{text}" if not as_it_is and Path(text).exists() else ""
     if path.suffix in WEIGHTS and not path.is_dir():
         if not path.is_file():
+            # A checkpoint of swmjax answers to the file that it was saved as.
+            for folder in (path.with_suffix(""), *([path.parent] if path.name == "weights.pt" else [])):
+                if _is_native(folder):
+                    return CheckpointFiles(folder / "config.json", None)
             raise CheckpointError(f"{path}: no such file{_nearest(path)}{hint}")
         if path.name.endswith("_object.ckpt"):
             raise CheckpointError(
@@ -119,11 +141,18 @@ def resolve_checkpoint(name: str | Path, root: Path | None = None, *, download: 
     if not weights and _is_native(path):
         return CheckpointFiles(path / "config.json", None)
     if not weights:
+        inside = sorted(folder.name for folder in path.iterdir() if _is_native(folder))
+        if inside:
+            raise CheckpointError(f"{path}: {len(inside)} checkpoints in it ({_some(inside)}); name the one to load")
         raise CheckpointError(f"{path}: no .pt file in it; allowed is exactly one, or a checkpoint of swmjax")
     if len(weights) > 1:
-        names = ", ".join(file.name for file in weights[:8]) + (", ..." if len(weights) > 8 else "")
+        names = _some([file.name for file in weights])
         raise CheckpointError(f"{path}: {len(weights)} .pt files in it ({names}); name the one to load")
     return _with_config(path, weights[0])
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def _is_native(folder: Path) -> bool:
@@ -200,14 +229,15 @@ def list_checkpoints(pattern: str | None = None, root: Path | None = None) -> li
     for folder in (root, *sorted(entry for entry in root.iterdir() if entry.is_dir())):
         run = "" if folder == root else folder.name
         files = [file for file in folder.glob("*.pt") if file.is_file()]
-        if _is_native(folder):
-            files.append(folder / "config.json")
+        inside = [] if folder == root else folder.iterdir()
+        files += [native / "config.json" for native in (folder, *inside) if _is_native(native)]
         for file in sorted(files, key=lambda file: (file.stat().st_mtime, file.name)):
-            if wanted.search(run) or wanted.search(file.stem):
+            name = file.stem if file.parent == folder else file.parent.name
+            if wanted.search(run) or wanted.search(name):
                 stat = file.stat()
                 modified = datetime.fromtimestamp(stat.st_mtime, tz=UTC)
                 size = stat.st_size
                 if file.suffix == ".json":
-                    size += sum(part.stat().st_size for part in folder.glob("arrays-*/**/*") if part.is_file())
-                rows.append(CheckpointRow(run, file.name, size, modified))
+                    size += sum(part.stat().st_size for part in file.parent.glob("arrays-*/**/*") if part.is_file())
+                rows.append(CheckpointRow(run, file.relative_to(folder).as_posix(), size, modified))
     return rows

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from swmjax.cli.console import command, out, print_json
+from swmjax.cli.console import command, note, out, print_json
 
 
 @command
@@ -17,6 +17,9 @@ def export_command(
             metavar="4|5", min=4, max=5, help="Version of transformers to name tensors for; as they came if not given."
         ),
     ] = None,
+    allow_nonfinite: Annotated[
+        bool, typer.Option("--allow-nonfinite", help="Export weights that are NaN or infinite.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Export a checkpoint as config.json and weights.pt, for the reference's load_pretrained.
@@ -26,7 +29,8 @@ def export_command(
     from swmjax.checkpoints import export_pretrained, load_checkpoint, read_state_dict
 
     version: Literal[4, 5] | None = None if transformers is None else 4 if transformers == 4 else 5
-    folder = export_pretrained(load_checkpoint(name), dest, transformers=version)
+    loaded = load_checkpoint(name, allow_nonfinite=allow_nonfinite, note=note)
+    folder = export_pretrained(loaded, dest, transformers=version)
     tensors = read_state_dict(folder / "weights.pt")
     if as_json:
         print_json({"source": name, "destination": str(folder), "tensors": len(tensors)})

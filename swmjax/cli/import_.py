@@ -1,11 +1,12 @@
 """`swmjax import`: a checkpoint of the reference becomes one of swmjax."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from swmjax.cli.console import command, err, fail, out, print_json, print_table
+from swmjax.cli.console import command, err, fail, note, out, print_json, print_table
 
 if TYPE_CHECKING:
     from swmjax.checkpoints.torch.importing import Import
@@ -26,6 +27,21 @@ def import_command(
     reference_python: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Python that has the reference; $SWMJAX_REFERENCE_PYTHON else.")
     ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(metavar="ENTRY", help="Entry of the file that holds the state dict, such as ema or ema.module."),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set a key of config.json, such as model.pixel_token=null; null drops it. May be given several times.",
+        ),
+    ] = None,
+    allow_nonfinite: Annotated[
+        bool, typer.Option("--allow-nonfinite", help="Import weights that are NaN or infinite.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Import a PyTorch checkpoint: read it without torch, check every tensor, write it in swmjax's format.
@@ -35,11 +51,13 @@ def import_command(
     from swmjax.checkpoints.torch.importing import import_checkpoint
     from swmjax.checkpoints.torch.verification import reference_python as find
     from swmjax.checkpoints.torch.verification import verify as compare
+    from swmjax.runs.settings import read_assignments
 
     if reference_python is not None and not verify:
         fail("--reference-python is for --verify; give both or neither")
     python = find(reference_python) if verify else None
-    done = import_checkpoint(src, dest)
+    settings = dict(read_assignments(assignments or (), "model.pixel_token=null"))
+    done = import_checkpoint(src, dest, extra_args=settings, key=key, allow_nonfinite=allow_nonfinite, note=note)
     if not as_json:
         _print(done)
     differences: dict[str, float] | None = None
@@ -71,6 +89,8 @@ def _print(done: "Import") -> None:
     family = type(done.loaded.model).__name__
     rows.append(("all", *total, "", f"{family} of {done.parameters:,} values"))
     print_table(f"{family} in {done.files.weights}", columns, rows)
+    for name, value in done.loaded.source.settings.items():
+        out().print(f"config.json was read with {name} = {json.dumps(value)}", markup=False, highlight=False)
 
 
 def _facts(done: "Import", differences: dict[str, float] | None, *, written: bool) -> dict[str, Any]:
@@ -80,6 +100,8 @@ def _facts(done: "Import", differences: dict[str, float] | None, *, written: boo
         "written": written,
         "family": type(done.loaded.model).__name__,
         "parameters": done.parameters,
+        "entry": done.entry,
+        "settings": dict(done.loaded.source.settings),
         "modules": [vars(row) | {"dtypes": list(row.dtypes)} for row in done.rows],
         "differences": differences,
     }

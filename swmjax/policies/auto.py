@@ -104,13 +104,14 @@ class ActionModel:
         return self.model.act(obs, key)
 
 
-def AutoCostModel(name: str | Path, **options: Any) -> CostModel:
+def AutoCostModel(name: str | Path, cache_dir: str | Path | None = None, **options: Any) -> CostModel:
     """The world model of a checkpoint, ready to judge candidates.
 
     See `planning_objective` for how.
 
     Args:
         name: as for `load_pretrained`.
+        cache_dir: as for `load_pretrained`: takes the place of `$STABLEWM_HOME`.
         **options: as for `load_pretrained`.
 
     Raises:
@@ -118,7 +119,7 @@ def AutoCostModel(name: str | Path, **options: Any) -> CostModel:
 
     Source: reference, `policy.py`.
     """
-    model = load_pretrained(name, **options)
+    model = load_pretrained(name, cache_dir, **options)
     if not isinstance(model, PlannableModel):
         raise CheckpointError(f"{name}: a {type(model).__name__} predicts no costs; load it with AutoActionableModel")
     return CostModel(model, planning_objective(model))
@@ -142,11 +143,12 @@ def planning_objective(model: Any) -> Objective | None:
     return model.objective
 
 
-def AutoActionableModel(name: str | Path, **options: Any) -> ActionModel:
+def AutoActionableModel(name: str | Path, cache_dir: str | Path | None = None, **options: Any) -> ActionModel:
     """The policy of a checkpoint.
 
     Args:
         name: as for `load_pretrained`.
+        cache_dir: as for `load_pretrained`: takes the place of `$STABLEWM_HOME`.
         **options: as for `load_pretrained`.
 
     Raises:
@@ -154,7 +156,7 @@ def AutoActionableModel(name: str | Path, **options: Any) -> ActionModel:
 
     Source: reference, `policy.py`.
     """
-    model = load_pretrained(name, **options)
+    model = load_pretrained(name, cache_dir, **options)
     if not isinstance(model, ActingModel):
         raise CheckpointError(f"{name}: a {type(model).__name__} has no policy; plan with AutoCostModel")
     return ActionModel(model)

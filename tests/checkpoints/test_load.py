@@ -20,6 +20,7 @@ from quick import quick_jit
 
 from swmjax.checkpoints import CheckpointError, load_pretrained, read_state_dict
 from swmjax.checkpoints.torch import backbones, read
+from swmjax.checkpoints.torch.state_dict import StateDict
 from swmjax.models import PreJEPA
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -140,7 +141,7 @@ def test_one_wrong_tensor_is_one_line(
 ) -> None:
     tensors = read_state_dict(GOLDEN / "lewm_mini_hf5" / "weights.pt")
     change(tensors)
-    monkeypatch.setattr(read, "read_state_dict", lambda path: tensors)
+    monkeypatch.setattr(read, "read_archive", lambda path, key: StateDict(tensors))
     with pytest.raises(CheckpointError) as caught:
         load_pretrained(GOLDEN / "lewm_mini_hf5")
     assert str(caught.value) == f"{GOLDEN / 'lewm_mini_hf5' / 'weights.pt'}: {line}"
@@ -158,7 +159,7 @@ def test_a_prejepa_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         "predictor.transformer.layers.1.0.bias": np.ones((1, 1, 12, 12), np.float32),
         "decoder.net.weight": np.ones((2, 2), np.float32),
     }
-    monkeypatch.setattr(read, "read_state_dict", lambda path: tensors)
+    monkeypatch.setattr(read, "read_archive", lambda path, key: StateDict(tensors))
     (tmp_path / "weights.pt").write_bytes(b"")
     (tmp_path / "config.json").write_text(json.dumps(config))
     model = load_pretrained(tmp_path, remat=True)

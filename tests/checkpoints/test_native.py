@@ -8,17 +8,26 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint
 import pytest
 from flax import nnx
 
 import swmjax
-from swmjax.checkpoints import CheckpointError, load_checkpoint, load_pretrained, native, resolve_checkpoint
+from swmjax.checkpoints import (
+    CheckpointError,
+    import_checkpoint,
+    load_checkpoint,
+    load_pretrained,
+    native,
+    resolve_checkpoint,
+)
 from swmjax.checkpoints.native import save_pretrained
 from swmjax.models import cast_model
 from swmjax.models.probes import MLPProbe, attach_probe
@@ -70,6 +79,7 @@ def test_the_stamp(tmp_path: Path, tiny: Any) -> None:
     stamp = document["swmjax"]
     assert (stamp["format"], stamp["version"], stamp["family"]) == (1, swmjax.__version__, "TDMPC2")
     assert (stamp["dtype"], stamp["other_dtypes"]) == ("bfloat16", {})
+    assert stamp["orbax"] == version("orbax-checkpoint")
     assert document["model"]["_target_"] == "swmjax.models.TDMPC2Config"
     assert document["source"] == {"config": None, "transformers": None, "dtype": None, "other_dtypes": {}}
 
@@ -131,8 +141,6 @@ def test_what_it_did_not_save_is_never_replaced(tmp_path: Path, tiny: Any, overw
 
 
 def test_what_cannot_be_saved(tmp_path: Path, tiny: Any) -> None:
-    with pytest.raises(ValueError, match="a MLPProbe has no `config`"):
-        save_pretrained(MLPProbe(2, 2, 2, rngs=nnx.Rngs(0)), tmp_path / "run")
     strange = nnx.clone(tiny)
     strange.count = nnx.Param(jnp.arange(2))
     with pytest.raises(ValueError, match="count: is int32; allowed are floating-point arrays"):
@@ -263,3 +271,65 @@ def test_another_number_of_devices(tmp_path: Path, tiny: Any) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=flags, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert_same(load_pretrained(tmp_path / "sharded"), tiny)
+
+
+@pytest.mark.parametrize(
+    ("writer", "problem"),
+    [
+        ("99.1.0", r"was written by orbax-checkpoint 99.1.0; try pip install 'orbax-checkpoint==99.1.0': .*new field"),
+        (None, r"by an orbax-checkpoint that swmjax 0.1.0 did not name; try pip install --upgrade orbax-checkpoint"),
+        (version("orbax-checkpoint"), "although that wrote it: .*new field"),
+    ],
+)
+def test_files_that_this_orbax_cannot_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str | None, problem: str
+) -> None:
+    def newer(*_: object) -> None:
+        raise KeyError("new field")
+
+    folder = shutil.copytree(TINY, tmp_path / "run")
+    document = json.loads((folder / "config.json").read_text())
+    document["swmjax"]["orbax"] = writer
+    (folder / "config.json").write_text(json.dumps(document))
+    monkeypatch.setattr(orbax.checkpoint.PyTreeCheckpointer, "metadata", newer)
+    with pytest.raises(CheckpointError, match=problem) as caught:
+        load_pretrained(folder)
+    assert f"cannot be read by orbax-checkpoint {version('orbax-checkpoint')}" in str(caught.value)
+    assert "damaged" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_diverged_model_is_saved_and_refused_when_it_loads(tmp_path: Path, tiny: Any) -> None:
+    diverged = cast_model(tiny, jnp.bfloat16)
+    diverged.scale.value.set_value(diverged.scale.value[...] * jnp.nan)
+    save_pretrained(diverged, tmp_path / "run")
+    problem = (
+        r"run: 1 of its tensors have entries that are NaN or infinite: scale.value \(1 of 1\); such a model cannot"
+    )
+    with pytest.raises(CheckpointError, match=problem):
+        load_pretrained(tmp_path / "run")
+    with pytest.warns(UserWarning, match=problem):
+        model = load_pretrained(tmp_path / "run", allow_nonfinite=True)
+    assert bool(jnp.isnan(model.scale.value[...]).all())
+
+
+def test_an_import_is_there_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = shutil.copytree(GOLDEN / "lewm_mini_hf5", tmp_path / "torch")
+    (source / "action_stats.json").write_text('{"action_mean": [0.0]}')
+    done = import_checkpoint(source, tmp_path / "new")
+    replace, fails = os.replace, ""
+
+    def full(old: Any, new: Any) -> None:
+        if Path(new).name == fails:
+            raise OSError(28, "No space left on device")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", full)
+    for name in ("action_stats.json", "unused.pt", "config.json"):
+        fails = name
+        with pytest.raises(OSError, match="No space left"):
+            done.save()
+        assert not (tmp_path / "new").exists()
+    fails = ""
+    assert done.save() == tmp_path / "new"
+    assert names(tmp_path / "new") == {"config.json", "arrays", "action_stats.json"}

@@ -84,6 +84,8 @@ def test_json_and_a_dry_run(home: Path) -> None:
         "family": "LeWM",
         "parameters": 78_638,
         "differences": None,
+        "entry": "",
+        "settings": {},
     }
     assert modules[0] == {
         "module": "encoder",

@@ -17,7 +17,8 @@ import numpy as np
 
 from swmjax.checkpoints.errors import CheckpointError, shown
 from swmjax.checkpoints.torch import pickle_subset
-from swmjax.checkpoints.torch.pickle_subset import Foreign, Global, not_allowed
+from swmjax.checkpoints.torch.pickle_subset import Global
+from swmjax.checkpoints.torch.state_dict import StateDict, find_state_dict
 
 MAX_PICKLE_BYTES = 8 * 2**20
 """Largest `data.pkl` accepted; a state dict takes about 200 bytes a tensor."""
@@ -59,22 +60,29 @@ def read_state_dict(path: str | Path, *, key: str | None = None) -> dict[str, np
 
     Args:
         path: a zip archive written by `torch.save` of torch 1.6 or later.
-        key: the entry of the top-level dict that holds the state dict (`"state_dict"` in a Lightning checkpoint);
-            None for the top level, or for its entry `"state_dict"` if that is a dict.
+        key: the entry that holds the state dict, with a dot between entries that lie in one another (`"ema.module"`);
+            None for the top level, or for the only one of the entries that training loops make (`"state_dict"` in a
+            Lightning checkpoint, `"model"`, `"model_state_dict"`, `"module"`, `"ema"`) that holds one.
 
     Returns:
         Arrays by name, in the order of the file, with the dtypes (bfloat16 through ml_dtypes), shapes and strides
         that were saved. Tensors that share a storage share memory. Copy what must outlive a change of the file.
 
     Raises:
-        CheckpointError: not such an archive, damaged, or holding anything but names and tensors.
+        CheckpointError: not such an archive, damaged, several state dicts in it, or one with anything but names and
+            tensors.
 
     Source: torch/serialization.py and torch/_utils.py, the format only.
     """
+    return dict(read_archive(path, key=key).tensors)
+
+
+def read_archive(path: str | Path, *, key: str | None = None) -> StateDict:
+    """As `read_state_dict`, with where the state dict was found and what lies beside it."""
     path = Path(path)
     try:
         archive = _Archive.open(path)
-        return _checked(_load(archive), key)
+        return find_state_dict(_load(archive), key)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
 
@@ -89,31 +97,6 @@ def _load(archive: _Archive) -> Any:
         return pickle_subset.load(data, _GLOBALS, lambda identifier: _storage(archive, identifier))
     except CheckpointError as error:
         raise CheckpointError(f"{shown(name)[1:-1]}, {error}") from None
-
-
-def _checked(top: Any, key: str | None) -> dict[str, np.ndarray]:
-    place = "the top level"
-    if key is None and isinstance(top, dict) and isinstance(top.get("state_dict"), dict):
-        key = "state_dict"
-    if key is not None:
-        if not isinstance(top, dict) or key not in top:
-            raise CheckpointError(f"no entry {shown(key)} at the top level")
-        top, place = top[key], f"entry {shown(key)}"
-    if isinstance(top, Foreign):
-        raise not_allowed(top)
-    if not isinstance(top, dict):
-        raise CheckpointError(f"{place} is a {type(top).__name__}; allowed is a dict of names to tensors")
-    for name, value in top.items():
-        if isinstance(value, Foreign):
-            raise not_allowed(value)
-        if not isinstance(name, str) or not isinstance(value, np.ndarray):
-            kind = "tensor" if isinstance(value, np.ndarray) else type(value).__name__
-            nested = [k for k, v in top.items() if isinstance(k, str) and isinstance(v, dict)]
-            hint = f"; the state dict may be under {', '.join(map(shown, nested[:5]))}" if nested else ""
-            raise CheckpointError(
-                f"{place} holds a {kind} under {shown(name)}; allowed is a dict of names to tensors{hint}"
-            )
-    return top
 
 
 @dataclass(frozen=True)

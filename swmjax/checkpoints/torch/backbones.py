@@ -42,7 +42,10 @@ def _vit(node: Node) -> ViTConfig:
     width, layers, heads = node.choice("size", _VIT_SIZES, "tiny")
     node.flag("pretrained", False)
     node.rates("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
-    node.fixed(hidden_act="gelu", layer_norm_eps=1e-12, qkv_bias=True)
+    node.fixed(hidden_act="gelu", layer_norm_eps=1e-12, qkv_bias=True, interpolate_pos_encoding=True)
+    # Of a decoder of pixels and a pooling layer, which this model has not, and how attention is computed.
+    for name in ("encoder_stride", "pooler_output_size", "pooler_act", "attn_implementation"):
+        node.take(name, None)
     return ViTConfig(
         image_size=node.size("image_size", 224),
         patch_size=node.size("patch_size", 16),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import secrets
@@ -60,7 +61,10 @@ def export_pretrained(
         raise FileExistsError(f"{folder}: exists already; allowed is a folder that does not exist yet")
     config, tensors = torch_checkpoint(loaded, transformers)
     made = _make_parents(folder.parent)
-    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    # What an export that was killed left goes first.
+    for stale in folder.parent.glob(f".{glob.escape(folder.name)}-export-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    temporary = folder.with_name(f".{folder.name}-export-{secrets.token_hex(4)}")
     try:
         temporary.mkdir()
         write_torch_checkpoint(temporary, config, tensors)

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-_WRAPPERS = re.compile(r"^(?:(?:module|model|_orig_mod)\.)+|(?<=\.)_orig_mod\.")
+_WRAPPERS = re.compile(r"^(?:(?:module|model|_orig_mod)\.)+|(?<=\.)(?:module|_orig_mod)\.")
+_MODULE = re.compile(r"(?:(?:module|model|_orig_mod)\.)*([^.]+)(?:\.(?:module|_orig_mod)(?=\.))*")
 _MODULES_OF_4 = {
     "attention.attention.query": "attention.q_proj",
     "attention.attention.key": "attention.k_proj",
@@ -42,7 +43,8 @@ class KeyRules:
         """The one name that swmjax knows a torch tensor by.
 
         Args:
-            name: a key of a state dict. `module.`, `model.` and `_orig_mod.` (wrappers of training) are dropped.
+            name: a key of a state dict. Wrappers of training are dropped: `model.` in front, and `module.` and
+                `_orig_mod.` (of parallel and of compiled modules) wherever they stand.
 
         Returns:
             The name, or None for a tensor that inference does not use.
@@ -61,6 +63,11 @@ class KeyRules:
         """A name without the wrappers of training."""
         return _WRAPPERS.sub("", name)
 
+    def module(self, name: str) -> tuple[str, str]:
+        """The part of the file that a tensor belongs to, wrappers included, and the model's attribute that it is."""
+        found = _MODULE.match(name)
+        return (found[0], found[1]) if found else (name, name)
+
     def spelled(self, name: str, transformers: Literal[4, 5]) -> str:
         """A canonical name as a file has it that was written with that version of transformers."""
         if not (layer := self._layer(name)):
@@ -74,7 +81,7 @@ class KeyRules:
 
     def version_of(self, name: str) -> Literal[4, 5] | None:
         """The version of transformers that gives a tensor this name; None if both do."""
-        layer = self._layer(_WRAPPERS.sub("", name))
+        layer = self._layer(self.bare(name))
         if not layer:
             return None
         old, new = layer["module"] in _MODULES_OF_4, layer["module"] in _VIT_MODULES_OF_5

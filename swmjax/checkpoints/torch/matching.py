@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -113,6 +113,11 @@ def spell_tensors(
     return spelled
 
 
+def version_in(names: Iterable[str], rules: KeyRules) -> Literal[4, 5]:
+    """The version of transformers that named the tensors of a file; 5 if both would name them so."""
+    return 4 if any(rules.version_of(name) == 4 for name in names) else 5
+
+
 def match_tensors(
     tensors: Mapping[str, np.ndarray], specs: Mapping[str, TensorSpec], rules: KeyRules
 ) -> dict[_Path, np.ndarray]:
@@ -148,7 +153,7 @@ def match_tensors(
         else:
             matched[spec.path] = spec.convert(array)
         originals.setdefault(name, original)
-    version: Literal[4, 5] = 4 if any(rules.version_of(name) == 4 for name in tensors) else 5
+    version = version_in(tensors, rules)
     missing = [
         f"{rules.spelled(name, version)}: is missing; expected shape {spec.shape}"
         for name, spec in specs.items()

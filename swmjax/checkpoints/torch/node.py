@@ -20,7 +20,10 @@ _HYDRA = {"_target_", "_partial_", "_recursive_", "_convert_"}
 
 @dataclass
 class Node:
-    """A dict of the configuration, its place, and the fields that were asked for so far."""
+    """A dict of the configuration, its place, and the fields that were asked for so far.
+
+    A field that is null is as good as absent, unless null is among what it may be.
+    """
 
     values: Mapping[str, Any]
     place: str
@@ -33,9 +36,11 @@ class Node:
     def take(self, name: str, default: Any = _REQUIRED) -> Any:
         """Any value."""
         self.known.add(name)
-        value = self.values.get(name, default)
+        value = self.values.get(name)
+        if value is None:
+            value = default
         if value is _REQUIRED:
-            raise CheckpointError(f"{self.at(name)}: is missing")
+            raise CheckpointError(f"{self.at(name)}: is {'null' if name in self.values else 'missing'}")
         return value
 
     def size(self, name: str, default: Any = _REQUIRED, limit: int = MAX_SIZE) -> int:
@@ -103,8 +108,9 @@ class Node:
         return None if self.take(name, None) is None else self.child(name, targets)
 
     def refuse_the_rest(self) -> None:
-        """Raise CheckpointError if there is a field that was not asked for."""
-        for name in sorted(set(self.values) - self.known - _HYDRA):
+        """Raise CheckpointError if there is a field that was not asked for and is not null."""
+        given = {name for name, value in self.values.items() if value is not None}
+        for name in sorted(given - self.known - _HYDRA):
             near = difflib.get_close_matches(name, self.known, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; allowed are {', '.join(sorted(self.known - _HYDRA))}"
             raise CheckpointError(f"{self.at(shown(name).strip(chr(39)))}: is not a known field{hint}")

@@ -18,12 +18,14 @@ class Source:
         transformers: the version of transformers that named its encoder's tensors; None if it has none.
         dtype: the dtype of its parameters; None if the model came from elsewhere.
         other_dtypes: the parameters that have another one, by name.
+        settings: what was set in `config.json` when it was read, by dotted key.
     """
 
     config: Mapping[str, Any] | None = None
     transformers: Literal[4, 5] | None = None
     dtype: str | None = None
     other_dtypes: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from envs_mjx.checks import UserError
 from swmjax.checkpoints.errors import shown
 from swmjax.checkpoints.torch.archive import STORAGES
+from swmjax.runs.files import replacing
 
 _ALIGNMENT = 64
 _STORAGE_OF = {dtype: f"{storage}Storage" for storage, dtype in STORAGES.items()}
@@ -24,7 +25,8 @@ def write_state_dict(path: str | Path, tensors: Mapping[str, np.ndarray]) -> Non
     """Write a state dict as `torch.save` does; the same tensors always give the same bytes.
 
     Args:
-        path: the file, overwritten if it exists; its stem names the folder inside the archive, as in torch.
+        path: the file; one that exists is replaced when all is written. Its stem names the folder inside the archive,
+            as in torch.
         tensors: arrays by name, of any memory layout; bfloat16 through ml_dtypes. Each gets a storage of its own.
 
     Raises:
@@ -38,7 +40,7 @@ def write_state_dict(path: str | Path, tensors: Mapping[str, np.ndarray]) -> Non
             allowed = ", ".join(_STORAGE_OF)
             raise UserError(f"{path}: tensor {shown(name)} is {array.dtype}; allowed are {allowed}")
     identifier = hashlib.sha256()
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         members = _Members(archive, path.stem or "archive")
         members.add("data.pkl", _pickled(tensors))
         members.add(".format_version", b"1")

@@ -20,6 +20,7 @@ from swmjax.models.lewm.predictor import PredictorConfig
 from swmjax.models.prejepa import CausalPredictorConfig
 
 GOLDEN = Path(__file__).parents[2] / "golden"
+GCBC = json.loads((GOLDEN / "gcrl_gcbc" / "config.json").read_text())
 MINI = json.loads((GOLDEN / "lewm_mini_hf4" / "config.json").read_text())
 
 
@@ -115,10 +116,28 @@ def test_defaults_are_those_of_the_reference() -> None:
     assert build_config(changed("encoder.patch_size", KeyError)).encoder.patch_size == 16
     assert build_config(changed("projector", None)).projector is None
     assert build_config(changed("projector", KeyError)).projector is None
+    gelu = {"_target_": "torch.nn.GELU", "_partial_": True, "approximate": "none"}
+    for act in (gelu, {"_target_": "hydra.utils.get_class", "path": "torch.nn.GELU"}, None):
+        assert build_config(changed("projector.act_fn", act)) == build_config(MINI)
+    for name, value in (
+        ("hidden_act", "gelu"),
+        ("qkv_bias", True),
+        ("encoder_stride", 16),
+        ("pooler_act", "tanh"),
+        ("pooler_output_size", None),
+        ("attn_implementation", "sdpa"),
+        ("interpolate_pos_encoding", True),
+        ("num_channels", None),
+        ("of_another_release", None),
+    ):
+        assert build_config(changed(f"encoder.{name}", value)) == build_config(MINI)
+    batch = {"_target_": "torch.nn.BatchNorm1d", "_partial_": True, "eps": 1e-5, "momentum": 0.1, "affine": True}
     for value, norm in (
         (None, None),
         (KeyError, "layer"),
         ({"_target_": "torch.nn.LayerNorm", "_partial_": True}, "layer"),
+        ({"_target_": "torch.nn.LayerNorm", "_partial_": True, "eps": 1e-5, "elementwise_affine": True}, "layer"),
+        (batch, "batch"),
     ):
         projector = build_config(changed("projector.norm_fn", value)).projector
         assert projector is not None
@@ -163,6 +182,10 @@ def test_defaults_are_those_of_the_reference() -> None:
         ),
         ("projector.norm_fn._partial_", False, "^projector.norm_fn._partial_: is False; allowed is True"),
         ("projector.norm_fn", "batch", "^projector.norm_fn: is 'batch'"),
+        ("projector.norm_fn.eps", 1e-3, "^projector.norm_fn.eps: is 0.001; allowed is 1e-05"),
+        ("projector.act_fn", {"_target_": "torch.nn.ReLU"}, "^projector.act_fn._target_: 'torch.nn.ReLU' is not known"),
+        ("encoder.interpolate_pos_encoding", False, "^encoder.interpolate_pos_encoding: is False; allowed is True"),
+        ("encoder", None, "^encoder: is null"),
     ],
 )
 def test_errors_name_the_key(path: str, value: Any, problem: str) -> None:
@@ -213,6 +236,14 @@ def test_prejepa() -> None:
         history_size=3,
     )
     assert build_config({**PREJEPA, "_target_": "stable_worldmodel.wm.prejepa.prejepa.PreJEPA", "decoder": {}})
+
+
+def test_keys_that_mean_the_default() -> None:
+    for value in ("patch", None):
+        assert build_config({**PREJEPA, "pixel_token": value}) == build_config(PREJEPA)
+        assert build_config({**GCBC, "pixel_token": value}) == build_config(GCBC)
+    with pytest.raises(CheckpointError, match="^pixel_token: is 'cls'; allowed is 'patch'$"):
+        build_config({**PREJEPA, "pixel_token": "cls"})
 
 
 @pytest.mark.parametrize(

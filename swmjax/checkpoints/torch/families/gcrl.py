@@ -111,6 +111,7 @@ def _wrappable(targets: Targets) -> Targets:
 
 
 def _gcrl(node: Node) -> GCRLConfig:
+    node.fixed(pixel_token="patch")
     node.flag("interpolate_pos_encoding", True)
     values = {**_every("Predictor", _predictor), **_every("MetricValuePredictor", _metric)}
     encoder, encoder_wrapper = node.child("encoder", _wrappable(_ENCODERS))

@@ -47,6 +47,7 @@ def _embedder(node: Node) -> EmbedderConfig:
 def _mlp(node: Node) -> MLPConfig:
     input_dim = node.size("input_dim")
     has_norm = "norm_fn" in node.values
+    node.child_or_none("act_fn", _ACTIVATIONS)
     return MLPConfig(
         input_dim=input_dim,
         hidden_dim=node.size("hidden_dim"),
@@ -57,7 +58,12 @@ def _mlp(node: Node) -> MLPConfig:
 
 def _norm(kind: _Norm) -> Callable[[Node], _Norm]:
     def build(node: Node) -> _Norm:
-        node.fixed(_partial_=True)
+        node.fixed(_partial_=True, eps=1e-5)
+        if kind == "batch":
+            node.fixed(affine=True, track_running_stats=True)
+            node.rates("momentum")
+        else:
+            node.fixed(elementwise_affine=True, bias=True)
         return kind
 
     return build
@@ -68,6 +74,16 @@ _NORMS: Targets = {
     **{target: _norm(kind) for kind, target in _NORM_CLASSES.items()},
     # The class itself instead of a call of it that waits for the width.
     "hydra.utils.get_class": lambda node: node.choice("path", {path: kind for kind, path in _NORM_CLASSES.items()}),
+}
+
+
+def _gelu(node: Node) -> None:
+    node.fixed(_partial_=True, approximate="none")
+
+
+_ACTIVATIONS: Targets = {
+    "torch.nn.GELU": _gelu,
+    "hydra.utils.get_class": lambda node: node.choice("path", {"torch.nn.GELU": None}),
 }
 
 

@@ -65,7 +65,7 @@ def describe_embedders(config: tuple[tuple[str, LinearEmbedderConfig], ...], mod
 
 
 def _prejepa(node: Node) -> PreJEPAConfig:
-    node.fixed(num_pred=1)
+    node.fixed(num_pred=1, pixel_token="patch")
     node.flag("interpolate_pos_encoding", True)
     # Planning does not decode.
     node.take("decoder", None)
