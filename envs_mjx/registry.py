@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium
 
+from envs_mjx import plugins
 from envs_mjx.checks import UserError, check_name, needs_extra
 from envs_mjx.core import Env
 from envs_mjx.names import unknown_name
@@ -67,7 +68,8 @@ def register(id: str, entry_point: str, *, discrete: bool = False, extra: str | 
 
 
 def registered_ids() -> tuple[str, ...]:
-    """All environment ids, sorted."""
+    """All environment ids, those of installed packages included, sorted."""
+    plugins.load()
     return tuple(sorted(_SPECS))
 
 
@@ -87,7 +89,9 @@ def full_id(name: str) -> str:
         UserError: the name is short for several ids, or of a module that has registered none of that name.
     """
     module, colon, short = name.rpartition(":")
-    found = [id for id in _SPECS if short in _short_forms(id)]
+    if short not in _SPECS and not any(id.startswith("swm/") for id in _named(short)):
+        plugins.load()
+    found = _named(short)
     chosen = [id for id in found if id.startswith("swm/")]
     if found and not chosen and "/" not in short:
         chosen = [id for id in _SPECS if id.rpartition("/")[2].startswith(short)]
@@ -112,7 +116,7 @@ def import_named(name: str) -> str:
         name: as for `full_id`.
 
     Returns:
-        The id.
+        The id, and `module:` before it if the name has one, so that it means the same elsewhere.
 
     Raises:
         UserError: the module cannot be imported, or registers no such environment.
@@ -120,14 +124,16 @@ def import_named(name: str) -> str:
     module, colon, short = name.rpartition(":")
     if not colon:
         return full_id(name)
-    try:
-        importlib.import_module(module)
-    except (ImportError, ValueError, TypeError) as error:
-        raise UserError(f"module {module!r} of environment {name!r} cannot be imported: {error}") from error
+    plugins.import_module(module, f"environment {name!r}")
     id = full_id(short)
     if id not in _SPECS:
         raise UserError(f"module {module!r} is imported, but: {unknown_name('environment', id, _SPECS)}")
-    return id
+    return f"{module}:{id}"
+
+
+def _named(short: str) -> list[str]:
+    """The ids that a name without a module may stand for."""
+    return [id for id in _SPECS if short in _short_forms(id)]
 
 
 def _short_forms(id: str) -> set[str]:
@@ -151,7 +157,8 @@ def spec(id: str) -> Spec:
         UserError: unknown id; the message offers the nearest ones.
     """
     id = full_id(id)
-    check_name("environment", id, _SPECS)
+    if id not in _SPECS:
+        raise plugins.unknown("environment", id, _SPECS)
     return _SPECS[id]
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import sys
+import tomllib
 import types
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,13 @@ from goal_env import GoalEnv, registered, unchecked_types
 from typer.testing import CliRunner
 
 import envs_mjx
-from envs_mjx import registry
+from envs_mjx import plugins, registry
 from swmjax.cli import app as program
 from swmjax.cli import console
-from swmjax.planning import Plan, Solver, StepRecord
+from swmjax.planning import Plan, Solver, StepRecord, make_solver
 from swmjax.planning.solvers import SOLVERS
 from swmjax.planning.spaces import nominal_actions
-from swmjax.policies import PlanConfig, Start
+from swmjax.policies import POLICIES, PlanConfig, RandomPolicy, Start, make_policy
 from swmjax.world import EvalConfig, RunFolder, evaluate, set_up
 from swmjax.world.protocols import PROTOCOLS, Protocol
 from swmjax.world.rows import EPISODES
@@ -139,13 +140,29 @@ def test_a_command(monkeypatch):
     assert "Say hello" in run(program.make_app(), ["--help"]).stdout
 
 
-def test_the_page_names_files_that_exist_and_its_example_runs():
+def test_the_page_names_files_that_exist_and_its_examples_run(tmp_path, monkeypatch):
     text = PAGE.read_text(encoding="utf-8")
     root = PAGE.parents[1]
     for path in re.findall(r"`((?:swmjax|envs_mjx|tests)/[\w/]+\.py)`", text):
         if "NAME" not in path:
             assert (root / path).is_file(), path
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    package, loop = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names = {}
-    exec(code, names)
+    exec(loop, names)
     assert names["played"].kept.shape == (51, 8)
+    assert package.count("\n") <= 10
+    (tmp_path / "my_robots.py").write_text(package)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_SPECS", dict(registry._SPECS))
+    try:
+        env = envs_mjx.make("my_robots:SmallPushT-v0")
+        assert env.resolution == 64
+        assert make_solver("plain") == SOLVERS["cem"]()
+        assert make_policy("wander", env) == RandomPolicy.of(env.action_space)
+    finally:
+        SOLVERS.pop("plain", None)
+        POLICIES.pop("wander", None)
+        gymnasium.registry.pop("mine/SmallPushT-v0", None)
+        sys.modules.pop("my_robots", None)
+    (table,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert tomllib.loads(table) == {"project": {"entry-points": {plugins.GROUP: {"my_robots": "my_robots"}}}}

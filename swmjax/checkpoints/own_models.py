@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from flax import nnx
 
+from envs_mjx import plugins
 from envs_mjx.checks import UserError
 
 M = TypeVar("M", bound=Callable[..., nnx.Module])
@@ -55,7 +56,9 @@ def register_model(model: M, config: type | None = None) -> M:
 
 
 def registered(path: str | None) -> OwnModel | None:
-    """The registered model of a name in a checkpoint, if there is one."""
+    """The registered model of a name in a checkpoint, if there is one; installed packages may have registered it."""
+    if path is not None and path not in _REGISTERED:
+        plugins.load()
     return None if path is None else _REGISTERED.get(path)
 
 

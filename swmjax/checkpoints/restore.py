@@ -148,7 +148,8 @@ def _model(
     if own is None and stamp.own is not None:
         raise CheckpointError(
             f"{STAMP}.class: is {name}, which is none of swmjax.models; give the class itself as model_class, or tell "
-            "register_model of it: nothing is imported by a name in a file"
+            "register_model of it (for a command, in a module that --allow-module imports): nothing is imported by a "
+            "name in a file"
         )
     if own is not None and stamp.own is not None and described is None:
         make = own.model

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from swmjax.cli import console
+from swmjax.cli.modules import AllowModule, import_allowed
 
 Optional = typer.Option
-RANDOM = "random"
 _EPISODES = "Episodes"
 
 
@@ -17,8 +17,12 @@ def collect_command(
     env_id: Annotated[str, typer.Argument(metavar="ENV_ID", help="Environment; see `swmjax envs`.")],
     output: Annotated[Path, Optional(metavar="PATH.lance", help="The dataset.")],
     policy: Annotated[
-        str, Optional(metavar="random|RUN_FOLDER", help="Random actions, or an expert of `swmjax train-expert`.")
-    ] = RANDOM,
+        str,
+        Optional(
+            metavar="random|RUN_FOLDER|MODULE:NAME",
+            help="Random actions, an expert of `swmjax train-expert`, or a policy of your own.",
+        ),
+    ] = "random",
     episodes: Annotated[int, Optional(help="Number of episodes.")] = 10,
     max_steps: Annotated[int, Optional(help="Steps after which an episode is cut.")] = 200,
     seed: Annotated[
@@ -58,6 +62,7 @@ def collect_command(
     batch_size: Annotated[int, Optional(help="Episodes side by side.", rich_help_panel=_EPISODES)] = 16,
     append: Annotated[bool, Optional("--append", help="Add to the dataset.")] = False,
     overwrite: Annotated[bool, Optional("--overwrite", help="Replace the dataset.")] = False,
+    allow_module: AllowModule = None,
     as_json: Annotated[bool, Optional("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Collect episodes into a Lance dataset of the reference's layout.
@@ -66,19 +71,22 @@ def collect_command(
     """
     import envs_mjx
     from swmjax import world
-    from swmjax.policies import RandomPolicy
+    from swmjax.policies import POLICIES
     from swmjax.runs.interrupts import Stopped
 
     if append and overwrite:
         console.fail("--append and --overwrite exclude each other")
     mode: Any = "append" if append else "overwrite" if overwrite else "error"
-    env_id = envs_mjx.full_id(env_id)
+    import_allowed(allow_module)
+    env_id = envs_mjx.import_named(env_id)
     env = envs_mjx.make(env_id, **_env_options(task, set_ or ()))
     names = None if variation is None else tuple(variation)
     shown = image_size if pixels else None
     world.check_collection(env, episodes, max_steps, seed, names, batch_size, shown)
     player = (
-        RandomPolicy.of(env.action_space) if policy == RANDOM else _expert(policy, env_id, env, deterministic, noise)
+        _expert(policy, env_id, env, deterministic, noise)
+        if policy not in POLICIES and Path(policy).exists()
+        else _policy(policy, env)
     )
     try:
         with console.progress_bar(episodes, "episodes") as (progress, note):
@@ -122,12 +130,21 @@ def _env_options(task: str | None, assignments: Any) -> dict[str, Any]:
     return options
 
 
+def _policy(name: str, env: Any) -> Any:
+    """A policy by name."""
+    from envs_mjx.checks import UserError
+    from swmjax.policies import make_policy
+
+    try:
+        return make_policy(name, env)
+    except UserError as error:
+        console.fail(f"--policy: {error}; a run folder of `swmjax train-expert` will do as well")
+
+
 def _expert(path: str, env_id: str, env: Any, deterministic: bool, noise: float) -> Any:
     """The expert of a run, which must act in this environment."""
     from swmjax.policies import load_expert
 
-    if not Path(path).exists():
-        console.fail(f"--policy: {path!r} is neither 'random' nor a run folder of `swmjax train-expert`")
     policy = load_expert(path, deterministic, noise)
     spaces = env.observation_space.spaces
     size = sum(int(spaces[name].shape[0]) for name in policy.actor.observations if name in spaces)

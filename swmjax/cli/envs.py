@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from swmjax.cli.console import command, print_json, print_table
+from swmjax.cli.console import command, note, print_json, print_table
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -13,7 +13,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 def envs_command(as_json: Json = False) -> None:
     """List the environments."""
     import envs_mjx
+    from envs_mjx import plugins
 
+    for problem in plugins.load():
+        note(problem)
     specs = sorted((envs_mjx.spec(id) for id in envs_mjx.registered_ids()), key=lambda spec: (spec.discrete, spec.id))
     rows = [(spec.id, "discrete" if spec.discrete else "continuous", spec.extra) for spec in specs]
     if as_json:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swmjax.cli import console
+from swmjax.cli.modules import AllowModule, import_allowed
 from swmjax.cli.run import folder_of_run, keeping, print_written, settings_of_run
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def eval_command(
         Path | None, Optional(metavar="FOLDER", help="Finish an interrupted run.", rich_help_panel=_OUTPUT)
     ] = None,
     video: Annotated[bool, Optional(help="Make a video of a few episodes.", rich_help_panel=_OUTPUT)] = True,
+    allow_module: AllowModule = None,
     as_json: Annotated[bool, Optional("--json", help="Print the results as JSON.", rich_help_panel=_OUTPUT)] = False,
 ) -> None:
     """Plan episodes and report how many succeed or what they return, and how fast.
@@ -102,6 +104,7 @@ def eval_command(
         return world.load_settings(env_id, model, config, changes, set_ or (), console.note)
 
     given = [env_id, model, config, set_, output, *changes.values()]
+    import_allowed(allow_module)
     settings, resumed = settings_of_run(world.EvalConfig, load, resume, output, given)
     setup = world.set_up(settings)
     table = episodes_table(settings.factors(setup.env))

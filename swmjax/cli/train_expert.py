@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swmjax.cli import console
+from swmjax.cli.modules import AllowModule, import_allowed
 from swmjax.cli.run import folder_of_run, keeping, print_written, settings_of_run
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def train_expert_command(
     resume: Annotated[
         Path | None, Optional(metavar="FOLDER", help="Go on with an interrupted run.", rich_help_panel=_OUTPUT)
     ] = None,
+    allow_module: AllowModule = None,
     as_json: Annotated[bool, Optional("--json", help="Print the results as JSON.", rich_help_panel=_OUTPUT)] = False,
 ) -> None:
     """Train an expert with SAC or PPO; collect datasets with it by `swmjax collect`."""
@@ -49,6 +51,7 @@ def train_expert_command(
         return training.load_expert_settings(env_id, config, changes, set_ or (), console.note)
 
     given = [env_id, config, set_, output, *changes.values()]
+    import_allowed(allow_module)
     settings, resumed = settings_of_run(training.ExpertConfig, load, resume, output, given)
     brax_parts()
     settings.make_env()

@@ -19,6 +19,8 @@ from swmjax.planning.solve import solve as solve
 from swmjax.planning.solve import solve_batch as solve_batch
 from swmjax.planning.solvers import SOLVERS as SOLVERS
 from swmjax.planning.solvers import make_solver as make_solver
+from swmjax.planning.solvers import register_solver as register_solver
+from swmjax.planning.solvers import solver_class as solver_class
 from swmjax.planning.spaces import block_space as block_space
 from swmjax.planning.spaces import one_hot as one_hot
 from swmjax.planning.types import CostFn as CostFn

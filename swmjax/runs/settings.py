@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 from omegaconf import OmegaConf
 
+from envs_mjx import plugins
 from envs_mjx.checks import UserError, check_name
 
 S = TypeVar("S", bound="Settings")
@@ -32,6 +33,8 @@ class Settings:
     """Dotted name of the setting that chooses what the others of its group are options of."""
     example: ClassVar[str]
     """An assignment that would be right, for messages."""
+    named: ClassVar[tuple[str, ...]] = ()
+    """Dotted names of the settings that may read `module:Name`; one that stands in a file imports nothing."""
     old_names: ClassVar[Mapping[str, str]] = {}
     """Names that settings had in earlier releases, and today's."""
 
@@ -57,7 +60,8 @@ class Settings:
             note: Told of names that settings had in earlier releases.
 
         Raises:
-            UserError: An unknown setting, a missing one, a value out of range, or a newer format.
+            UserError: An unknown setting, a missing one, a value out of range, a newer format, or a name of the file
+                whose module has not been imported.
         """
         values = _updated(settings, cls.old_names, note)
         _refuse_interpolations(values)
@@ -65,6 +69,8 @@ class Settings:
         known = [field.name for field in fields]
         for name in values:
             check_name("setting", name, known)
+        for name in cls.named:
+            plugins.refuse_unimported(name, _at(values, name))
         for field in fields:
             group = field.default_factory
             if field.name in values and dataclasses.is_dataclass(group):
@@ -92,13 +98,26 @@ class Settings:
             note: Told of names that settings had in earlier releases.
 
         Raises:
-            UserError: An unknown setting, a missing one, a value out of range, or a newer format.
+            UserError: An unknown setting, a missing one, a value out of range, a newer format, or a name of the file
+                whose module has not been imported.
         """
         settings = _updated(read_settings(path), cls.old_names, note)
         given = [(name, value) for name, value in options.items() if value is not None]
+        chosen: dict[str, Any] = {}
         for name, value in given + read_assignments(assignments, cls.example):
-            assign(settings, _todays(name, cls.old_names, note), value, cls.choice)
+            today = _todays(name, cls.old_names, note)
+            assign(settings, today, value, cls.choice)
+            assign(chosen, today, value, cls.choice)
+        for name in cls.named:
+            plugins.import_module_of(name, _at(chosen, name))
         return cls.from_dict(settings, note)
+
+
+def _at(settings: Any, name: str) -> Any:
+    """The value of a dotted name; None where there is none."""
+    for part in name.split("."):
+        settings = settings.get(part) if isinstance(settings, Mapping) else None
+    return settings
 
 
 def _updated(settings: Mapping[str, Any], old_names: Mapping[str, str], note: Callable[[str], None]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import envs_mjx
 from envs_mjx.checks import UserError, check_count, check_flag, check_mapping, check_name
-from swmjax.planning import SOLVERS, make_solver
+from swmjax.planning import make_solver, solver_class
 from swmjax.policies import PlanConfig
 from swmjax.runs.settings import Settings
 from swmjax.world.protocols import PROTOCOLS, Protocol
@@ -49,6 +49,7 @@ class EvalConfig(Settings):
     """
 
     choice: ClassVar[str] = "solver.name"
+    named: ClassVar[tuple[str, ...]] = ("env", "solver.name")
     example: ClassVar[str] = "solver.num_samples=1000"
     old_names: ClassVar[Mapping[str, str]] = {"problems_at_once": "plan_batch_size"}
 
@@ -103,7 +104,7 @@ class EvalConfig(Settings):
             object.__setattr__(self, "variation", tuple(self.variation))
         self.make_solver()
         self._protocol()
-        object.__setattr__(self, "env", envs_mjx.full_id(self.env))
+        object.__setattr__(self, "env", envs_mjx.import_named(self.env))
 
     def make_solver(self) -> Any:
         """The solver with its hyperparameters."""
@@ -111,8 +112,9 @@ class EvalConfig(Settings):
             raise UserError(f"solver must be a mapping with a name, got {self.solver!r}")
         name = str(self.solver["name"])
         options = {str(key): value for key, value in self.solver.items() if key != "name"}
-        if name in SOLVERS and not SOLVERS[name].from_settings:
-            cls = SOLVERS[name].__name__
+        found = solver_class(name)
+        if not found.from_settings:
+            cls = found.__name__
             raise UserError(f"solver {name!r} is made of other objects; build it in Python with swmjax.planning.{cls}")
         return make_solver(name, options)
 

@@ -59,7 +59,7 @@ def load_settings(
 
 def _preset(env: str | None, model: str | None, assignments: Sequence[str]) -> Path:
     """The preset of an environment, or the one for what the environment offers."""
-    id = envs_mjx.full_id(env or "swm/PushT-v1")
+    id = envs_mjx.import_named(env or "swm/PushT-v1")
     kind = "" if model in (None, ORACLE) else "_model"
     namespace, _, stem = re.sub(r"-v\d+$", "", id).lower().partition("/")
     own = configs_dir() / "eval" / f"{stem}{kind}.yaml"

@@ -16,7 +16,7 @@ from envs_mjx.checks import UserError
 from envs_mjx.wrappers import FlatAction
 from swmjax.checkpoints import load_pretrained, resolve_checkpoint
 from swmjax.models import ModelInputs, OracleModel
-from swmjax.planning import SOLVERS, block_space
+from swmjax.planning import SOLVERS, block_space, solver_class
 from swmjax.planning.host import HostSolver
 from swmjax.planning.memory import check_memory
 from swmjax.policies import ActionBox, MPCPolicy, PhysicsPolicy, Scaler, WorldModelPolicy, planning_objective
@@ -139,13 +139,14 @@ def _world_model(config: EvalConfig, env: envs_mjx.Env) -> tuple[WorldModelPolic
 
 def _check_solver(config: EvalConfig, space: gymnasium.Space) -> None:
     """ValueError unless the solver plans actions of this space, in a compiled program, with this model."""
-    name, oracle = config.solver["name"], config.model == ORACLE
+    name, oracle = str(config.solver["name"]), config.model == ORACLE
+    asked = solver_class(name)
     discrete = isinstance(space, gymnasium.spaces.Discrete | gymnasium.spaces.MultiDiscrete)
     if not discrete and not (isinstance(space, Box) and len(space.shape) == 1):
         raise UserError(f"{config.env} cannot be planned for: its actions are {space}, not a one-axis Box or discrete")
     usable = {
         name: solver
-        for name, solver in SOLVERS.items()
+        for name, solver in (SOLVERS | {name: asked}).items()
         if solver.from_settings
         and not issubclass(solver, HostSolver)
         and not (oracle and "transitions" in solver.takes)
@@ -155,7 +156,7 @@ def _check_solver(config: EvalConfig, space: gymnasium.Space) -> None:
         return
     if name in usable:
         reason = f"does not plan actions of {config.env}, which are {space}"
-    elif "transitions" in SOLVERS[name].takes:
+    elif "transitions" in asked.takes:
         reason = "plans in latents, which the physics does not have (oracle)"
     else:
         reason = "searches on the host, but evaluations are compiled"

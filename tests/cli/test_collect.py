@@ -161,7 +161,10 @@ def test_a_kill_keeps_all_but_the_last_group():
     ("arguments", "message"),
     [
         (["PushT-v2"], "unknown environment 'swm/PushT-v2'"),
-        (["test/Goal-v0", "--policy=nowhere"], "--policy: 'nowhere' is neither 'random' nor a run folder"),
+        (
+            ["test/Goal-v0", "--policy=nowhere"],
+            "--policy: unknown policy 'nowhere'; known are 'random'; a run",
+        ),
         (["test/Goal-v0", "--policy=."], "expert.npz: no such file; expected an actor"),
         (["test/Goal-v0", "--episodes=0"], "episodes must be an integer of at least 1, got 0"),
         (["test/Goal-v0", "--variation=shape"], "unknown factor"),

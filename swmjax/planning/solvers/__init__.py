@@ -9,6 +9,7 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from envs_mjx import plugins
 from envs_mjx.checks import UserError, is_integer
 from swmjax.planning.base import Solver
 
@@ -36,6 +37,48 @@ SOLVERS: dict[str, type[Solver]] = {
 """Every solver by its name."""
 
 
+def register_solver(name: str, solver: type[Solver]) -> None:
+    """Add a solver under a name that settings and the command line know.
+
+    Args:
+        name: the name.
+        solver: a frozen dataclass under `Solver`.
+
+    Raises:
+        UserError: the name is taken, or it is no such class.
+    """
+    if SOLVERS.get(name, solver) is not solver:
+        raise UserError(f"solver {name!r} is already registered (as {SOLVERS[name].__name__})")
+    SOLVERS[name] = _checked(name, solver)
+
+
+def solver_class(name: str) -> type[Solver]:
+    """The solver of a name.
+
+    Args:
+        name: a key of `SOLVERS`, a name that an installed package has registered, or `module:Class`, which imports the
+            module.
+
+    Raises:
+        UserError: there is none; the message offers the nearest names.
+    """
+    if ":" in name:
+        return _checked(name, plugins.load_named("solver", name))
+    if name not in SOLVERS:
+        problems = plugins.load()
+        if name not in SOLVERS:
+            raise UserError("; ".join((f"unknown solver {name!r}{_nearest(name, SOLVERS)}", *problems)))
+    return SOLVERS[name]
+
+
+def _checked(name: str, solver: Any) -> type[Solver]:
+    if not (isinstance(solver, type) and issubclass(solver, Solver)) or inspect.isabstract(solver):
+        raise UserError(f"solver {name!r} must be a class under swmjax.planning.Solver with all its methods")
+    if "__dataclass_params__" not in vars(solver) or not vars(solver)["__dataclass_params__"].frozen:
+        raise UserError(f"solver {name!r}: {solver.__name__} must be a frozen dataclass")
+    return solver
+
+
 def summary(solver: type[Solver]) -> str:
     """What a solver does, in one line: the first of its docstring."""
     return (inspect.getdoc(solver) or "").splitlines()[0].rstrip(".")
@@ -51,7 +94,7 @@ def make_solver(name: str, overrides: Mapping[str, Any] | None = None) -> Solver
     """Build a solver.
 
     Args:
-        name: A key of `SOLVERS`.
+        name: As for `solver_class`.
         overrides: Hyperparameters by field name; text is converted to the field's type.
 
     Returns:
@@ -60,9 +103,7 @@ def make_solver(name: str, overrides: Mapping[str, Any] | None = None) -> Solver
     Raises:
         UserError: Unknown solver or field (with the nearest names), or a value that the field does not take.
     """
-    if name not in SOLVERS:
-        raise UserError(f"unknown solver {name!r}{_nearest(name, SOLVERS)}")
-    solver: Any = SOLVERS[name]
+    solver: Any = solver_class(name)
     types = get_type_hints(solver)
     fields = {field.name: types[field.name] for field in dataclasses.fields(solver)}
     values = {}

@@ -40,6 +40,7 @@ class ExpertConfig(Settings):
     """
 
     choice: ClassVar[str] = "algorithm.name"
+    named: ClassVar[tuple[str, ...]] = ("env",)
     example: ClassVar[str] = "algorithm.batch_size=512"
 
     env: str
@@ -69,7 +70,7 @@ class ExpertConfig(Settings):
             if getattr(self, name) >= 2**31:
                 raise UserError(f"{name} must be below 2**31, got {getattr(self, name)}")
         self.make_algorithm()
-        object.__setattr__(self, "env", envs_mjx.full_id(self.env))
+        object.__setattr__(self, "env", envs_mjx.import_named(self.env))
 
     def make_algorithm(self) -> SAC | PPO:
         """The algorithm with its hyperparameters."""
@@ -145,7 +146,7 @@ def load_expert_settings(
     elif env is None:
         raise UserError("give the id of an environment; `swmjax envs` lists them")
     else:
-        path = _preset(envs_mjx.full_id(env))
+        path = _preset(envs_mjx.import_named(env))
     return ExpertConfig.load(path, {"env": env, **(overrides or {})}, assignments, note)
 
 
