@@ -17,7 +17,7 @@ KEPT = 2
 """Saved states that stay."""
 _FOLDER = "checkpoints"
 _NAME = re.compile(r"\d{6,}")
-_YOUNGER = ("success",)
+_YOUNGER = ("success", "invalid_state")
 """Attributes of environments' states that older runs lack; the next step writes them before anything reads them."""
 
 

@@ -27,7 +27,7 @@ model: oracle
 env_options: {gain: 0.25}
 episodes: 5
 seed: 40
-goal_offset: 20
+goal_offset: 4
 budget: 4
 batch_size: 2
 video_episodes: 0

@@ -1,5 +1,6 @@
 """Videos that play back, panels and labels in their places, and silence on the terminal."""
 
+import errno
 import os
 import re
 import string
@@ -54,11 +55,15 @@ def test_failures_of_ffmpeg_are_os_errors_and_keep_the_old_file(tmp_path, monkey
     path = tmp_path / "episode.mp4"
     path.write_text("old")
     fake = tmp_path / "ffmpeg"
-    fake.write_text("#!/bin/sh\necho 'No space left\non device' >&2\nexit 3\n")
+    fake.write_text("#!/bin/sh\necho 'Conversion\nfailed!' >&2\nexit 3\n")
     fake.chmod(0o755)
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(fake))
-    with pytest.raises(OSError, match="episode.mp4: ffmpeg failed with status 3: No space left on device$"):
+    with pytest.raises(OSError, match="episode.mp4: ffmpeg failed with status 3: Conversion failed!$"):
         write_mp4(path, clip(200, 64, 64))
+    fake.write_text("#!/bin/sh\necho 'No space left\non device' >&2\nexit 3\n")
+    with pytest.raises(OSError, match="No space left on device.*episode.mp4") as caught:
+        write_mp4(path, clip(200, 64, 64))
+    assert caught.value.errno == errno.ENOSPC
 
     def missing():
         raise RuntimeError("No ffmpeg exe could be found.")
