@@ -31,6 +31,8 @@ Episode = dict[str, np.ndarray]
 
 _BOOKKEEPING = ("invalid_action", "invalid_state")
 """Entries of `info` that tell of this library and not of the environment."""
+_SHOWN = ("info", "obs", "reward", "terminated", "truncated", "factors")
+"""Members of states that become columns."""
 _ACTIONS = (gymnasium.spaces.Box, gymnasium.spaces.Discrete, gymnasium.spaces.MultiDiscrete)
 
 
@@ -90,6 +92,7 @@ def collect(
     factors = () if names is None else tuple(env.variation_space.select(names))
     size = min(batch_size, episodes)
 
+    @jax.jit
     def play(policy: Policy, seeds: Array) -> Rollout:
         states = jax.vmap(lambda seed: env.reset(jax.random.key(seed), variation=names))(seeds)
         return rollout(env, policy, Start(states=states, seeds=seeds), max_steps, keep=lambda states, _: states)
@@ -100,25 +103,30 @@ def collect(
     begun = begin(Path(path), mode, settings, seed, episodes, note)
     writer = begun.writer
 
+    def fitting(episode: Episode) -> Episode:
+        """An episode without its seed where the dataset has none, as earlier releases and the reference write them."""
+        knows_seeds = not writer.columns or SEED in writer.columns
+        return episode if knows_seeds else {name: column for name, column in episode.items() if name != SEED}
+
     def collected(run: Watched) -> Iterator[Episode]:
-        columns = _Columns(env, image_size, factors, run)
-        program, _ = run.compile("compiling", play, policy, jnp.zeros(size, jnp.int32))
+        columns, seeds = _Columns(env, image_size, factors, run), jnp.zeros(size, jnp.int32)
+        writer.check(fitting(columns.example(jax.eval_shape(play, policy, seeds))))
+        program, _ = run.compile("compiling", play, policy, seeds)
         # Batches are those of a run that was not stopped, so that their programs give the same to the last bit.
         for first in range(begun.done // size * size, episodes, size):
             run.show("episodes")
             numbers = np.minimum(np.arange(first, first + size), episodes - 1)
             played = run.finish(program, policy, jnp.asarray(begun.seed + numbers, jnp.int32))
             rows = range(max(begun.done - first, 0), min(size, episodes - first))
-            yield from columns.episodes(played, rows, begun.seed + first)
+            yield from map(fitting, columns.episodes(played, rows, begun.seed + first))
             writer.settle()
 
-    kept = writer.episodes - begun.done
+    before = writer.episodes - begun.done
     try:
         with watched(progress, note, begun.done) as run:
             with writer:
-                keeps_seeds = not writer.columns or SEED in writer.columns
                 for episode in collected(run):
-                    writer.write_episode(episode if keeps_seeds else _without_seed(episode))
+                    writer.write_episode(episode)
                     run.done += 1
                     run.show("episodes")
                     if run.stop.asked:
@@ -128,19 +136,14 @@ def collect(
     except Stopped:
         raise
     except KeyboardInterrupt:
-        raise Stopped(writer.committed - kept) from None
+        raise Stopped(writer.committed - before) from None
     except OSError as error:
-        done = writer.committed - kept
+        done = writer.committed - before
         if error.errno is None or not done:
             raise
         said = f"{error.strerror}; {done} of {episodes} episodes are kept, and the same call collects the others"
         raise OSError(error.errno, said, error.filename) from error
     return run.done
-
-
-def _without_seed(episode: Episode) -> Episode:
-    """An episode as earlier releases and the reference write it."""
-    return {name: column for name, column in episode.items() if name != SEED}
 
 
 def check_collection(
@@ -172,20 +175,32 @@ class _Columns:
     def __init__(self, env: Env, image_size: int | None, factors: Sequence[str], run: Watched):
         self._factors = factors
         self._run = run
-        self._pixels = image_size is not None
+        self._size = image_size
         self._render = jax.jit(lambda states: jax.lax.map(partial(frame, env, image_size), states))
         self._goal = jax.jit(lambda state: frame(env, image_size, env.set_state(state, state.info["goal_state"])))
         self._compiled: dict[Any, Any] = {}
 
+    def example(self, played: Rollout) -> Episode:
+        """An episode of one step, all zero, from the shapes of a batch."""
+        kept = {name: getattr(played.kept, name) for name in _SHOWN}
+        seen = jax.tree.map(lambda leaf: np.zeros((2, *leaf.shape[2:]), leaf.dtype), kept)
+        frames: Episode = {}
+        if self._size is not None:
+            pictures = np.zeros((2, self._size, self._size, 3), np.uint8)
+            frames = {"goal": pictures} if "goal_state" in seen["info"] else {}
+            frames |= {"render_time": np.zeros(2), "pixels": pictures}
+        return self._episode(seen, np.zeros((1, *played.actions.shape[2:]), played.actions.dtype), frames, 0)
+
     def episodes(self, played: Rollout, rows: Iterable[int], seed: int) -> Iterator[Episode]:
         """Episodes of a batch whose first has this seed, each cut at its end."""
-        names = ("info", "obs", "reward", "terminated", "truncated", "factors")
-        shown = jax.device_get({name: getattr(played.kept, name) for name in names})
+        shown = jax.device_get({name: getattr(played.kept, name) for name in _SHOWN})
         actions, ends = np.asarray(played.actions), np.asarray(played.length)
         for i in rows:
             end = int(ends[i])
             seen = jax.tree.map(lambda leaf, i=i, end=end: np.array(leaf[: end + 1, i]), shown)
-            frames = self._frames(played.kept, i, end + 1, "goal_state" in seen["info"]) if self._pixels else {}
+            frames = (
+                self._frames(played.kept, i, end + 1, "goal_state" in seen["info"]) if self._size is not None else {}
+            )
             yield self._episode(seen, actions[:end, i], frames, seed + i)
 
     def _episode(self, seen: Any, actions: np.ndarray, frames: Episode, seed: int) -> Episode:

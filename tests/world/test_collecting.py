@@ -18,6 +18,7 @@ from swmjax.data import decode_jpeg
 from swmjax.models.actor import Actor
 from swmjax.policies import ExpertPolicy, RandomPolicy
 from swmjax.runs.interrupts import Stopped
+from swmjax.runs.watched import Watched
 from swmjax.world import collect
 
 lance = pytest.importorskip("lance", reason="needs pylance: pip install 'swmjax[data]'")
@@ -234,11 +235,14 @@ def test_whole_actions_are_written_as_numbers(tmp_path):
     assert set(actions[:, :-1].flat) == {0.0, 1.0, 2.0}
 
 
-def test_images_of_another_size_are_refused_before_they_are_appended(tmp_path):
+def test_images_of_another_size_are_refused_before_they_are_made(tmp_path, monkeypatch):
     path, policy = tmp_path / "set.lance", RandomPolicy.of(ENV.action_space)
     collect(ENV, policy, path, 1, max_steps=2, image_size=8)
+    monkeypatch.setattr(Watched, "compile", None)
     with pytest.raises(ValueError, match="the images of pixels are 8 x 8 px with 3 channels, got 12 x 12 px"):
         collect(ENV, policy, path, 1, max_steps=2, image_size=12, mode="append")
+    with pytest.raises(ValueError, match=r"unexpected columns \['variation_shade'\]"):
+        collect(ENV, policy, path, 1, max_steps=2, image_size=8, mode="append", variation=("shade",))
     assert lance.dataset(str(path)).version == 1
 
 

@@ -65,6 +65,10 @@ class Writer(abc.ABC):
         """
 
     @abc.abstractmethod
+    def check(self, episode: Episode) -> None:
+        """Raise `UserError` unless `write_episode` would take such an episode; before any is made."""
+
+    @abc.abstractmethod
     def write_episode(self, episode: Episode) -> None:
         """Add an episode.
 

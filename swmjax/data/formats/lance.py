@@ -106,10 +106,32 @@ class LanceWriter(Writer):
         """Have the schema's metadata hold how the last episodes are made."""
         self._record = json.dumps(record)
 
+    def check(self, episode: Episode) -> None:
+        """Raise unless an episode fits into the dataset."""
+        columns = self._columns(episode)
+        if self._schema is not None:
+            self._check(columns)
+
     def write_episode(self, episode: Episode) -> None:
         """Add an episode; `Writer` says what it holds."""
         if self._block is None:
             raise UserError("episodes are written within `with LanceWriter(...) as writer`")
+        columns = self._columns(episode)
+        if self._schema is None:
+            self._schema = _schema(columns)
+            self.columns = tuple(self._schema.names)
+        self._check(columns)
+        if not self._waiting:
+            self._waiting_since = time.monotonic()
+        self._waiting.append(self._batch(columns))
+        self._bytes += self._waiting[-1].nbytes
+        self.episodes += 1
+        if self._bytes >= _GROUP_BYTES or self._is_late(self._waiting_since):
+            self._commit()
+
+    @staticmethod
+    def _columns(episode: Episode) -> dict[str, np.ndarray]:
+        """Columns under the names that they have on disk, with as many rows each."""
         columns = {name.replace(".", "_"): np.asarray(column) for name, column in episode.items()}
         lengths = {name: len(column) for name, column in columns.items() if column.ndim}
         if len(columns) != len(episode) or {EPISODE, STEP} & set(columns):
@@ -123,17 +145,7 @@ class LanceWriter(Writer):
         for name, column in columns.items():
             if column.dtype.kind not in "biuf" and not _is_text(column):
                 raise UserError(f"{name} is {column.dtype}; a column must hold numbers, or text")
-        if self._schema is None:
-            self._schema = _schema(columns)
-            self.columns = tuple(self._schema.names)
-        self._check(columns)
-        if not self._waiting:
-            self._waiting_since = time.monotonic()
-        self._waiting.append(self._batch(columns, length))
-        self._bytes += self._waiting[-1].nbytes
-        self.episodes += 1
-        if self._bytes >= _GROUP_BYTES or self._is_late(self._waiting_since):
-            self._commit()
+        return columns
 
     def settle(self) -> None:
         """Commit what waits if the last commit was long ago."""
@@ -194,8 +206,9 @@ class LanceWriter(Writer):
             )
         return self._frames[name]
 
-    def _batch(self, columns: Mapping[str, np.ndarray], length: int) -> pa.RecordBatch:
+    def _batch(self, columns: Mapping[str, np.ndarray]) -> pa.RecordBatch:
         assert self._schema is not None
+        length = len(next(iter(columns.values())))
         arrays = []
         for field in self._schema:
             if field.name == EPISODE:
