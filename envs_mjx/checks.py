@@ -5,6 +5,7 @@ Everything is checked once, where it is given, before anything is computed.
 
 import contextlib
 import math
+import numbers
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeGuard
 
@@ -57,7 +58,7 @@ def check_integer(name: str, value: object, lowest: int, highest: int | None = N
     Raises:
         UserError: The value is not an integer, or out of range.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    if not is_integer(value):
         raise UserError(f"{name} must be an integer, got {value!r}")
     if value < lowest:
         raise UserError(f"{name} must be at least {lowest}, got {value}")
@@ -76,7 +77,7 @@ def check_count(name: str, value: object, least: int = 1) -> None:
     Raises:
         UserError: The value is not such an integer.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_integer(value) or value < least:
         raise UserError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
@@ -93,7 +94,7 @@ def check_whole(name: str, value: object, least: int, most: int | None = None, u
     Raises:
         UserError: The value is not such a number.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+    if not is_integer(value) or value < least or (most is not None and value > most):
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise UserError(f"{name} must be a whole number {limits}{unit and f' {unit}'}, got {value!r}")
 
@@ -163,7 +164,7 @@ def check_widths(name: str, value: object) -> None:
     Raises:
         UserError: The value is something else, or empty.
     """
-    whole = isinstance(value, tuple) and all(type(width) is int and width >= 1 for width in value)
+    whole = isinstance(value, tuple) and all(is_integer(width) and width >= 1 for width in value)
     if not whole or not value:
         raise UserError(f"{name} must be a list of integers of at least 1, got {value!r}")
 
@@ -227,6 +228,11 @@ def check_name(kind: str, name: str, known: Iterable[str]) -> None:
         raise UserError(unknown_name(kind, name, known))
 
 
+def is_integer(value: object) -> TypeGuard[int]:
+    """Whether the value is an integer of Python or NumPy, and no truth value."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def is_finite_number(value: object) -> TypeGuard[float]:
-    """Whether the value is an integer or a finite float, and no truth value."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether the value is an integer or a finite float, of Python or NumPy, and no truth value."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError, check_name
+from envs_mjx.processes import check_process
 from envs_mjx.state_bounds import StateBounds, check_vectors, is_traced, traced_vector, unbounded
 
 _CHANGING = ("physics", "obs", "reward", "success", "terminated", "truncated", "info")
@@ -114,6 +115,11 @@ class Env(abc.ABC):
         """Names of the factors that `reset` samples when it is not told which."""
 
     @property
+    def inert_factors(self) -> tuple[str, ...]:
+        """Names of the factors that do nothing here whatever the others are; the class's docstring says why."""
+        return ()
+
+    @property
     def has_success(self) -> bool:
         """Whether episodes may be counted as solved or not; False where only rewards tell how well one went."""
         return True
@@ -195,6 +201,8 @@ class Env(abc.ABC):
         Raises:
             UserError: unknown factor or option name, or a concrete value outside its space or `state_bounds`.
         """
+        check_process()
+        _check_key(key)
         self.check_reset(variation, values, options)
         names = None if variation is None else tuple(variation)
         given = self.variation_space.as_factors(values or {})
@@ -273,6 +281,9 @@ class Env(abc.ABC):
         Raises:
             UserError: another shape or kind of number.
         """
+        check_process()
+        check_single(state, "step")
+        action = checked_action(action, self.action_space)
         return programs.step(self, state, action)
 
     def _step(self, state: State, action: Any) -> State:
@@ -302,6 +313,8 @@ class Env(abc.ABC):
         Returns:
             The last state, and what was kept, every array with a leading axis of H.
         """
+        check_process()
+        check_single(state, "rollout")
         if keep is None:
             return programs.rollout(self, state, actions)
         return self._rollout(state, actions, keep)
@@ -330,6 +343,8 @@ class Env(abc.ABC):
         Raises:
             UserError: another shape, or a state that cannot be, see `check_state`.
         """
+        check_process()
+        check_single(state, "set_state")
         self.check_state(value)
         return programs.set_state(self, state, value)
 
@@ -370,6 +385,8 @@ class Env(abc.ABC):
     @final
     def render(self, state: State) -> UInt8[Array, "height width 3"]:
         """Image of the state, RGB, 0 to 255."""
+        check_process()
+        check_single(state, "render")
         return programs.render(self, state)
 
     @abc.abstractmethod
@@ -391,6 +408,7 @@ class Env(abc.ABC):
         Raises:
             UserError: another shape, a goal that cannot be, see `check_state`, or an environment without goals.
         """
+        check_single(state, "set_goal")
         return self._entered("goal_state", self._set_goal, state, goal)
 
     def _entered(self, name: str, change: Callable[[State, Any], State], state: State, value: Any) -> State:
@@ -446,6 +464,34 @@ def _where(good: Bool[Array, ""], after: State, before: State, names: Sequence[s
     )
 
 
+def check_single(state: Any, call: str, advice: str = "") -> None:
+    """Refuse what is not the state of one environment.
+
+    Args:
+        state: what was given.
+        call: to which method.
+        advice: what to do with a batch; `jax.vmap` by default.
+
+    Raises:
+        UserError: says what was given, and what to do with a batch.
+    """
+    if not isinstance(state, State):
+        raise UserError(f"{call} takes a State, as reset returns it, got {type(state).__name__}")
+    if jnp.ndim(state.step):
+        advice = advice or f"jax.vmap(env.{call}) takes a batch"
+        raise UserError(f"{call} takes the state of one environment, got a batch of {list(state.step.shape)}: {advice}")
+
+
+def _check_key(key: Any) -> None:
+    """Refuse what is not one random key; a raw one of JAX's older kind is let pass."""
+    dtype, shape = getattr(key, "dtype", None), np.shape(key) if hasattr(key, "dtype") else None
+    if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+        if shape:
+            raise UserError(f"reset takes one key, got a batch of {list(shape)}: jax.vmap(env.reset) takes a batch")
+    elif dtype != jnp.uint32 or not shape:
+        raise UserError(f"reset takes a random key such as jax.random.key(0), got {key!r}")
+
+
 def checked_action(action: Any, space: gymnasium.Space) -> Any:
     """An action, or a batch of actions in a batched space, as arrays of the kind that the space has.
 
@@ -461,13 +507,17 @@ def checked_action(action: Any, space: gymnasium.Space) -> Any:
             names = sorted(action) if isinstance(action, Mapping) else outline(action)
             raise UserError(f"action must be a dict with the entries {', '.join(space.spaces)}, got {names}")
         return {name: checked_action(action[name], part) for name, part in space.spaces.items()}
+    if not hasattr(action, "dtype") and not isinstance(action, int | float):
+        raise UserError(f"action must be an array for {space}, got the {type(action).__name__} {action!r}")
     dtype = jnp.result_type(action)
     wanted = "floating point" if np.issubdtype(space.dtype, np.floating) else "integer"
     kind = jnp.floating if wanted == "floating point" else jnp.integer
     if jnp.shape(action) != space.shape or not jnp.issubdtype(dtype, kind):
+        shape = jnp.shape(action)
+        batch = "; jax.vmap(env.step) takes a batch" if shape and shape[1:] == space.shape else ""
         raise UserError(
             f"action must be {wanted} of shape {list(space.shape or ())} for {space}, "
-            f"got {dtype} of shape {list(jnp.shape(action))}"
+            f"got {dtype} of shape {list(shape)}{batch}"
         )
     return jnp.asarray(action)
 

@@ -12,7 +12,8 @@ import functools
 from typing import Any
 
 import jax
-from jaxtyping import Array, Key, UInt8
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Key, UInt8
 
 from envs_mjx.core import Env, State
 
@@ -77,3 +78,9 @@ def step_batch(env: Env, states: State, actions: Any) -> State:
 def render_batch(env: Env, states: State) -> UInt8[Array, "B height width 3"]:
     """Images of B states."""
     return jax.vmap(env._render)(states)
+
+
+@_program
+def choose_rows(mask: Bool[Array, " B"], new: State, old: State) -> State:
+    """B states, the new one where the mask is set."""
+    return jax.tree.map(lambda one, other: jax.vmap(jnp.where)(mask, one, other), new, old)

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from envs_mjx.adapters.robot import RobotTask, model_loading
 from envs_mjx.checks import UserError, check_choice
 from envs_mjx.names import unknown_name
+from envs_mjx.processes import check_process
 from envs_mjx.third_party import quietly
 
 with quietly():
@@ -95,5 +96,6 @@ class BraxTask(RobotTask):
 @functools.lru_cache(maxsize=16)
 def _made(task: str, backend: str, x64: bool) -> envs.PipelineEnv:
     """An environment of Brax; `x64` only keeps the models of the two precisions apart."""
+    check_process()
     with quietly(), model_loading(), jax.ensure_compile_time_eval():
         return envs.get_environment(task, backend=backend)

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from envs_mjx import spaces
 from envs_mjx.checks import UserError
 from envs_mjx.core import Env, State, outline
+from envs_mjx.processes import check_process
 from envs_mjx.third_party import leniently, like, quietly, settled
 
 _OWN_STREAM = 2**31 - 1
@@ -222,6 +223,7 @@ def _without_unseen_mobs(game: Any, full: bool) -> Any:
 @functools.cache
 def _made(full: bool, pixels: bool) -> Any:
     """An environment of the library."""
+    check_process()
     with quietly(), jax.ensure_compile_time_eval():
         name = "pixels" if pixels else "symbolic"
         envs = _module(full, f"envs.craftax_{name}_env")
@@ -232,6 +234,7 @@ def _made(full: bool, pixels: bool) -> Any:
 @functools.cache
 def _renderer(full: bool) -> Callable[[Any], Array]:
     """Draws a state of the game, 0 to 255."""
+    check_process()
     with quietly(), jax.ensure_compile_time_eval(), _own_textures(full):
         size = _module(full, "constants").BLOCK_PIXEL_SIZE_AGENT
         return _module(full, "renderer").make_craftax_pixel_renderer(size)

@@ -14,6 +14,7 @@ from envs_mjx.adapters.robot import RobotTask, model_loading
 from envs_mjx.checks import UserError
 from envs_mjx.mujoco import engine
 from envs_mjx.names import unknown_name
+from envs_mjx.processes import check_process
 from envs_mjx.third_party import quietly
 
 with quietly():
@@ -97,5 +98,6 @@ class PlaygroundTask(RobotTask):
 @functools.lru_cache(maxsize=16)
 def _made(task: str, impl: str, x64: bool) -> Any:
     """An environment of Playground; `x64` only keeps the models of the two precisions apart."""
+    check_process()
     with quietly(), model_loading(), jax.ensure_compile_time_eval():
         return registry.load(task, config_overrides={"impl": impl})

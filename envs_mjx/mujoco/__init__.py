@@ -1,9 +1,10 @@
 """MuJoCo models as environments in MJX, a user's own among them; needs the extra `mujoco`."""
 
+from envs_mjx.checks import needs_extra
 from envs_mjx.third_party import quietly
 
 # Without Warp, which is optional, MJX says so on standard output, where the command line prints JSON.
-with quietly():
+with needs_extra("MuJoCo environments need", "mujoco"), quietly():
     import mujoco.mjx  # noqa: F401
 
 from envs_mjx.mujoco.base import MujocoEnv

@@ -24,6 +24,7 @@ from envs_mjx.mujoco.physics import MujocoPhysics, loaded, stepped
 from envs_mjx.mujoco.scene import Scene
 from envs_mjx.mujoco.state_vector import StateVectorEnv, sound
 from envs_mjx.mujoco.view import View
+from envs_mjx.processes import check_process
 
 
 @dataclass(frozen=True)
@@ -396,6 +397,7 @@ class MujocoEnv(StateVectorEnv):
 @functools.lru_cache(maxsize=64)
 def _compiled(env: MujocoEnv, x64: bool) -> Compiled:
     """The model of a configuration; `x64` only keeps the models of the two precisions apart."""
+    check_process()
     spec = env._spec()
     space = env.variation_space
     factors = tuple((factor, float(space.factor(factor.factor).init_value[0])) for factor in env._mass_factors())

@@ -12,7 +12,7 @@ from mujoco import mjx
 # The public interface does not say which shapes collide.
 from mujoco.mjx._src import collision_driver
 
-from envs_mjx.checks import UserError, check_choice
+from envs_mjx.checks import MissingExtraError, UserError, check_choice
 from envs_mjx.mujoco.exact import exact_contacts
 from envs_mjx.mujoco.ordered import ordered_factors
 
@@ -49,11 +49,12 @@ def check_implementation(impl: str) -> None:
     """Refuse an implementation of the physics that cannot run here.
 
     Raises:
-        UserError: says what is missing.
+        MissingExtraError: says what is missing.
+        UserError: another word, or double precision with Warp.
     """
     check_choice("impl", impl, IMPLEMENTATIONS, show=str)
     if impl == "warp" and importlib.util.find_spec("warp") is None:
-        raise UserError('impl="warp" needs NVIDIA Warp: pip install "swmjax[warp]", or use impl="jax"')
+        raise MissingExtraError('impl="warp" needs NVIDIA Warp: pip install "swmjax[warp]", or use impl="jax"')
     if impl == "warp" and jax.config.read("jax_enable_x64"):
         raise UserError('impl="warp" computes in single precision; switch jax_enable_x64 off, or use impl="jax"')
 
@@ -62,11 +63,12 @@ def check_renderer(renderer: str) -> None:
     """Refuse a renderer that cannot run here.
 
     Raises:
-        UserError: says what is missing.
+        MissingExtraError: says what is missing.
+        UserError: another word.
     """
     check_choice("renderer", renderer, RENDERERS, show=str)
     if renderer == "warp" and importlib.util.find_spec("warp") is None:
-        raise UserError('renderer="warp" needs NVIDIA Warp: pip install "swmjax[warp]", or use renderer="host"')
+        raise MissingExtraError('renderer="warp" needs NVIDIA Warp: pip install "swmjax[warp]", or use renderer="host"')
 
 
 def check_supported(host: mujoco.MjModel) -> None:

@@ -67,6 +67,11 @@ class Piecewise(PointGoalEnv):
         return piecewise_variation_space(self.grid_n)
 
     @property
+    def inert_factors(self) -> tuple[str, ...]:
+        """What the reference never reads."""
+        return ("task.min_steps",)
+
+    @property
     def default_variation(self) -> tuple[str, ...]:
         """Agent position and target position."""
         return DEFAULT_VARIATIONS

@@ -3,7 +3,9 @@
 Source: reference: envs/simple_point_maze.py.
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -61,6 +63,32 @@ def _used(factors: Mapping[str, Any]) -> Any:
     return np.arange(factors["walls.shape"].shape[0]) < factors["walls.number"]
 
 
+def _clear(position: Any, factors: Mapping[str, Any], entity: str) -> Any:
+    return ~blocked(position, factors, entity)
+
+
+@dataclass(eq=False)
+class _Now:
+    """The current values of all factors of a space."""
+
+    space: Dict | None = None
+
+    def __call__(self) -> dict[str, Any]:
+        assert self.space is not None
+        return {name: np.asarray(self.space.factor(name).value) for name in self.space.names()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Constraint:
+    """A constraint with the current values; no closure, since spaces are pickled."""
+
+    holds: Callable[[Any, Mapping[str, Any]], Any]
+    now: _Now
+
+    def __call__(self, value: Any) -> bool:
+        return bool(self.holds(np.asarray(value), self.now()))
+
+
 class _WallPositions(Box):
     """Lower left corners of the walls; the constraint holds wall by wall, so each is drawn on its own.
 
@@ -94,10 +122,7 @@ def maze_variation_space(max_walls: int, min_walls: int, wall_min_size: float, w
     rng = np.random.default_rng(_INIT_SEED)
     init_shape = rng.uniform(np.float32(wall_min_size), np.float32(wall_max_size), (max_walls, 2)).astype(np.float32)
     init_positions = rng.uniform(1, 3.5, (max_walls, 2)).astype(np.float32)
-    space: Dict
-
-    def now() -> dict[str, Any]:
-        return {name: np.asarray(space.factor(name).value) for name in space.names()}
+    now = _Now()
 
     def disc(entity: str, color: list[int], radius: float, position: float) -> dict[str, Any]:
         return {
@@ -109,8 +134,8 @@ def maze_variation_space(max_walls: int, min_walls: int, wall_min_size: float, w
                 (2,),
                 np.float32,
                 init_value=(position, position),
-                constrain_fn=lambda x: not blocked(np.asarray(x), now(), entity),
-                traced_constrain_fn=lambda x, factors: ~blocked(x, factors, entity),
+                constrain_fn=_Constraint(functools.partial(_clear, entity=entity), now),
+                traced_constrain_fn=functools.partial(_clear, entity=entity),
             ),
         }
 
@@ -127,11 +152,11 @@ def maze_variation_space(max_walls: int, min_walls: int, wall_min_size: float, w
             (max_walls, 2),
             np.float32,
             init_value=init_positions,
-            constrain_fn=lambda x: walls_fit(np.asarray(x), now()),
+            constrain_fn=_Constraint(walls_fit, now),
             traced_constrain_fn=walls_fit,
         ),
     }
-    space = Dict(
+    now.space = space = Dict(
         {
             "agent": Dict(disc("agent", [255, 0, 0], 0.1, 0.5) | {"speed": speed}),
             "goal": Dict(disc("goal", [0, 255, 0], 0.2, 4.5)),

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
-from envs_mjx.checks import UserError, check_count, check_flag
+from envs_mjx.checks import UserError, check_count, check_flag, is_finite_number
 from envs_mjx.core import Env, State
 from envs_mjx.pusht import dynamics, expert, shapes
 from envs_mjx.pusht.action_mark import mark_action
@@ -90,7 +90,7 @@ class PushT(Env):
         if self.block_cog is not None:
             object.__setattr__(self, "block_cog", _two_numbers(self.block_cog))
         damping = self.damping
-        if damping is not None and not (_is_number(damping) and 0 <= damping <= 1):
+        if damping is not None and not (is_finite_number(damping) and 0 <= damping <= 1):
             raise UserError(f"damping must be None or a number in [0, 1], got {damping!r}")
         if self.init_value is not None:
             object.__setattr__(self, "init_value", _pairs(self.init_value))
@@ -144,6 +144,11 @@ class PushT(Env):
             space.set_init_value(dict(self.init_value))
             space.reset()
         return space
+
+    @property
+    def inert_factors(self) -> tuple[str, ...]:
+        """What the reference never reads."""
+        return ("goal.scale",)
 
     @property
     def default_variation(self) -> tuple[str, ...]:
@@ -311,13 +316,9 @@ def _per_substep(contacts: Int[Array, ""]) -> Int[Array, ""]:
     return -(-contacts // dynamics.SUBSTEPS)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(np.isfinite(value))
-
-
 def _two_numbers(value: Any) -> tuple[float, float]:
     entries = tuple(value) if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) else ()
-    if len(entries) != 2 or not all(_is_number(entry) for entry in entries):
+    if len(entries) != 2 or not all(is_finite_number(entry) for entry in entries):
         raise UserError(f"block_cog must be None or two finite numbers (x, y in px), got {value!r}")
     return float(entries[0]), float(entries[1])
 

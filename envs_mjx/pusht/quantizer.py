@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from envs_mjx.checks import UserError, check_count
+from envs_mjx.checks import UserError, check_count, is_finite_number
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class PolarQuantizer:
         for name in ("num_bins_radial", "num_bins_angular"):
             check_count(name, getattr(self, name))
         distance = self.max_action_distance
-        if isinstance(distance, bool) or not isinstance(distance, int | float) or not 0 < distance < np.inf:
+        if not is_finite_number(distance) or not distance > 0:
             raise UserError(f"max_action_distance must be a finite number above 0, got {distance!r}")
 
     @property

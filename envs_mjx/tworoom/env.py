@@ -80,6 +80,11 @@ class TwoRoom(PointGoalEnv):
         return tworoom_variation_space()
 
     @property
+    def inert_factors(self) -> tuple[str, ...]:
+        """What the reference never reads."""
+        return ("wall.border_color", "task.min_steps")
+
+    @property
     def default_variation(self) -> tuple[str, ...]:
         """Agent position and target position."""
         return DEFAULT_VARIATIONS

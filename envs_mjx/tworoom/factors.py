@@ -5,6 +5,7 @@ Source: reference: envs/two_room/env.py (`_build_variation_space`).
 
 import functools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -58,6 +59,35 @@ def fitting_doors(sizes: Int[Array, "3"], factors: Mapping[str, Array], margin: 
     return used & (factors["agent.radius"] <= jnp.asarray(_widest_agents(margin))[sizes])
 
 
+def some_door_fits(sizes: Int[Array, "3"], factors: Mapping[str, Array]) -> Bool[Array, ""]:
+    """Whether the agent fits through one of the used doors."""
+    return fitting_doors(sizes, factors).any()
+
+
+@dataclass(frozen=True, eq=False)
+class _ClearOfWall:
+    """`clear_of_wall` with the current values; no closure, since spaces are pickled."""
+
+    axis: Discrete
+    thickness: Discrete
+    radius: Box
+
+    def __call__(self, position: Any) -> bool:
+        values = {"wall.axis": self.axis.value, "wall.thickness": self.thickness.value}
+        return bool(clear_of_wall(np.asarray(position, np.float32), values | {"agent.radius": self.radius.value}))
+
+
+@dataclass(frozen=True, eq=False)
+class _SomeDoorFits:
+    """`some_door_fits` with the current values."""
+
+    number: Discrete
+    radius: Box
+
+    def __call__(self, sizes: Any) -> bool:
+        return any(float(size) >= DOOR_FIT * float(self.radius.value[0]) for size in sizes[: int(self.number.value)])
+
+
 def tworoom_variation_space() -> Dict:
     """A new variation space of TwoRoom.
 
@@ -69,17 +99,7 @@ def tworoom_variation_space() -> Dict:
     thickness = Discrete(35, start=7, init_value=10)
     axis = Discrete(2, init_value=1)
     door_number = Discrete(MAX_DOORS, start=1, init_value=1)
-
-    def clear(position: Any) -> bool:
-        values = {"wall.axis": axis.value, "wall.thickness": thickness.value, "agent.radius": agent_radius.value}
-        return bool(clear_of_wall(np.asarray(position, np.float32), values))
-
-    def some_door_fits(sizes: Any) -> bool:
-        return any(float(size) >= DOOR_FIT * float(agent_radius.value[0]) for size in sizes[: int(door_number.value)])
-
-    def traced_door_fits(sizes: Int[Array, "3"], factors: Mapping[str, Array]) -> Bool[Array, ""]:
-        return fitting_doors(sizes, factors).any()
-
+    clear = _ClearOfWall(axis, thickness, agent_radius)
     return Dict(
         {
             "agent": Dict(
@@ -114,8 +134,8 @@ def tworoom_variation_space() -> Dict:
                         [21] * MAX_DOORS,
                         start=[1] * MAX_DOORS,
                         init_value=[14] * MAX_DOORS,
-                        constrain_fn=some_door_fits,
-                        traced_constrain_fn=traced_door_fits,
+                        constrain_fn=_SomeDoorFits(door_number, agent_radius),
+                        traced_constrain_fn=some_door_fits,
                     ),
                     "position": MultiDiscrete([SIZE] * MAX_DOORS, init_value=[49] * MAX_DOORS),
                 }

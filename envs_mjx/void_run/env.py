@@ -98,6 +98,11 @@ class VoidRun(Env):
         return void_run_variation_space()
 
     @property
+    def inert_factors(self) -> tuple[str, ...]:
+        """What the reference never reads."""
+        return ("board.prob_break",)
+
+    @property
     def default_variation(self) -> tuple[str, ...]:
         """Share of gravel, agent position and goal position."""
         return DEFAULT_VARIATIONS

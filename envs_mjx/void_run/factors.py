@@ -4,6 +4,7 @@ Source: reference: its removed environment VoidRun.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,20 @@ DEFAULT_VARIATIONS = ("board.prob_gravel", "agent.position", "goal.position")
 """Factors that a reset samples when it is not told which."""
 
 
+def _on_board(position: Int[Array, "2"], factors: Mapping[str, Array]) -> Bool[Array, ""]:
+    return (position < factors["board.size"]).all()
+
+
+@dataclass(frozen=True, eq=False)
+class _OnBoard:
+    """`_on_board` with the current size; no closure, since spaces are pickled."""
+
+    size: Discrete
+
+    def __call__(self, position: Any) -> bool:
+        return bool((np.asarray(position) < self.size.value).all())
+
+
 def void_run_variation_space() -> Dict:
     """A new variation space of VoidRun.
 
@@ -25,15 +40,9 @@ def void_run_variation_space() -> Dict:
     """
     size = Discrete(MAX_SIZE - 10, start=10, init_value=20)
 
-    def on_board(position: Any) -> bool:
-        return bool((np.asarray(position) < size.value).all())
-
-    def traced_on_board(position: Int[Array, "2"], factors: Mapping[str, Array]) -> Bool[Array, ""]:
-        return (position < factors["board.size"]).all()
-
     def place(init_value: tuple[int, int]) -> MultiDiscrete:
         return MultiDiscrete(
-            [MAX_SIZE] * 2, init_value=init_value, constrain_fn=on_board, traced_constrain_fn=traced_on_board
+            [MAX_SIZE] * 2, init_value=init_value, constrain_fn=_OnBoard(size), traced_constrain_fn=_on_board
         )
 
     def prob_break() -> Box:

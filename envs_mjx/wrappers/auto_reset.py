@@ -13,7 +13,7 @@ from envs_mjx.core import State
 from envs_mjx.wrappers.base import Wrapper
 
 _MODES = ("same_step", "next_step")
-_NOTES = ("restarted", "final_obs", "final_info")
+NOTES = ("restarted", "final_obs", "final_info")
 """Entries of `State.info` that the environment inside does not know."""
 
 
@@ -80,7 +80,7 @@ class AutoReset(Wrapper):
         # The end that such a state tells of is not its own.
         running = ~state.info.get("restarted", jnp.asarray(False))
         flags = {name: getattr(state, name) & running for name in ("success", "terminated", "truncated")}
-        info = {name: value for name, value in state.info.items() if name not in _NOTES}
+        info = {name: value for name, value in state.info.items() if name not in NOTES}
         return state.replace(info=info, **flags)
 
     def _restarted(self, states: State, ended: Bool[Array, " B"], last: State) -> State:

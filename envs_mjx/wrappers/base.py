@@ -63,6 +63,11 @@ class Wrapper(Env):
         return self.env.default_variation
 
     @property
+    def inert_factors(self) -> tuple[str, ...]:
+        """Those of the environment inside."""
+        return self.env.inert_factors
+
+    @property
     def has_success(self) -> bool:
         """As the environment inside."""
         return self.env.has_success

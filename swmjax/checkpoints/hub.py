@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from envs_mjx.checks import MissingExtraError
 from swmjax.checkpoints.errors import CheckpointError, shown
 
 FILES = ("weights.pt", "config.json")
@@ -26,13 +27,14 @@ def download(repo: str, folder: Path) -> None:
             `.<name>.part`, from where a later call goes on.
 
     Raises:
-        CheckpointError: no huggingface_hub, no network, no such repository or file, or a damaged download.
+        MissingExtraError: no huggingface_hub.
+        CheckpointError: no network, no such repository or file, or a damaged download.
     """
     try:
         import huggingface_hub
         from huggingface_hub import constants, errors
     except ImportError:
-        raise CheckpointError(
+        raise MissingExtraError(
             f"{repo}: is not on this machine, and downloading needs the extra 'hub': pip install 'swmjax[hub]'"
         ) from None
     if constants.HF_HUB_OFFLINE:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from envs_mjx.checks import UserError
+from envs_mjx.checks import MissingExtraError, UserError
 from swmjax.checkpoints import hub
 from swmjax.checkpoints.errors import CheckpointError, shown
 
@@ -131,9 +131,9 @@ def resolve_checkpoint(name: str | Path, root: Path | None = None, *, download: 
         if download and not ((path / "config.json").is_file() and any(path.glob("*.pt"))):
             try:
                 hub.download(text, path)
-            except CheckpointError as error:
+            except (CheckpointError, MissingExtraError) as error:
                 local = f"there is no folder {root / text}{_nearest(root / text)}{hint}"
-                raise CheckpointError(f"{error}; {local}") from None
+                raise type(error)(f"{error}; {local}") from None
     if not path.is_dir():
         kind = "not a .pt file or a folder" if path.exists() else "no such folder"
         raise CheckpointError(f"{path}: {kind}{_nearest(path)}{hint}")

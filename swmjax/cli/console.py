@@ -148,10 +148,10 @@ def progress_bar(
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows as a table; long cells fold, nothing is cut."""
+    """Print rows as a table; long cells fold, nothing is cut. The first column, names to be copied, folds last."""
     table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for place, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     out().print(table)

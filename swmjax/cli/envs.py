@@ -29,27 +29,35 @@ def envs_command(as_json: Json = False) -> None:
 @command
 def fovs_command(
     env_id: Annotated[
-        str, typer.Argument(metavar="ENV_ID", help="Environment, for instance swm/PushT-v1 or just PushT-v1.")
-    ],
+        str | None, typer.Argument(metavar="ENV_ID", help="Environment, for instance swm/PushT-v1 or just PushT.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the factors of variation of an environment."""
     import envs_mjx
+    from envs_mjx.checks import UserError
 
+    if env_id is None:
+        raise UserError("give the id of an environment, such as swm/PushT-v1; `swmjax envs` lists them")
     env_id = envs_mjx.import_named(env_id)
     env = envs_mjx.make(env_id)
     space = env.variation_space
     sampled = set(space.select(env.default_variation))
-    factors = [_describe(name, space.factor(name), name in sampled) for name in space.names()]
+    factors = [_describe(name, space.factor(name), env, name in sampled) for name in space.names()]
     if as_json:
         print_json(factors)
         return
     columns = ("Factor", "Type", "Range", "Default")
-    rows = [(f["factor"] + (" *" if f["sampled"] else ""), f["type"], _range(f), _short(f["default"])) for f in factors]
-    print_table(f"Factors of variation of {env_id} (* sampled by default)", columns, rows)
+    rows = [(_marked(factor), factor["type"], _range(factor), _short(factor["default"])) for factor in factors]
+    inert = ", - does nothing here" if any(factor["inert"] for factor in factors) else ""
+    print_table(f"Factors of variation of {env_id} (* sampled by default{inert})", columns, rows)
 
 
-def _describe(name: str, space: Any, sampled: bool) -> dict[str, Any]:
+def _marked(factor: dict[str, Any]) -> str:
+    return factor["factor"] + " *" * factor["sampled"] + " -" * factor["inert"]
+
+
+def _describe(name: str, space: Any, env: Any, sampled: bool) -> dict[str, Any]:
     low, high = space.bounds
     return {
         "factor": name,
@@ -59,6 +67,7 @@ def _describe(name: str, space: Any, sampled: bool) -> dict[str, Any]:
         "shape": list(space.shape),
         "default": None if space.init_value is None else space.init_value.tolist(),
         "sampled": sampled,
+        "inert": name in env.inert_factors,
     }
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from envs_mjx.checks import UserError
+from envs_mjx.core import State, check_single
 
 StateCost = Callable[[Any], Float[Array, ""]]
 """State of one environment to a cost, for example its distance from the goal."""
@@ -47,8 +48,9 @@ class OracleModel:
             The state pytree, every leaf with a leading axis of N.
 
         Raises:
-            UserError: A is no multiple of the environment's action size.
+            UserError: A is no multiple of the environment's action size, or the state is a batch of them.
         """
+        self._check(state)
         return self._run(state, actions, None)[0]
 
     def cost_fn(
@@ -65,8 +67,9 @@ class OracleModel:
             Candidates [N, H, A] to costs [N].
 
         Raises:
-            UserError: Neither cost is given.
+            UserError: Neither cost is given, or the state is a batch of them.
         """
+        self._check(state)
         if objective is None and running is None:
             raise UserError("cost_fn needs objective (cost of the final state), running (cost of every step) or both")
 
@@ -78,6 +81,11 @@ class OracleModel:
             return ends if running is None else ends + passed
 
         return costs
+
+    @staticmethod
+    def _check(state: Any) -> None:
+        if isinstance(state, State):
+            check_single(state, "OracleModel", "solve_batch, or jax.vmap around the cost, plans for a batch")
 
     def _run(
         self, state: Any, actions: Shaped[Array, "N H A"], running: StateCost | None

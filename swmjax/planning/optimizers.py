@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from envs_mjx.checks import UserError, check_nonnegative
+from envs_mjx.checks import UserError, check_nonnegative, is_finite_number
 
 Options = Mapping[str, float] | tuple[tuple[str, float], ...]
 
@@ -129,6 +129,6 @@ def checked_options(place: str, optimizer: Any, learning_rate: Any, options: Any
     for name, value in options.items():
         if name not in known:
             raise UserError(f"{place}.optimizer_kwargs: {optimizer} has no option {name!r}; known: {sorted(known)}")
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        if not (isinstance(value, bool) or is_finite_number(value)):
             raise UserError(f"{place}.optimizer_kwargs: {name} must be a finite number, got {value!r}")
     return tuple(sorted(options.items()))

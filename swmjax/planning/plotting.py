@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, needs_extra
 
 
 def plot_trace(trace: Mapping[str, Any], file: str | Path | None = None) -> Any:
@@ -21,12 +21,11 @@ def plot_trace(trace: Mapping[str, Any], file: str | Path | None = None) -> Any:
         The Matplotlib figure.
 
     Raises:
-        UserError: Matplotlib is not installed, or the trace is empty.
+        MissingExtraError: Matplotlib is not installed.
+        UserError: The trace is empty.
     """
-    try:
+    with needs_extra("plots need", "plot"):
         from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("plots need Matplotlib; install it with pip install 'swmjax[plot]'") from None
     trace = {name: np.asarray(value) for name, value in jax.device_get(dict(trace)).items()}
     curves = {name: value for name, value in trace.items() if name != "cloud"}
     if not curves:

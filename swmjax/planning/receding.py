@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from jaxtyping import Array, Bool, Int, Shaped
 
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, is_integer
 from swmjax.planning.spaces import action_size, block_space, category_counts
 from swmjax.planning.types import Plan, Status
 
@@ -52,7 +52,7 @@ class PlanConfig:
             value = getattr(self, name)
             if value is None and name == "history_max_len":
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not is_integer(value) or value < 1:
                 raise UserError(f"plan.{name} must be a positive integer, got {value!r}")
         if self.receding_horizon > self.horizon:
             raise UserError(

@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import envs_mjx
 from envs_mjx import registry
 from swmjax import planning
+from swmjax.cli import console
 from swmjax.cli.app import app
 from swmjax.planning import SOLVERS
 
@@ -61,7 +63,33 @@ def test_fovs_as_json():
         "shape": [2],
         "default": [256.0, 400.0],
         "sampled": True,
+        "inert": False,
     }
+    assert [name for name, row in factors.items() if row["inert"]] == ["goal.scale"]
+
+
+def test_fovs_marks_factors_that_do_nothing():
+    title, *lines = run("fovs", "TwoRoom").stdout.splitlines()
+    assert "(* sampled by default, - does nothing" in title
+    cells = [line.split("│")[1].split() for line in lines if "│" in line]
+    assert [name for name, *marks in cells if "-" in marks] == ["wall.border_color", "task.min_steps"]
+    assert [name for name, *marks in cells if "*" in marks] == ["agent.position", "target.position"]
+    assert "does nothing" not in run("fovs", "SimplePointMaze").stdout
+
+
+def test_fovs_without_an_id_says_what_is_missing_in_one_line():
+    result = run("fovs")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: give the id of an environment, such as swm/PushT-v1; `swmjax envs` lists them\n"
+
+
+def test_names_are_whole_in_a_narrow_terminal(monkeypatch):
+    monkeypatch.setattr(console, "out", lambda: Console(width=60))
+    ids = run("envs").stdout
+    assert all(f"{id} " in ids for id in envs_mjx.registered_ids())
+    factors = run("fovs", "SimplePointMaze").stdout
+    assert all(f"{name} " in factors for name in envs_mjx.make("SimplePointMaze").variation_space.names())
+    assert max(map(len, (ids + factors).splitlines())) <= 60
 
 
 def test_solvers_lists_every_solver():

@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from goal_env import GoalEnv
+from goal_env import GoalEnv, unchecked_types
 from toy_env import PointEnv
 
 import envs_mjx
 from envs_mjx.checks import UserError
 from envs_mjx.core import Env
+from envs_mjx.wrappers import TimeLimit
 
 
 def test_states_show_shapes_and_not_numbers():
@@ -60,6 +61,47 @@ def test_setting_a_state_forgets_the_last_step():
     assert not (moved.success | moved.terminated | moved.truncated | moved.info["invalid_action"])
     assert env.set_state(moved, jnp.asarray([1.5])).success
     np.testing.assert_array_equal(moved.goal, [1.5])
+
+
+def test_a_forgotten_vmap_and_other_slips_get_a_sentence():
+    env = PointEnv()
+    one, keys = env.reset(jax.random.key(0)), jax.random.split(jax.random.key(0), 3)
+    many, action = jax.vmap(env.reset)(keys), jnp.zeros(1)
+    for name, call in {
+        "step": lambda state: env.step(state, action),
+        "set_state": lambda state: env.set_state(state, action),
+        "set_goal": lambda state: env.set_goal(state, action),
+        "rollout": lambda state: env.rollout(state, action[None]),
+        "render": env.render,
+    }.items():
+        message = (
+            rf"{name} takes the state of one environment, got a batch of \[3\]: jax.vmap\(env.{name}\) takes a batch"
+        )
+        with pytest.raises(UserError, match=message):
+            call(many)
+        with unchecked_types(), pytest.raises(UserError, match=f"{name} takes a State, .* got tuple"):
+            call((one.obs, one.info))
+    for bad, message in {
+        "list": ([0.5], r"action must be an array for Box.*, got the list \[0.5\]"),
+        "text": ("left", "action must be an array for Box.*, got the str 'left'"),
+        "batch": (jnp.zeros((3, 1)), r"got float32 of shape \[3, 1\]; jax.vmap\(env.step\) takes a batch"),
+        "other": (jnp.zeros((3, 2)), r"got float32 of shape \[3, 2\]$"),
+    }.values():
+        with pytest.raises(UserError, match=message):
+            env.step(one, bad)
+    for bad, message in (
+        (0, r"reset takes a random key such as jax.random.key\(0\), got 0"),
+        (None, "reset takes a random key .*, got None"),
+        (np.float32(1), "reset takes a random key"),
+        (keys, r"reset takes one key, got a batch of \[3\]: jax.vmap\(env.reset\) takes a batch"),
+    ):
+        with unchecked_types(), pytest.raises(UserError, match=message):
+            env.reset(bad)
+
+
+def test_factors_of_wrappers_are_those_inside():
+    assert TimeLimit(envs_mjx.make("TwoRoom"), 3).inert_factors == ("wall.border_color", "task.min_steps")
+    assert PointEnv().inert_factors == ()
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from goal_env import GoalEnv
 from gymnasium.spaces import Box
 
+from envs_mjx.checks import UserError
 from swmjax.models import OracleModel
 from swmjax.planning import CEMSolver, block_space, solve
 
@@ -80,3 +82,18 @@ def test_running_costs_are_added_up_beside_the_final_one():
 def test_some_cost_must_be_given():
     with pytest.raises(ValueError, match="cost_fn needs objective"):
         OracleModel(PointMass()).cost_fn(STATE, None)
+
+
+def test_batches_of_states_are_refused_with_a_sentence():
+    env = GoalEnv()
+    states = jax.vmap(env.reset)(jax.random.split(jax.random.key(0), 3))
+    oracle = OracleModel(env)
+    message = r"OracleModel takes the state of one environment, got a batch of \[3\]: solve_batch, or jax.vmap"
+    for call in (
+        lambda state: oracle.cost_fn(state, env.planning_cost),
+        lambda state: oracle.rollout(state, jnp.zeros((2, 1, 1))),
+    ):
+        with pytest.raises(UserError, match=message):
+            call(states)
+    costs = jax.vmap(lambda state: oracle.cost_fn(state, env.planning_cost)(jnp.zeros((2, 1, 1))))(states)
+    np.testing.assert_allclose(costs[:, 0], states.physics[:, 0] ** 2, rtol=1e-6)

@@ -10,6 +10,7 @@ import pytest
 from gymnasium.spaces import Box, Dict
 from planning.recorded_costs import quad
 
+from envs_mjx.checks import MissingExtraError
 from swmjax.planning import AskTellSolver, CEMSolver, CompositeSolver, EvosaxSolver, Status, solve, solve_batch
 from swmjax.planning.population import finite_stand_ins
 from swmjax.planning.scoring import Scorer
@@ -136,7 +137,9 @@ def test_hyperparameters_are_validated(options, message):
 def test_evosax_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "evosax", None)
     monkeypatch.setitem(sys.modules, "evosax.algorithms", None)
-    with pytest.raises(ValueError, match=r"EvosaxSolver needs evosax; install it with pip install 'swmjax\[search\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"EvosaxSolver needs evosax, which is not installed: pip install .swmjax"
+    ):
         EvosaxSolver()
 
 

@@ -11,6 +11,7 @@ import pytest
 from gymnasium.spaces import Box
 from planning.recorded_costs import quad
 
+from envs_mjx.checks import MissingExtraError
 from swmjax.planning import BestCost, NevergradSolver, Status, solve, solve_batch
 from swmjax.planning.host import HostSolver
 from swmjax.planning.metrics import Cloud, NonFinite
@@ -115,7 +116,7 @@ def test_transformations_are_refused():
 def test_nevergrad_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "nevergrad", None)
     with pytest.raises(
-        ValueError, match=r"NevergradSolver needs nevergrad; install it with pip install 'swmjax\[search"
+        MissingExtraError, match=r"NevergradSolver needs nevergrad, which is not installed: pip install 'swmjax\[search"
     ):
         NevergradSolver()
 

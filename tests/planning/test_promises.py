@@ -14,7 +14,6 @@ from quick import quick_jit
 from swmjax.planning import SOLVERS, CEMSolver, EvosaxSolver, GRASPSolver, Status, solve, solve_batch
 from swmjax.planning.descent import DescentSolver
 from swmjax.planning.host import HostSolver
-from swmjax.planning.optional import needed
 from swmjax.planning.population import PopulationSolver
 
 pytestmark = pytest.mark.optimised
@@ -278,11 +277,6 @@ def test_bad_input(name):
         # Users have no type checks, which would be first to refuse a space.
         with unchecked_types(), pytest.raises(ValueError, match=message):
             solve(one.solver, **(good | change))
-
-
-def test_missing_extras_are_named():
-    with pytest.raises(ValueError, match=r"pip install 'swmjax\[search\]'"):
-        needed("no_such_module", "NevergradSolver")
 
 
 def test_only_boxes_with_one_axis():

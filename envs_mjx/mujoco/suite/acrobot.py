@@ -36,6 +36,13 @@ class AcrobotDMControl(LockableEnv):
     """
 
     domain = "acrobot"
+    inert = (
+        "agent.upper_arm_density",
+        "agent.lower_arm_density",
+        "agent.upper_arm_locked",
+        "target.color",
+        "target.shape",
+    )
     tasks = ("swingup_sparse",)
     time_limit = 500
     masses = (

@@ -36,6 +36,7 @@ class BallInCupDMControl(SuiteEnv):
     """
 
     domain = "ball_in_cup"
+    inert = ("ball.color", "target.color", "target.shape", "rendering.render_target")
     tasks = ("catch",)
     time_limit = 500
     substeps = 10

@@ -67,6 +67,8 @@ class SuiteEnv(MujocoEnv):
     """The factors that set masses."""
     repaired_masses: ClassVar[tuple[MassFactor, ...]] = ()
     """The same in the `fixed` variant, where they differ."""
+    inert: ClassVar[tuple[str, ...]] = ()
+    """Factors that do nothing unless the variant is `fixed`."""
     floor: ClassVar[str] = "floor"
     """The geom of the floor."""
     lamp: ClassVar[str] = "light"
@@ -84,6 +86,11 @@ class SuiteEnv(MujocoEnv):
                 f"(all tasks: {', '.join(self.tasks)})"
             )
         check_flag("fixed", self.fixed)
+
+    @property
+    def inert_factors(self) -> tuple[str, ...]:
+        """What the reference declares and never applies, or what its model swallows; with `fixed` nothing."""
+        return () if self.fixed else self.inert
 
     def _edit(self, spec: mujoco.MjSpec) -> None:
         """Changes of the domain's specification before it is compiled."""

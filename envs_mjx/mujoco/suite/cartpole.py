@@ -39,6 +39,7 @@ class CartpoleDMControl(SuiteEnv):
     """
 
     domain = "cartpole"
+    inert = ("agent.pole_density", "agent.cart_shape")
     tasks = ("swingup_sparse",)
     time_limit = 500
     masses = (

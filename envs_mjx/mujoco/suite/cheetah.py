@@ -42,6 +42,7 @@ class CheetahDMControl(LockableEnv):
     """
 
     domain = "cheetah"
+    inert = ("agent.back_foot_locked",)
     tasks = (
         "run",
         "run-backward",

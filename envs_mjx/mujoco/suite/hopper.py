@@ -36,6 +36,7 @@ class HopperDMControl(LockableEnv):
     """
 
     domain = "hopper"
+    inert = ("agent.foot_locked", "floor.friction")
     tasks = ("hop", "stand", "hop-backward", "flip", "flip-backward")
     time_limit = 500
     substeps = 4

@@ -37,6 +37,7 @@ class HumanoidDMControl(LockableEnv):
     """
 
     domain = "humanoid"
+    inert = ("agent.left_knee_locked",)
     tasks = ("walk", "stand", "run")
     time_limit = 500
     substeps = 5

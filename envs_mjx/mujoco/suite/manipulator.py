@@ -54,6 +54,7 @@ class ManipulatorDMControl(SuiteEnv):
     """
 
     domain = "manipulator"
+    inert = ("agent.upper_arm_length",)
     tasks = ("bring_ball",)
     time_limit = 500
     substeps = 10

@@ -43,6 +43,7 @@ class PendulumDMControl(SuiteEnv):
     """
 
     domain = "pendulum"
+    inert = ("agent.pole_density", "agent.mass_density", "agent.mass_shape")
     tasks = ("swingup",)
     time_limit = 500
     masses = (MassFactor("agent.pole_density", ("pole",)), MassFactor("agent.mass_density", ("mass",)))

@@ -40,6 +40,7 @@ class QuadrupedDMControl(LockableEnv):
     """
 
     domain = "quadruped"
+    inert = ("agent.knee_back_left_locked", "floor.friction")
     tasks = ("walk", "run")
     time_limit = 500
     substeps = 4

@@ -43,6 +43,7 @@ class ReacherDMControl(LockableEnv):
     """
 
     domain = "reacher"
+    inert = ("agent.finger_locked",)
     tasks = ("hard", "easy", "qpos_match")
     time_limit = 500
     floor = "ground"

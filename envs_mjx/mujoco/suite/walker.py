@@ -42,6 +42,7 @@ class WalkerDMControl(LockableEnv):
     """
 
     domain = "walker"
+    inert = ("agent.right_knee_locked",)
     tasks = ("walk", "stand", "run", "walk-backward", "arabesque", "lie_down", "legs_up", "flip")
     time_limit = 500
     substeps = 10

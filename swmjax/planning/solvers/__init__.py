@@ -3,13 +3,14 @@
 import dataclasses
 import difflib
 import inspect
+import numbers
 import re
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from envs_mjx import plugins
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, is_integer
 from swmjax.planning.base import Solver
 
 # One line a solver; configurations and the command line use the name of its file.
@@ -140,9 +141,7 @@ def _convert(place: str, value: Any, kind: Any) -> Any:
             number = kind(value) if isinstance(value, str) else value
         except ValueError:
             number = None
-        if kind is float and isinstance(number, int) and not isinstance(number, bool):
-            number = float(number)
-        if isinstance(number, bool) or not isinstance(number, kind):
-            raise UserError(f"{place} must be {'an integer' if kind is int else 'a number'}, got {value!r}")
-        return number
+        if is_integer(number) or (kind is float and isinstance(number, numbers.Real) and not isinstance(number, bool)):
+            return kind(number)
+        raise UserError(f"{place} must be {'an integer' if kind is int else 'a number'}, got {value!r}")
     return value

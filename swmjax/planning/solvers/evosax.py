@@ -1,6 +1,7 @@
 """The evolution strategies of evosax."""
 
 import functools
+import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -10,8 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from envs_mjx.checks import UserError, check_choice, check_integer, check_nonnegative
-from swmjax.planning.optional import needed
+from envs_mjx.checks import UserError, check_choice, check_integer, check_nonnegative, needs_extra
 from swmjax.planning.solvers.ask_tell import StrategySolver
 
 
@@ -114,7 +114,8 @@ class EvosaxStrategy:
 
 def _algorithms() -> dict[str, type]:
     """The algorithms that are built from a population size and a mean alone."""
-    found = needed("evosax.algorithms", "EvosaxSolver").distribution_based_algorithms
+    with needs_extra("EvosaxSolver needs", "search"):
+        found = importlib.import_module("evosax.algorithms").distribution_based_algorithms
 
     def simple(algorithm: type) -> bool:
         parameters = inspect.signature(algorithm).parameters.values()

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,9 +11,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from envs_mjx.checks import UserError, check_choice, check_integer
+from envs_mjx.checks import UserError, check_choice, check_integer, needs_extra
 from swmjax.planning.host import HostSolver, Search
-from swmjax.planning.optional import needed
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class NevergradSolver(HostSolver):
         check_integer("NevergradSolver.num_samples", self.num_samples, 1)
         check_integer("NevergradSolver.n_steps", self.n_steps, 1)
         check_choice("NevergradSolver.clip", self.clip, ("bounds", "none"))
-        known = needed("nevergrad", "NevergradSolver").optimizers.registry
+        known = _nevergrad().optimizers.registry
         if self.optimizer not in known:
             near = difflib.get_close_matches(self.optimizer, list(known), n=3)
             hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -64,9 +64,14 @@ class NevergradSolver(HostSolver):
         return _Search(self, int(jax.random.bits(key, dtype="uint32")), space, nominal)
 
 
+def _nevergrad() -> Any:
+    with needs_extra("NevergradSolver needs", "search"):
+        return importlib.import_module("nevergrad")
+
+
 class _Search:
     def __init__(self, solver: NevergradSolver, seed: int, space: Any, nominal: np.ndarray) -> None:
-        nevergrad = needed("nevergrad", "NevergradSolver")
+        nevergrad = _nevergrad()
         if solver.clip == "none":
             actions = nevergrad.p.Array(init=nominal)
         elif np.isfinite([space.low, space.high]).all():

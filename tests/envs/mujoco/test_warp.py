@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from envs.mujoco import recorded
 
+from envs_mjx.checks import MissingExtraError
+
 needs_warp = pytest.mark.skipif(importlib.util.find_spec("warp") is None, reason="NVIDIA Warp is not installed")
 
 
@@ -46,7 +48,7 @@ def test_warp_draws_a_batch_as_opengl_does():
 @pytest.mark.parametrize("argument", ["impl", "renderer"])
 def test_without_warp_it_says_what_is_missing(argument, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=f'{argument}="warp" needs NVIDIA Warp: pip install "swmjax\\[warp\\]"'):
+    with pytest.raises(MissingExtraError, match=f'{argument}="warp" needs NVIDIA Warp: pip install "swmjax\\[warp\\]"'):
         recorded.make("pendulum", **{argument: "warp"})
 
 
