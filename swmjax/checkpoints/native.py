@@ -31,7 +31,7 @@ from swmjax.checkpoints.describe import describe, picked
 from swmjax.checkpoints.names import checkpoint_path, root_of
 from swmjax.checkpoints.torch.source import Loaded
 from swmjax.checkpoints.torch.writer import write_state_dict
-from swmjax.runs.files import replacing
+from swmjax.runs.files import check_writable, disk_errors, replacing
 
 FORMAT = 1
 """Version of the layout; a release reads this one and all before it."""
@@ -53,10 +53,15 @@ class Saving:
 
     def start(self, write: Callable[[], None], in_background: bool) -> Saving:
         """Write, here or in a thread."""
+
+        def named() -> None:
+            with disk_errors(self.folder):
+                write()
+
         if not in_background:
-            write()
+            named()
             return self
-        self._thread = threading.Thread(target=self._run, args=(write,), name=f"save {self.folder.name}")
+        self._thread = threading.Thread(target=self._run, args=(named,), name=f"save {self.folder.name}")
         self._thread.start()
         return self
 
@@ -204,7 +209,8 @@ def is_native(config: Mapping[str, Any]) -> bool:
 
 
 def check_free(folder: Path, overwrite: bool) -> None:
-    """FileExistsError unless a checkpoint may be saved to this folder."""
+    """FileExistsError unless a checkpoint may be saved to this folder, OSError unless it can be."""
+    check_writable(folder.parent)
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder}: is a file; allowed is a folder that does not exist yet")
     config = folder / "config.json"
@@ -229,6 +235,7 @@ def _write(
 ) -> None:
     import orbax.checkpoint as ocp
 
+    check_writable(folder, sum(array.nbytes for array in arrays.values()))
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / document[STAMP]["arrays"]

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -58,6 +59,8 @@ def root(
     # XLA's log, such as its request to report slow compiling; what matters of it becomes an exception.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     enable_compilation_cache()
+    # A cache on a full or read-only disk costs the next run its compiling, not this one its result.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry", UserWarning)
 
 
 app = make_app()

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -92,6 +93,14 @@ def system_reason(error: OSError) -> str:
     """What the system refused, on one line: its reason and the path, if it says them."""
     said = error.strerror if error.errno is not None and error.strerror else str(error)
     return " ".join(said.split()) if error.filename is None else f"{said}: {error.filename}"
+
+
+def quiet_saving() -> None:
+    """Have Orbax not log what goes wrong while it writes, once for every task that goes under; it raises it as well."""
+    import absl.logging
+
+    absl.logging.set_verbosity(absl.logging.FATAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

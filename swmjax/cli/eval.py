@@ -7,7 +7,7 @@ import typer
 
 from swmjax.cli import console
 from swmjax.cli.modules import AllowModule, import_allowed
-from swmjax.cli.run import folder_of_run, print_written, settings_of_run
+from swmjax.cli.run import folder_of_run, keeping, print_written, settings_of_run
 
 if TYPE_CHECKING:
     from swmjax.runs.folder import RunFolder
@@ -105,7 +105,7 @@ def eval_command(
 
     given = [env_id, model, config, set_, output, *changes.values()]
     import_allowed(allow_module)
-    settings, resumed = settings_of_run(world.EvalConfig, load, resume, given)
+    settings, resumed = settings_of_run(world.EvalConfig, load, resume, output, given)
     setup = world.set_up(settings)
     table = episodes_table(settings.factors(setup.env))
     done = table.read(resumed.path) if resumed is not None and table.path(resumed.path).exists() else []
@@ -132,7 +132,10 @@ def _run(settings: "EvalConfig", setup: Any, folder: "RunFolder", done: list[dic
     from swmjax.runs.interrupts import Stopped
 
     try:
-        with console.progress_bar(settings.episodes, "episodes", len(done)) as (progress, note):
+        with (
+            keeping(folder, "eval"),
+            console.progress_bar(settings.episodes, "episodes", len(done)) as (progress, note),
+        ):
             return world.evaluate(settings, setup, folder, done, progress, note)
     except Stopped as stop:
         console.fail(

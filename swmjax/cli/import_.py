@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from swmjax.cli.console import command, err, fail, note, out, print_json, print_table
+from swmjax.cli.console import command, err, fail, note, out, print_json, print_table, quiet_saving
 
 if TYPE_CHECKING:
     from swmjax.checkpoints.torch.importing import Import
@@ -70,6 +70,7 @@ def import_command(
         if not comparison.passed:
             fail(f"{src}: differs from the reference by {comparison.worst:.2e}; nothing was written", 1)
     if not dry_run:
+        quiet_saving()
         done.save()
     if as_json:
         print_json(_facts(done, differences, written=not dry_run))

@@ -1,6 +1,7 @@
 """What commands with a run folder share: begun or resumed, and what they say at the end."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,20 +16,22 @@ S = TypeVar("S", bound="swmjax.runs.settings.Settings")
 
 
 def settings_of_run(
-    kind: type[S], load: Callable[[], S], resume: Path | None, given: Sequence[object]
+    kind: type[S], load: Callable[[], S], resume: Path | None, output: Path | None, given: Sequence[object]
 ) -> "tuple[S, RunFolder | None]":
-    """The settings of a run, and its folder if it is resumed.
+    """The settings of a run, and its folder if it is resumed, be it that the same command is given again.
 
     Args:
         kind: class of the settings.
         load: makes those of a new run.
         resume: folder of the run to resume.
+        output: folder that the user asked for.
         given: options that make no sense beside it; None for each that was not given.
     """
     from swmjax.runs.folder import RunFolder
 
     if resume is None:
-        return load().from_anywhere(), None
+        settings = load().from_anywhere()
+        return settings, _stopped(kind, settings, output)
     if any(value is not None for value in given):
         console.fail("--resume takes its settings from the run folder; give it without other settings")
     folder = RunFolder(resume)
@@ -36,6 +39,37 @@ def settings_of_run(
     if folder.complete:
         console.fail(f"{resume}: this run is complete, nothing is left to resume")
     return settings, folder
+
+
+def _stopped(kind: type[S], settings: S, output: Path | None) -> "RunFolder | None":
+    """The folder that the user asked for if it holds a run of the same settings that was stopped."""
+    from envs_mjx.checks import UserError
+    from swmjax.runs.folder import RunFolder
+
+    if output is None or RunFolder(output).complete:
+        return None
+    try:
+        if kind.from_dict(RunFolder(output).read_config(), lambda message: None) != settings:
+            return None
+    except UserError:
+        return None  # whatever lies there, it is no such run
+    console.note(f"{output} holds this run, which was stopped; going on with it")
+    return RunFolder(output)
+
+
+@contextmanager
+def keeping(folder: "RunFolder", command: str) -> Iterator[None]:
+    """A run that ends with what the system refused says how to go on.
+
+    Args:
+        folder: of the run.
+        command: that resumes it.
+    """
+    try:
+        yield
+    except OSError as error:
+        hint = f"what was finished is kept in {folder.path}; go on with `swmjax {command} --resume {folder.path}`"
+        console.fail(f"{console.system_reason(error)}; {hint}")
 
 
 def folder_of_run(settings: "Settings", resumed: "RunFolder | None", output: Path | None) -> "RunFolder":

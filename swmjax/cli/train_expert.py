@@ -7,7 +7,7 @@ import typer
 
 from swmjax.cli import console
 from swmjax.cli.modules import AllowModule, import_allowed
-from swmjax.cli.run import folder_of_run, print_written, settings_of_run
+from swmjax.cli.run import folder_of_run, keeping, print_written, settings_of_run
 
 if TYPE_CHECKING:
     from swmjax.runs.folder import RunFolder
@@ -52,15 +52,17 @@ def train_expert_command(
 
     given = [env_id, config, set_, output, *changes.values()]
     import_allowed(allow_module)
-    settings, resumed = settings_of_run(training.ExpertConfig, load, resume, given)
+    settings, resumed = settings_of_run(training.ExpertConfig, load, resume, output, given)
     brax_parts()
     settings.make_env()
     if resumed is None:
         with console.progress_bar(settings.probe_steps, "random steps", decimals=0) as (progress, note):
             training.check_reward(settings, progress, note)
     folder = folder_of_run(settings, resumed, output)
-    results = _run(settings, folder)
-    folder.write_results(results)
+    console.quiet_saving()
+    with keeping(folder, "train-expert"):
+        results = _run(settings, folder)
+        folder.write_results(results)
     if as_json:
         console.print_json(results | {"folder": str(folder.path)})
     else:

@@ -105,8 +105,12 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise OSError(number, os.strerror(number), str(path)) from error
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, size: int = 0) -> None:
     """Raise unless a file can be made in a folder, or in the one where it would be made; nothing is left of it.
+
+    Args:
+        folder: the folder.
+        size: bytes that must be free.
 
     Raises:
         OSError: as the file system says it: no permission, no space, a file in the way; names the folder.
@@ -117,6 +121,8 @@ def check_writable(folder: Path) -> None:
     remove_leftovers(probe)
     try:
         hidden(probe).write_bytes(bytes(4096))
+        if shutil.disk_usage(folder).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         number = error.errno or errno.EIO
         raise OSError(number, os.strerror(number), str(folder)) from error

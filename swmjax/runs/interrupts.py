@@ -12,6 +12,8 @@ T = TypeVar("T")
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """What a terminal sends, what batch systems and containers send, and what is sent when the terminal goes away."""
 _TICK = 0.25
+_interrupted: set[int] = set()
+"""Signals that have interrupted this program within `interruptible`."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -69,17 +71,30 @@ def asked_to_stop(confirm: Callable[[], None] = lambda: None) -> Iterator[Stop]:
             stop.confirm()
 
     with _handled(remember) as again:
+        if _interrupted:
+            raise KeyboardInterrupt
         yield stop
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Every signal that ends programs interrupts as Ctrl-C does, so that what is half done is cleared away."""
+    """Every signal that ends programs interrupts as Ctrl-C does, so that what is half done is cleared away.
+
+    Where the interrupt is lost, as in code that catches whatever an import raises, the next run does not begin.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    with _handled(signal.default_int_handler):
-        yield
+
+    def interrupt(number: int, frame: Any) -> None:
+        _interrupted.add(number)
+        raise KeyboardInterrupt
+
+    try:
+        with _handled(interrupt):
+            yield
+    finally:
+        _interrupted.clear()
 
 
 @contextlib.contextmanager

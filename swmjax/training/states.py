@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs_mjx.checks import UserError
+from swmjax.runs.files import disk_errors
 
 KEPT = 2
 """Saved states that stay."""
@@ -29,15 +30,15 @@ def save_state(run: Path, epoch: int, state: Any) -> None:
         state: pytree of arrays and typed keys.
 
     Raises:
-        OSError: as the file system says it.
+        OSError: as the file system says it; names the folder of states.
     """
     import orbax.checkpoint as ocp
 
     root = run / _FOLDER
-    root.mkdir(exist_ok=True)
     target = root / f"{epoch:06d}"
     arrays = {name: np.asarray(leaf) for name, leaf in _named(state).items() if leaf.size}
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    with disk_errors(root), ocp.PyTreeCheckpointer() as checkpointer:
+        root.mkdir(exist_ok=True)
         checkpointer.save(target.absolute(), arrays, force=True)
     keep = {f"{number:06d}" for number in saved_epochs(run)[-KEPT:]}
     for path in root.iterdir():

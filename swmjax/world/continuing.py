@@ -102,8 +102,8 @@ def _first_seed(writer: Writer, seed: int | None, episodes: int, note: Note) -> 
     if ((present >= seed) & (present < seed + episodes)).any():
         asked = _ranges(seed + np.arange(episodes))
         raise UserError(
-            f"{writer.path}: {episodes} episodes from seed {seed} on have the seeds {asked}, but the dataset holds those "
-            f"of {_ranges(present)} already; allowed is a seed from {after} on, or none to go on there"
+            f"{writer.path}: {episodes} episodes from seed {seed} on have the seeds {asked}, but the dataset holds "
+            f"those of {_ranges(present)} already; allowed is a seed from {after} on, or none to go on there"
         )
     return seed
 

@@ -112,7 +112,13 @@ def test_ctrl_c_keeps_the_state_and_resume_goes_on(toy, monkeypatch):
         patch.setattr("swmjax.training.progress.write_table", written)
         said = run(toy, "--output=run", code=130).stderr.strip()
     assert re.fullmatch(KEPT, said)[1] == "16"
-    run("--resume=run")
+    died = subprocess.Popen(["true"])
+    died.wait()
+    for name in (f".progress.{died.pid}.csv", f".learning_curve.{died.pid}.png", f".results.{died.pid}.json"):
+        Path("run", name).touch()  # as a kill leaves them
+    said = run(toy, "--output=run").stderr
+    assert said.startswith("note: run holds this run, which was stopped; going on with it")
+    assert [path.name for path in Path("run").iterdir() if path.name.startswith(".")] == []
     assert [row["steps"] for row in read_table(Path("run"), 10**9)] == [0, 32, 64, 96]
     assert RunFolder(Path("run")).complete
 

@@ -1,5 +1,6 @@
 """Stopping: the first signal asks, the second one interrupts, and nothing blocks either."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -36,6 +37,16 @@ def test_every_signal_that_ends_programs_interrupts(number):
     with pytest.raises(KeyboardInterrupt), interruptible():
         send(number)
     assert [signal.getsignal(each) for each in SIGNALS] == usual
+
+
+def test_an_interrupt_that_was_lost_is_not_forgotten():
+    with interruptible():
+        with contextlib.suppress(KeyboardInterrupt):
+            send(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt), asked_to_stop():
+            raise AssertionError("a run began")
+    with asked_to_stop() as stop:
+        assert not stop.asked
 
 
 def test_a_terminal_that_went_away_does_not_end_the_run():

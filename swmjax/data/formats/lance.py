@@ -220,7 +220,7 @@ class LanceWriter(Writer):
         """What waits becomes part of the dataset, all of it or nothing."""
         if not self._waiting:
             return
-        group = pa.RecordBatchReader.from_batches(self._schema, self._waiting)
+        group = pa.Table.from_batches(self._waiting).combine_chunks().to_reader()
         try:
             with disk_errors(self.path):
                 if self._dataset is None:
