@@ -53,9 +53,11 @@ def picked(config: Any, key: str | None) -> Any:
         config = getattr(config, key, config)
     if not OmegaConf.is_config(config):
         return config
-    for text in _texts(OmegaConf.to_container(config)):
-        if _RESOLVER.search(text):
-            raise UserError(f"config: {shown(text)} is never evaluated; give the value itself")
+    if any("${" in text for text in _texts(OmegaConf.to_container(config))):
+        # A reference may lead anywhere in the tree that this is a part of.
+        for text in _texts(OmegaConf.to_container(config._get_root())):
+            if _RESOLVER.search(text):
+                raise UserError(f"config: {shown(text)} is never evaluated; give the value itself")
     return OmegaConf.to_container(config, resolve=True)
 
 

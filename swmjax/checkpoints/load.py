@@ -115,6 +115,8 @@ def load_checkpoint(
         raise UserError("dtype float64 needs jax_enable_x64; allowed without it are float32, float16 and bfloat16")
     files = resolve_checkpoint(name, root_of(root, cache_dir))
     if files.weights is not None:
+        if model_class is not None:
+            raise UserError(f"model_class: {files.weights} is a torch file; allowed is a checkpoint of swmjax")
         checkpoint = TorchCheckpoint.read(files, extra_args, key=key, note=note)
         return checkpoint.load(wanted, remat=remat, probes=probes, sharding=sharding, allow_nonfinite=allow_nonfinite)
     if key is not None:

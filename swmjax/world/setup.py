@@ -102,7 +102,8 @@ def _world_model(config: EvalConfig, env: envs_mjx.Env) -> tuple[WorldModelPolic
     space = env.action_space
     if not isinstance(space, Box):
         raise UserError(f"model: {config.env} has discrete actions; plan for it through its own physics (oracle)")
-    model = load_pretrained(config.model)
+    notes: list[str] = []
+    model = load_pretrained(config.model, note=notes.append)
     try:
         objective = planning_objective(model)
     except UserError as error:
@@ -130,7 +131,7 @@ def _world_model(config: EvalConfig, env: envs_mjx.Env) -> tuple[WorldModelPolic
         vectors=tuple((name, scalers[name]) for name, _ in inputs.vectors),
         plan_batch_size=_plan_batch_size(config),
     )
-    return policy, (note,) if note else ()
+    return policy, (*notes, note) if note else tuple(notes)
 
 
 def _check_solver(config: EvalConfig, space: gymnasium.Space) -> None:

@@ -119,6 +119,8 @@ def test_a_module_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             auto("run", tmp_path)
     with pytest.raises(ValueError, match="config_class: is .*; allowed is a dataclass"):
         register_model(Net, dict)
+    with pytest.raises(ValueError, match=r"model_class: .*tdmpc2_state/weights.pt is a torch file; allowed is a check"):
+        load_pretrained(GOLDEN / "tdmpc2_state", model_class=Net)
 
 
 def test_nothing_is_imported_by_a_name_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,9 +158,10 @@ def test_a_configuration_beside_the_module(tmp_path: Path) -> None:
     save_pretrained(bare, "given", config=Layer(7), root=tmp_path)
     load_pretrained("given", root=tmp_path, model_class=build, config_class=Layer)
     assert seen[-1] == Layer(7)
-    secret = OmegaConf.create({"token": "${oc.env:HOME}"})
-    with pytest.raises(ValueError, match=r"config: '\$\{oc.env:HOME\}' is never evaluated; give the value itself"):
-        save_pretrained(bare, "secret", config=secret, root=tmp_path)
+    secret = OmegaConf.create({"token": "${oc.env:HOME}", "model": {"token": "${token}"}})
+    for key in (None, "model"):
+        with pytest.raises(ValueError, match=r"config: '\$\{oc.env:HOME\}' is never evaluated; give the value itself"):
+            save_pretrained(bare, "secret", secret, key, root=tmp_path)
     for wrong, problem in (
         ({"a": object()}, "not JSON serializable"),
         (3, "is a int; allowed is a dataclass or a map"),

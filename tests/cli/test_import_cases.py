@@ -12,9 +12,20 @@ import numpy as np
 import pytest
 from checkpoints.torch.nested import write_nested
 from flax import nnx
+from models.recorded import drawn
+from reference import reference_python
 from typer.testing import CliRunner, Result
 
-from swmjax.checkpoints import CheckpointError, load_pretrained, read_state_dict, save_pretrained
+from swmjax.checkpoints import (
+    CheckpointError,
+    export_pretrained,
+    load_checkpoint,
+    load_pretrained,
+    read_state_dict,
+    verify,
+)
+from swmjax.checkpoints.torch import backbones
+from swmjax.checkpoints.torch.families import prejepa
 from swmjax.cli.app import app
 from swmjax.policies import AutoCostModel
 
@@ -161,32 +172,54 @@ def test_a_narrow_dtype_that_overflows_is_not_finite(home: Path, tensors: Any) -
     assert float(load_pretrained("run").predictor.pos_embedding[0, 0, 0]) == np.float32(1e30)
 
 
-def test_keys_of_the_configuration_can_be_set_and_are_recorded(home: Path, tensors: Any, wanted: Any) -> None:
-    config = json.loads(json.dumps(CONFIG)) | {"_target_": "stable_worldmodel.wm.pldm.pldm.PLDM", "sampler": "cem"}
-    config = json.loads(json.dumps(config).replace("wm.lewm.", "wm.pldm."))
-    config["predictor"]["depth"] = 3
-    (home / "run" / "config.json").write_text(json.dumps(config))
-    done, _ = imported(home, tensors)
-    assert "config.json: sampler: is not a known field" in done.stderr
-    changes = ("--set", "model.sampler=null", "--set", "model.predictor.depth=2")
-    done, told = imported(home, tensors, *changes)
+@pytest.fixture
+def dino_wm(home: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[np.ndarray]]:
+    """A small DINO-WM as the published one is, and its values."""
+    config = prejepa.FAMILY.example()
+    monkeypatch.setitem(backbones.DINOV2, "small/example", config.encoder)
+    model = drawn(prejepa.FAMILY.model, config)
+    folder = export_pretrained(model, "dino")
+    rewrite(folder, pixel_token="patch", interpolate_pos_encoding=True)
+    return folder, [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(model))]
+
+
+def rewrite(folder: Path, **values: Any) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def test_keys_of_a_published_configuration(home: Path, dino_wm: tuple[Path, list[np.ndarray]]) -> None:
+    folder, wanted = dino_wm
+    done = run("import", "dino", "--json")
     assert done.exit_code == 0, done.output
-    settings = {"model.sampler": None, "model.predictor.depth": 2}
-    assert told["settings"] == settings
-    assert json.loads((home / "run-jax" / "config.json").read_text())["source"]["settings"] == settings
-    assert_model("run-jax", wanted)
-    printed = run("import", "run", "other", "--dry-run", *changes).stdout
-    assert "config.json was read with model.sampler = null" in printed
-    assert "config.json was read with model.predictor.depth = 2" in printed
-    # What was dropped does not come back with an export, nor with another save.
-    assert run("export", "run-jax", "back").exit_code == 0
+    assert json.loads(done.stdout)["settings"] == {}
+    assert "settings" not in json.loads((home / "dino-jax" / "config.json").read_text())["source"]
+    assert_model("dino-jax", wanted)
+    predictor = json.loads((folder / "config.json").read_text())["predictor"]
+    rewrite(folder, pixel_token="cls", predictor=predictor | {"depth": 3})
+    refused = run("import", "dino", "other")
+    assert refused.stderr == f"error: {folder / 'config.json'}: pixel_token: is 'cls'; allowed is 'patch'\n"
+    changes = ("--set", "model.pixel_token=null", "--set", "model.predictor.depth=1")
+    done = run("import", "dino", "other", *changes)
+    assert done.exit_code == 0, done.output
+    assert "config.json was read with model.pixel_token = null" in done.stdout
+    assert "config.json was read with model.predictor.depth = 1" in done.stdout
+    settings = {"model.pixel_token": None, "model.predictor.depth": 1}
+    assert json.loads((home / "other" / "config.json").read_text())["source"]["settings"] == settings
+    assert_model("other", wanted)
+    # What was dropped does not come back with an export, and what was set stays.
+    assert run("export", "other", "back").exit_code == 0
     exported = json.loads((home / "back" / "config.json").read_text())
-    assert "sampler" not in exported
-    assert exported["predictor"]["depth"] == 2
-    assert load_pretrained("run", extra_args=settings).config == load_pretrained("run-jax").config
-    changed = load_pretrained("run-jax", extra_args={"model.remat": True})
-    assert changed.config.remat
-    save_pretrained(changed, "again")
-    bad = run("import", "run", "new", "--set", "model.sampler")
+    assert "pixel_token" not in exported
+    assert exported["predictor"]["depth"] == 1
+    assert load_pretrained("dino", extra_args=settings).config == load_pretrained("other").config
+    assert load_pretrained("other", extra_args={"model.remat": True}).config.remat
+    bad = run("import", "dino", "new", "--set", "model.pixel_token")
     assert (bad.exit_code, bad.stderr.count("\n")) == (2, 1)
     assert "must read NAME=VALUE, for example model.pixel_token=null" in bad.stderr
+
+
+@pytest.mark.reference
+def test_a_key_that_the_installed_reference_does_not_know(dino_wm: tuple[Path, list[np.ndarray]]) -> None:
+    folder, _ = dino_wm
+    assert verify(load_checkpoint(folder, extra_args={"model.pixel_token": None}), reference_python()).worst < 1e-5
