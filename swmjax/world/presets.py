@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gymnasium.spaces import Box
+from gymnasium.spaces import Discrete, MultiDiscrete
 
 import envs_mjx
 from envs_mjx.checks import UserError
@@ -70,7 +70,7 @@ def _preset(env: str | None, model: str | None, assignments: Sequence[str]) -> P
         if name.startswith("env_options"):
             assign(settings, name, value)
     made = envs_mjx.make(id, **settings.get("env_options", {}))
-    if not kind and not isinstance(made.action_space, Box):
+    if not kind and isinstance(made.action_space, Discrete | MultiDiscrete):
         kind = "_discrete"
     return configs_dir() / "eval" / f"{'goals' if made.reaches_goals else 'rewards'}{kind}.yaml"
 

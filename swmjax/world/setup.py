@@ -13,6 +13,7 @@ from gymnasium.spaces import Box
 
 import envs_mjx
 from envs_mjx.checks import UserError
+from envs_mjx.wrappers import FlatAction
 from swmjax.checkpoints import load_pretrained, resolve_checkpoint
 from swmjax.models import ModelInputs, OracleModel
 from swmjax.planning import SOLVERS, block_space, solver_class
@@ -47,6 +48,8 @@ def set_up(config: EvalConfig) -> Setup:
         UserError: The environment, the problems, the checkpoint or its action statistics cannot be used.
     """
     env = envs_mjx.make(config.env, **config.env_options)
+    if isinstance(env.action_space, gymnasium.spaces.Dict):
+        env = FlatAction(env)
     _check_solver(config, env.action_space)
     _check_population(config, env)
     protocol = config.make_protocol(env)

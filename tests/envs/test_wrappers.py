@@ -1,5 +1,6 @@
 """Environments around environments: time limits, restarts, blocks of actions."""
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +9,7 @@ from goal_env import GoalEnv, unchecked_types
 from toy_env import PointEnv
 
 from envs_mjx import programs
-from envs_mjx.wrappers import ActionBlock, AutoReset, TimeLimit
+from envs_mjx.wrappers import ActionBlock, AutoReset, FlatAction, TimeLimit
 
 START = {"variation": ()}
 
@@ -183,3 +184,36 @@ def test_a_block_is_its_actions_one_after_the_other():
 def test_what_makes_no_sense_is_refused(make, message):
     with unchecked_types(), pytest.raises(ValueError, match=message):
         make()
+
+
+class PartsEnv(GoalEnv):
+    """The goal environment with an action of two parts, which add up."""
+
+    @property
+    def action_space(self):
+        pull, push = (
+            gymnasium.spaces.Box(-2.0, 2.0, (2, 1), np.float32),
+            gymnasium.spaces.Box(-1.0, 3.0, (1,), np.float32),
+        )
+        return gymnasium.spaces.Dict({"pull": pull, "push": push})
+
+    def _advance(self, state, action):
+        return super()._advance(state, action["pull"].sum(0) + 10 * action["push"])
+
+    def behaviour_action(self, key, state):
+        return {"push": jnp.full(1, 2.0), "pull": jnp.asarray([[0.5], [0.25]])}
+
+
+def test_actions_of_several_parts_as_one_vector():
+    env = FlatAction(PartsEnv())
+    np.testing.assert_array_equal(env.action_space.low, np.asarray([-2.0, -2.0, -1.0], np.float32))
+    np.testing.assert_array_equal(env.action_space.high, np.asarray([2.0, 2.0, 3.0], np.float32))
+    key = jax.random.key(0)
+    state = env.reset(key, **START)
+    np.testing.assert_array_equal(env.behaviour_action(key, state), np.asarray([0.5, 0.25, 2.0], np.float32))
+    moved = env.step(state, jnp.asarray([0.5, 0.25, 2.0]))
+    np.testing.assert_array_equal(
+        moved.physics, PartsEnv().step(state, PartsEnv().behaviour_action(key, state)).physics
+    )
+    with pytest.raises(ValueError, match="FlatAction needs an environment with a Dict of Boxes"):
+        FlatAction(GoalEnv())
