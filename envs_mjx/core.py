@@ -202,7 +202,7 @@ class Env(abc.ABC):
             UserError: unknown factor or option name, or a concrete value outside its space or `state_bounds`.
         """
         check_process()
-        _check_key(key)
+        check_key(key, "reset", "jax.vmap(env.reset) takes a batch")
         self.check_reset(variation, values, options)
         names = None if variation is None else tuple(variation)
         given = self.variation_space.as_factors(values or {})
@@ -482,14 +482,23 @@ def check_single(state: Any, call: str, advice: str = "") -> None:
         raise UserError(f"{call} takes the state of one environment, got a batch of {list(state.step.shape)}: {advice}")
 
 
-def _check_key(key: Any) -> None:
-    """Refuse what is not one random key; a raw one of JAX's older kind is let pass."""
+def check_key(key: Any, call: str, advice: str) -> None:
+    """Refuse what is not one random key; a raw one of JAX's older kind is let pass.
+
+    Args:
+        key: what was given.
+        call: to which function.
+        advice: what takes a batch of keys.
+
+    Raises:
+        UserError: says what was given, and what to do with a batch.
+    """
     dtype, shape = getattr(key, "dtype", None), np.shape(key) if hasattr(key, "dtype") else None
     if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
         if shape:
-            raise UserError(f"reset takes one key, got a batch of {list(shape)}: jax.vmap(env.reset) takes a batch")
+            raise UserError(f"{call} takes one key, got a batch of {list(shape)}: {advice}")
     elif dtype != jnp.uint32 or not shape:
-        raise UserError(f"reset takes a random key such as jax.random.key(0), got {key!r}")
+        raise UserError(f"{call} takes a random key such as jax.random.key(0), got {key!r}")
 
 
 def checked_action(action: Any, space: gymnasium.Space) -> Any:

@@ -4,12 +4,14 @@ import functools
 import json
 import logging
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any, NoReturn, cast
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -157,13 +159,40 @@ def progress_bar(
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows as a table; long cells fold, nothing is cut. The first column, names to be copied, folds last."""
+    """Print rows as a table, folded between words; a terminal too narrow for that gets one row under the other."""
+    screen = out()
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = _widths([*zip(columns, *cells, strict=True)], screen.width - 3 * len(columns) - 1)
+    if widths is None:
+        screen.print(title, style="italic", markup=False, highlight=False, soft_wrap=True)
+        for name, *others in cells:
+            screen.print(name, style="bold", markup=False, highlight=False, soft_wrap=True)
+            said = "; ".join(f"{column}: {cell}" for column, cell in zip(columns[1:], others, strict=True) if cell)
+            lines = textwrap.wrap(said, screen.width - 2, break_long_words=False, break_on_hyphens=False)
+            screen.print(*(f"  {line}" for line in lines), sep="\n", markup=False, highlight=False, soft_wrap=True)
+        return
     table = Table(title=title, title_justify="left")
-    for place, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=place == 0)
-    for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    out().print(table)
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, width=width)
+    for row in cells:
+        table.add_row(*map(escape, row))
+    screen.print(table)
+
+
+def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """Widths of columns of texts, of which none breaks a word; None where there is no room for that."""
+    wishes = [max(cell_len(line) for text in column for line in text.splitlines() or [""]) for column in columns]
+    widths = [max(cell_len(word) for text in column for word in text.split() or [""]) for column in columns]
+    spare = room - sum(widths)
+    if spare < 0:
+        return None
+    # Whoever wants little more gets it, and the others share what is left.
+    order = sorted(range(len(columns)), key=lambda i: wishes[i] - widths[i])
+    for rank, i in enumerate(order):
+        more = min(wishes[i] - widths[i], spare // (len(order) - rank))
+        widths[i] += more
+        spare -= more
+    return widths
 
 
 def print_facts(title: str, rows: Sequence[tuple[str, str]]) -> None:

@@ -22,7 +22,7 @@ def train_expert_command(
     env_id: Annotated[str | None, typer.Argument(metavar="ENV_ID", help="Environment; see `swmjax envs`.")] = None,
     task: Annotated[str | None, Optional(help="Task of the environment: short for env_options.task.")] = None,
     algorithm: Annotated[str | None, Optional(metavar="sac|ppo", help="Learning algorithm.")] = None,
-    steps: Annotated[int | None, Optional(help="Environment steps of the training.")] = None,
+    steps: Annotated[int | None, Optional(help="Environment steps, rounded up to whole epochs.")] = None,
     config: Annotated[
         str | None, Optional(metavar="FILE", help="YAML of settings, or a shipped preset such as expert/cartpole.yaml.")
     ] = None,
@@ -55,6 +55,9 @@ def train_expert_command(
     settings, resumed = settings_of_run(training.ExpertConfig, load, resume, output, given)
     brax_parts()
     settings.make_env()
+    if resumed is None:
+        with console.progress_bar(settings.probe_steps, "random steps", decimals=0) as (progress, note):
+            training.check_reward(settings, progress, note)
     folder = folder_of_run(settings, resumed, output)
     console.quiet_saving()
     with keeping(folder, "train-expert"):
@@ -70,7 +73,7 @@ def _run(settings: "ExpertConfig", folder: "RunFolder") -> dict[str, Any]:
     from swmjax import training
     from swmjax.runs.interrupts import Stopped
 
-    total = settings.epochs * settings.steps_per_epoch
+    total = settings.trained_steps
     try:
         with console.progress_bar(total, "steps", decimals=0) as (progress, note):
             return training.train_expert(settings, folder.path, progress, note)

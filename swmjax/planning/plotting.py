@@ -13,6 +13,8 @@ from envs_mjx.checks import UserError, needs_extra
 def plot_trace(trace: Mapping[str, Any], file: str | Path | None = None) -> Any:
     """Draw the metrics of one plan over the solver's steps and, if there is a `cloud`, where the solver looked.
 
+    Beside costs, a metric that is the same in every step stands in the title and takes no panel.
+
     Args:
         trace: Metrics by name, as `Plan.trace` of one problem has them.
         file: Where to save the picture, in the format that its name ends with; nowhere if not given.
@@ -32,7 +34,9 @@ def plot_trace(trace: Mapping[str, Any], file: str | Path | None = None) -> Any:
         raise UserError("the plan has no trace to draw; solve with metrics=(BestCost(),) or more")
     costs = {name: value for name, value in curves.items() if name.endswith("cost")}
     others = {name: value for name, value in curves.items() if name not in costs}
-    panels = [*([costs] if costs else []), *({name: value} for name, value in others.items())]
+    # What never changes is a number and needs no panel, unless there is nothing else.
+    still = {name: value[0] for name, value in others.items() if np.ptp(value) == 0.0} if costs else {}
+    panels = [*([costs] if costs else []), *({name: value} for name, value in others.items() if name not in still)]
     width = len(panels) + ("cloud" in trace)
     figure = Figure(figsize=(3.6 * width, 3.2), layout="constrained")
     axes = figure.subplots(1, width, squeeze=False)[0]
@@ -44,6 +48,9 @@ def plot_trace(trace: Mapping[str, Any], file: str | Path | None = None) -> Any:
             axis.legend(frameon=False)
         else:
             axis.set_ylabel(next(iter(panel)).replace("_", " "))
+    if still:
+        said = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in still.items())
+        axes[0].set_title(f"{said} in every step", fontsize="small")
     if "cloud" in trace:
         _draw_cloud(axes[-1], trace["cloud"])
     if file is not None:

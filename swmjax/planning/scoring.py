@@ -43,12 +43,17 @@ class Scorer:
         """
 
         def checked(part: Any) -> Array:
-            costs, count = self.cost_fn(part), _count(part)
-            shape, dtype = jnp.shape(costs), jnp.result_type(costs)
-            if shape != (count,) or not jnp.issubdtype(dtype, jnp.floating):
+            try:
+                costs, count = self.cost_fn(part), _count(part)
+            except jax.errors.TracerArrayConversionError as error:
+                raise UserError(
+                    "the cost function makes NumPy arrays of its candidates, which a compiled program has none of; "
+                    "write it with jax.numpy"
+                ) from error
+            if not _is_floating(costs) or jnp.shape(costs) != (count,):
                 raise UserError(
                     f"the cost function must return {count} floating point costs for {count} candidates, "
-                    f"got {dtype} of shape {list(shape)}"
+                    f"got {_said(costs)}"
                 )
             return costs
 
@@ -64,11 +69,10 @@ class Scorer:
         def checked(part: Any) -> Array:
             assert self.constraint_fn is not None
             values, count = self.constraint_fn(part), _count(part)
-            shape, dtype = jnp.shape(values), jnp.result_type(values)
-            if len(shape) != 2 or shape[0] != count or not jnp.issubdtype(dtype, jnp.floating):
+            if not _is_floating(values) or jnp.ndim(values) != 2 or len(values) != count:
                 raise UserError(
                     f"the constraint function must return floating point values of shape [{count}, C] for {count} "
-                    f"candidates, got {dtype} of shape {list(shape)}"
+                    f"candidates, got {_said(values)}"
                 )
             return values
 
@@ -146,6 +150,14 @@ def planning_mesh(mesh: Mesh | None) -> Mesh | None:
         names = ", ".join(map(repr, mesh.axis_names))
         raise UserError(f"the axes of the mesh must be called {CANDIDATES} or {PROBLEMS}, got {names}")
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
+
+
+def _is_floating(value: Any) -> bool:
+    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
+
+
+def _said(value: Any) -> str:
+    return f"{value.dtype} of shape {list(value.shape)}" if hasattr(value, "dtype") else f"a {type(value).__name__}"
 
 
 def _count(candidates: Any) -> int:

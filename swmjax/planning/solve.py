@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key
 
 from envs_mjx.checks import UserError, check_integer
+from envs_mjx.core import check_key
 from swmjax.planning.base import Listener, Solver
 from swmjax.planning.costs.transitions import ProblemTransitions, TransitionCost
 from swmjax.planning.metrics import DEFAULT_METRICS, Metric
@@ -60,12 +61,13 @@ def solve(
         The plan with its trace.
 
     Raises:
-        UserError: The space, the horizon, the warm start or the shape of the costs does not fit; constraints or a carry
-            are given to a solver that takes none, or no transitions to one that needs them.
+        UserError: The key, the space, the horizon, the warm start or the shape of the costs does not fit; constraints
+            or a carry are given to a solver that takes none, or no transitions to one that needs them.
     """
     if transitions is None and isinstance(cost_fn, TransitionCost):
         transitions = _older(cost_fn).transitions
-    _check_given(solver, carry, constraint_fn, transitions, candidate_chunk)
+    _check_given(solver, cost_fn, carry, constraint_fn, transitions, candidate_chunk)
+    check_key(key, "solve", "solve_batch takes one key a problem")
     scorer = Scorer(cost_fn, constraint_fn, candidate_chunk, planning_mesh(mesh), transitions)
     return solver.run(scorer, space, key, horizon, warm_start, carry, metrics, on_step)
 
@@ -119,7 +121,9 @@ def solve_batch(
     """
     if transitions is None and isinstance(cost_fn, ProblemTransitions):
         transitions = _older(cost_fn).transitions
-    _check_given(solver, carry, constraint_fn, transitions, candidate_chunk)
+    _check_given(solver, cost_fn, carry, constraint_fn, transitions, candidate_chunk)
+    if not jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+        raise UserError(f"solve_batch takes a random key such as jax.random.key(0), or one a problem, got {key!r}")
     keys = _keys(key, problems, problem_ids, warm_start, carry)
     if "transitions" not in solver.takes:
         transitions = None
@@ -129,9 +133,13 @@ def solve_batch(
     )
 
 
-def _check_given(solver: Solver, carry: Any, constraint_fn: Any, transitions: Any, candidate_chunk: int | None) -> None:
+def _check_given(
+    solver: Solver, cost_fn: Any, carry: Any, constraint_fn: Any, transitions: Any, candidate_chunk: int | None
+) -> None:
     """Refuse what the solver does not take, and a problem that lacks what it needs."""
     name = type(solver).__name__
+    if not callable(cost_fn):
+        raise UserError(f"cost_fn must be a function from candidates [N, H, A] to costs [N], got {cost_fn!r}")
     if candidate_chunk is not None:
         check_integer("candidate_chunk", candidate_chunk, 1)
     if constraint_fn is not None and "constraints" not in solver.takes:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from envs_mjx.checks import UserError
+from envs_mjx.core import check_key
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.load import load_pretrained
 from swmjax.checkpoints.torch import families
@@ -99,8 +100,10 @@ class ActionModel:
             key: randomness of a sample; None for the mean.
 
         Raises:
-            UserError: a source is missing or has another size.
+            UserError: a source is missing or has another size, or the key is none.
         """
+        if key is not None:
+            check_key(key, "get_action", "one key is enough for all rows")
         return self.model.act(obs, key)
 
 

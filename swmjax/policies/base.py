@@ -123,12 +123,30 @@ class DrawCarry:
     @classmethod
     def start(cls, seeds: Int[Array, " B"]) -> "DrawCarry":
         """Before the first action of episodes with these numbers."""
+        check_seeds(seeds)
         return cls(keys=jax.vmap(jax.random.key)(seeds), step=jnp.zeros((), jnp.int32))
 
     def next(self) -> tuple[Key[Array, " B"], "DrawCarry"]:
         """Keys of this step, and what to remember."""
         keys = jax.vmap(lambda key: jax.random.fold_in(key, self.step))(self.keys)
         return keys, DrawCarry(keys=self.keys, step=self.step + 1)
+
+
+def check_seeds(seeds: Any, count: int | None = None) -> None:
+    """Refuse what is not one whole number for each episode.
+
+    Args:
+        seeds: what was given.
+        count: Episodes, if that is known.
+
+    Raises:
+        UserError: says what was given.
+    """
+    shape, dtype = getattr(seeds, "shape", ()), getattr(seeds, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jnp.integer) or len(shape) != 1 or count not in (None, *shape):
+        each = "episode" if count is None else f"of the {count} episodes"
+        got = repr(seeds) if dtype is None else f"{dtype} of shape {list(shape)}"
+        raise UserError(f"seeds must be an array of whole numbers, one for each {each}, got {got}")
 
 
 def zeros_of(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from swmjax.planning import Plan, PlanConfig, Solver, Transitions, block_space, receding, solve_batch
 from swmjax.planning.receding import PlanCarry
-from swmjax.policies.base import Observations, Policy, zeros_of
+from swmjax.policies.base import Observations, Policy, check_seeds, zeros_of
 
 
 class MPCPolicy(Policy):
@@ -67,6 +67,7 @@ class MPCPolicy(Policy):
 
     def init(self, seeds: Int[Array, " B"], obs: Observations) -> PlanCarry:
         """Memory before the first step: no plan yet."""
+        check_seeds(seeds)
         observations = None
         if self.config.history_len > 1:
             observations = jax.eval_shape(self.seen, obs)

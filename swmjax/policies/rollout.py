@@ -13,7 +13,7 @@ from envs_mjx import Env, State
 from envs_mjx.checks import UserError
 from envs_mjx.names import unknown_name
 from envs_mjx.raster.antialias import resize_antialiased
-from swmjax.policies.base import Observations, Policy, zeros_of
+from swmjax.policies.base import Observations, Policy, check_seeds, zeros_of
 
 PIXELS, GOAL, ENV_STATE = "pixels", "goal", "env_state"
 """Names of observations that no environment gives itself: its picture, the goal's, and its whole state."""
@@ -84,8 +84,9 @@ def rollout(
         keep: From states and the policy's memory to what is kept of every step.
 
     Raises:
-        UserError: The policy reads observations that the environment does not offer.
+        UserError: The policy reads observations that the environment does not offer, or the start is no batch.
     """
+    _check_start(start)
     # Compiled functions within the program are traced once, however often they are called or asked for their shapes.
     look = jax.jit(lambda states: observe(env, policy, states), inline=True)
     goals = observe_goals(env, policy, start.goals)
@@ -128,6 +129,15 @@ def rollout(
     (states, last, ended, length, returns), rest = jax.lax.scan(step, first, numbers)
     kept, actions = (None, None) if rest is None else (rest[0], jax.tree.map(lambda leaf: leaf[:-1], rest[1]))
     return Rollout(states=states, carry=last, length=length, ended=ended, returns=returns, kept=kept, actions=actions)
+
+
+def _check_start(start: Start) -> None:
+    """Refuse the state of one episode, and seeds that are not one for each episode."""
+    shape = jnp.shape(start.states.step)
+    if len(shape) != 1:
+        got = f"states of {list(shape)}" if shape else "the state of one"
+        raise UserError(f"rollout plays a batch of episodes, got {got}: jax.vmap(env.reset) makes a batch")
+    check_seeds(start.seeds, *shape)
 
 
 def observe(env: Env, policy: Policy, states: State) -> Observations:

@@ -6,6 +6,7 @@ from swmjax.training.experts import (
     SAC,
     ExpertConfig,
     TrainingEnv,
+    check_reward,
     load_expert_settings,
     train_expert,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "SAC",
     "Trained",
     "TrainingEnv",
+    "check_reward",
     "load_expert_settings",
     "train",
     "train_expert",

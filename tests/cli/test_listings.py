@@ -1,6 +1,7 @@
 """`swmjax envs`, `fovs`, `solvers` and `checkpoints`."""
 
 import json
+import re
 
 import pytest
 from rich.console import Console
@@ -86,10 +87,28 @@ def test_fovs_without_an_id_says_what_is_missing_in_one_line():
 def test_names_are_whole_in_a_narrow_terminal(monkeypatch):
     monkeypatch.setattr(console, "out", lambda: Console(width=60))
     ids = run("envs").stdout
-    assert all(f"{id} " in ids for id in envs_mjx.registered_ids())
+    assert set(envs_mjx.registered_ids()) <= set(ids.split())
     factors = run("fovs", "SimplePointMaze").stdout
-    assert all(f"{name} " in factors for name in envs_mjx.make("SimplePointMaze").variation_space.names())
-    assert max(map(len, (ids + factors).splitlines())) <= 60
+    assert set(envs_mjx.make("SimplePointMaze").variation_space.names()) <= set(factors.split())
+    solvers = run("solvers").stdout
+    assert {*SOLVERS, *(solver.__name__ for solver in SOLVERS.values())} <= set(re.findall(r"\w+", solvers))
+    assert max(map(len, (ids + factors + solvers).splitlines())) <= 60
+
+
+def test_tables_fold_between_words_and_cut_nothing(monkeypatch, capsys):
+    long = "a-run-of-a-name-that-is-longer-than-any-terminal-is-wide/weights.pt"
+    monkeypatch.setattr(console, "out", lambda: Console(width=24))
+    console.print_table("", ("A", "B"), [("it works", "well, and for a long while")])
+    shown = capsys.readouterr().out
+    for row in (
+        "│ it works │ well, and │",
+        "│          │ for a     │",
+        "│          │ long      │",
+        "│          │ while     │",
+    ):
+        assert row in shown
+    console.print_table("T", ("Run", "Size", "None"), [(long, "[1, 2]", "")])
+    assert capsys.readouterr().out == f"T\n{long}\n  Size: [1, 2]\n"
 
 
 def test_solvers_lists_every_solver():

@@ -1,5 +1,6 @@
 """`swmjax train-expert` as users run it: run folders, interruptions, and one readable line for every mistake."""
 
+import dataclasses
 import json
 import os
 import re
@@ -16,7 +17,9 @@ from goal_env import registered, unchecked_types
 from omegaconf import OmegaConf
 from tiny_training import settings
 
+from envs_mjx.checks import UserError
 from swmjax.runs.watched import Watched
+from swmjax.training import check_reward, load_expert_settings, train_expert
 from swmjax.training.progress import read_table, write_table
 from swmjax.world import RunFolder
 
@@ -65,6 +68,33 @@ def test_a_run_and_its_report(toy):
     assert printed["best_return"] == results["best_return"]
     assert printed["folder"] == "again"
     assert "this run is complete, nothing is left to resume" in refused("--resume=again")
+
+
+def test_what_will_really_be_trained_is_said_before(toy, monkeypatch):
+    """Six epochs of whole iterations of 4 steps: 24 steps at least."""
+    monkeypatch.setattr("swmjax.training.experts.run.train", lambda *args, **options: pytest.fail("trained"))
+    for steps, trained, iterations in ((20, 24, 1), (97, 120, 5)):
+        notes = []
+        with pytest.raises(pytest.fail.Exception, match="trained"):
+            train_expert(settings(steps=steps), Path(), note=notes.append)
+        assert notes == [
+            f"{trained} steps will be trained instead of {steps}: there are 6 epochs (evaluations 3 x "
+            f"epochs_per_evaluation 2), and each is made of whole iterations of 4 steps, here {iterations}"
+        ]
+    assert settings().remarks() == ()
+    assert load_expert_settings("TwoRoom", overrides={"steps": 2000}).trained_steps == 12_800
+
+
+def test_rewards_that_are_always_0_are_refused(toy, capsys):
+    said = "swm/TwoRoom-v1 gave the reward 0 in 160 steps of random actions, from which no expert learns anything; take"
+    assert said in refused("TwoRoom", "--set=probe_steps=160", "--set=episode_steps=4")
+    config = load_expert_settings("TwoRoom", overrides={"probe_steps": 160, "episode_steps": 4})
+    with pytest.raises(UserError, match="or --set probe_steps=0 where rewards are only rare"):
+        train_expert(config, Path())
+    assert list(Path().iterdir()) == []
+    check_reward(dataclasses.replace(config, probe_steps=0))
+    check_reward(settings(probe_steps=1))
+    assert "probe_steps must be an integer of at least 0, got -1" in refused(toy, "--set=probe_steps=-1")
 
 
 KEPT = (

@@ -111,6 +111,11 @@ def test_plots(tmp_path):
     assert [line.get_label() for line in costs.lines] == ["best cost", "elite cost"]
     np.testing.assert_allclose(spread.lines[0].get_ydata(), plan.trace["var_norm"])
     assert len(cloud.collections[0].get_offsets()) == 4 * 8
+    (whole,) = plan.replace(trace={"best_cost": plan.trace["best_cost"], "non_finite": jnp.zeros(4, int)}).plot().axes
+    assert [line.get_label() for line in whole.lines] == ["best cost"]
+    assert whole.get_title() == "non finite 0 in every step"
+    (only,) = plan.replace(trace={"non_finite": jnp.zeros(4, int)}).plot().axes
+    assert only.get_ylabel() == "non finite"
     batch = solve_batch(SOLVER, wavy, TARGET[None], SPACE, jax.random.key(0), 3)
     with pytest.raises(ValueError, match=r"draws one plan, got a batch of shape \[1\]"):
         batch.plot()

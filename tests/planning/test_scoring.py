@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from goal_env import unchecked_types
 from gymnasium.spaces import Box
 from planning.recorded_costs import wavy
 
@@ -63,11 +64,37 @@ def test_slices_save_memory():
         (lambda a: jnp.zeros((24, 1)), r"24 floating point costs for 24 candidates, got float32 of shape \[24, 1\]"),
         (lambda a: jnp.zeros(()), r"got float32 of shape \[\]"),
         (lambda a: jnp.zeros(24, int), "got int32"),
+        (lambda a: None, "24 floating point costs for 24 candidates, got a NoneType"),
+        (lambda a: (jnp.zeros(24), a), "got a tuple"),
+        (lambda a: np.asarray(a).sum((1, 2)), "makes NumPy arrays of its candidates, .*; write it with jax.numpy"),
     ],
 )
 def test_costs_of_another_shape_are_refused(returned, message):
     with pytest.raises(ValueError, match=message):
         solve(SOLVER, returned, SPACE, jax.random.key(0), 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "key", "message"),
+    [
+        (solve, 0, r"^solve takes a random key such as jax.random.key\(0\), got 0$"),
+        (solve, np.int64(3), r"solve takes a random key .*, got np.int64\(3\)"),
+        (
+            solve,
+            jax.random.split(jax.random.key(0), 3),
+            r"solve takes one key, got a batch of \[3\]: solve_batch",
+        ),
+        (solve_batch, 0, r"^solve_batch takes a random key such as jax.random.key\(0\), or one a problem, got 0$"),
+        (solve_batch, jax.random.PRNGKey(0), "solve_batch takes a random key .*, or one a problem, got Array"),
+    ],
+)
+def test_keys_that_are_none_are_refused_in_a_sentence(call, key, message):
+    problems = () if call is solve else (TARGET[None],)
+    cost = partial(wavy, TARGET) if call is solve else wavy
+    with unchecked_types(), pytest.raises(ValueError, match=message):
+        call(SOLVER, cost, *problems, SPACE, key, 3)
+    with unchecked_types(), pytest.raises(ValueError, match=r"cost_fn must be a function .* to costs \[N\], got 3"):
+        call(SOLVER, 3, *problems, SPACE, key, 3)
 
 
 def test_bad_arguments():

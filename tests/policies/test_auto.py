@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from goal_env import unchecked_types
 from gymnasium.spaces import Box
 from models.recorded import CONFIGS, Recorded, difference
 from quick import quick_jit
 
+from envs_mjx.checks import UserError
 from swmjax.checkpoints import CheckpointError, save_pretrained
 from swmjax.planning import CEMSolver, solve, solve_batch
 from swmjax.policies import AutoActionableModel, AutoCostModel, CostModel
@@ -103,6 +105,8 @@ def test_actions_of_policies() -> None:
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert drawn[0].shape == action.shape
     assert not np.array_equal(drawn[0], drawn[2])
+    with unchecked_types(), pytest.raises(UserError, match="get_action takes a random key .*, got 0"):
+        auto.get_action(given, 0)
 
 
 def test_the_old_import_path_works_and_says_where_to_go() -> None:

@@ -8,11 +8,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from goal_env import GoalEnv
+from goal_env import GoalEnv, unchecked_types
 
+from envs_mjx.checks import UserError
 from swmjax.checkpoints import load_pretrained
+from swmjax.models import OracleModel
 from swmjax.planning import CEMSolver, GoalMSE
-from swmjax.policies import ActionBox, PlanConfig, Policy, Scaler, Start, WorldModelPolicy, rollout
+from swmjax.policies import (
+    ActionBox,
+    PhysicsPolicy,
+    PlanConfig,
+    Policy,
+    RandomPolicy,
+    Scaler,
+    Start,
+    WorldModelPolicy,
+    rollout,
+)
 
 ENV = GoalEnv(gain=0.25)
 MINI = Path(__file__).parents[1] / "golden" / "lewm_mini_hf4"
@@ -109,6 +121,38 @@ def test_until_the_end_a_solved_start_is_played():
 def test_what_is_not_there_is_refused(inputs, message):
     with pytest.raises(ValueError, match=message):
         rollout(ENV, Forward(1.0, inputs), start().replace(goals=None), 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"states": ENV.reset(jax.random.key(0))},
+            r"rollout plays a batch of episodes, got the state of one: jax.vmap",
+        ),
+        ({"seeds": 0}, "seeds must be an array of whole numbers, one for each of the 3 episodes, got 0"),
+        ({"seeds": jnp.arange(2)}, r"one for each of the 3 episodes, got int32 of shape \[2\]"),
+        ({"seeds": jax.random.split(jax.random.key(0), 3)}, r"one for each of the 3 episodes, got key<fry> of shape"),
+    ],
+)
+def test_starts_that_are_no_batch_are_refused_in_a_sentence(changes, message):
+    with unchecked_types(), pytest.raises(UserError, match=message):
+        rollout(ENV, RandomPolicy.of(ENV.action_space), start().replace(**changes), 3)
+    one = jax.tree.map(lambda leaf: leaf[0], start().states)
+    with (
+        unchecked_types(),
+        pytest.raises(UserError, match="rollout plays a batch of episodes, got the state of one: jax"),
+    ):
+        rollout(ENV, RandomPolicy.of(ENV.action_space), start().replace(states=one), 3)
+
+
+def test_seeds_of_a_policy_are_an_array():
+    for policy in (
+        RandomPolicy.of(ENV.action_space),
+        PhysicsPolicy(OracleModel(ENV), CEMSolver(), PlanConfig(1, 1, 1), ENV.planning_cost),
+    ):
+        with unchecked_types(), pytest.raises(UserError, match="seeds must be an array of whole numbers, one for each"):
+            policy.init(0, {})
 
 
 def test_frames_are_made_only_when_they_are_looked_at():

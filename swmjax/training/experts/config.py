@@ -33,6 +33,8 @@ class ExpertConfig(Settings):
         evaluations: Evaluations on the way, at equal distances; the last one is at the end.
         epochs_per_evaluation: Compiled calls between two evaluations; the training can stop after each.
         eval_episodes: Episodes of an evaluation.
+        probe_steps: Environment steps of random actions before the training, which is refused if all their rewards are
+            0; 0 for none, where rewards are rare.
         seed: Of everything.
 
     Raises:
@@ -52,6 +54,7 @@ class ExpertConfig(Settings):
     evaluations: int = 20
     epochs_per_evaluation: int = 10
     eval_episodes: int = 16
+    probe_steps: int = 4000
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,7 +68,8 @@ class ExpertConfig(Settings):
             object.__setattr__(self, "variation", tuple(names))
         for name in ("episode_steps", "steps", "evaluations", "epochs_per_evaluation", "eval_episodes"):
             check_count(name, getattr(self, name))
-        check_count("seed", self.seed, 0)
+        for name in ("probe_steps", "seed"):
+            check_count(name, getattr(self, name), 0)
         for name in ("steps", "seed"):
             if getattr(self, name) >= 2**31:
                 raise UserError(f"{name} must be below 2**31, got {getattr(self, name)}")
@@ -111,6 +115,22 @@ class ExpertConfig(Settings):
     def steps_per_epoch(self) -> int:
         """Environment steps of one compiled call."""
         return self.iterations_per_epoch * self.make_algorithm().steps_per_iteration
+
+    @property
+    def trained_steps(self) -> int:
+        """Environment steps of the whole training: `steps`, rounded up to whole epochs."""
+        return self.epochs * self.steps_per_epoch
+
+    def remarks(self) -> tuple[str, ...]:
+        """What the user should know before the training."""
+        if self.trained_steps == self.steps:
+            return ()
+        iteration = self.make_algorithm().steps_per_iteration
+        return (
+            f"{self.trained_steps:,} steps will be trained instead of {self.steps:,}: there are {self.epochs:,} epochs "
+            f"(evaluations {self.evaluations} x epochs_per_evaluation {self.epochs_per_evaluation}), and each is made "
+            f"of whole iterations of {iteration:,} steps, here {self.iterations_per_epoch:,}",
+        )
 
     @property
     def run_name(self) -> str:

@@ -18,10 +18,12 @@ from swmjax.training.experts.config import ExpertConfig
 from swmjax.training.experts.curve import draw_curve
 from swmjax.training.experts.env import TrainingEnv
 from swmjax.training.experts.ppo import PPO
+from swmjax.training.experts.probe import check_reward
 from swmjax.training.experts.sac import SAC
 from swmjax.training.learner import Learner
 from swmjax.training.loop import Evaluation, train
 from swmjax.training.progress import Row
+from swmjax.training.states import saved_epochs
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,14 @@ def train_expert(
     Raises:
         Stopped: The user stopped the training; its state is saved.
         KeyboardInterrupt: The user stopped it before there was a state.
-        UserError: The environment cannot be trained on, or a saved state cannot be gone on from.
+        UserError: The environment cannot be trained on, see `check_reward` as well, or a saved state cannot be gone on
+            from.
         MissingExtraError: An extra is not installed.
     """
+    if not saved_epochs(folder):
+        for remark in config.remarks():
+            note(remark)
+        check_reward(config, progress, note)
     start_key, play_key = jax.random.split(jax.random.key(config.seed))
     learner = ExpertLearner(config.make_algorithm(), config.make_env(), config.iterations_per_epoch)
     returns = Returns(config, learner.env, folder, play_key)
