@@ -97,12 +97,25 @@ def system_reason(error: OSError) -> str:
     return " ".join(said.split()) if error.filename is None else f"{said}: {error.filename}"
 
 
+class _WithoutLateWrites:
+    """Reports of errors that nobody catches, but for TensorStore's writes that end after Orbax has given up."""
+
+    def __init__(self, usual: Callable[[Any], Any]):
+        self.usual = usual
+
+    def __call__(self, report: Any) -> None:
+        if "Event loop is closed" not in str(report.exc_value):
+            self.usual(report)
+
+
 def quiet_saving() -> None:
     """Have Orbax not log what goes wrong while it writes, once for every task that goes under; it raises it as well."""
     import absl.logging
 
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    if not isinstance(sys.unraisablehook, _WithoutLateWrites):
+        sys.unraisablehook = _WithoutLateWrites(sys.unraisablehook)
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

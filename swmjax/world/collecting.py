@@ -6,7 +6,7 @@ reached. What the reference lacks is `seed`, from which the episode began.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array
 
 from envs_mjx import Env, State
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_count, is_integer
 from swmjax.data import Mode
 from swmjax.data.formats.base import ID, SEED
 from swmjax.policies.base import Policy
@@ -108,8 +108,8 @@ def collect(
         knows_seeds = not writer.columns or SEED in writer.columns
         return episode if knows_seeds else {name: column for name, column in episode.items() if name != SEED}
 
-    def collected(run: Watched) -> Iterator[Episode]:
-        columns, seeds = _Columns(env, image_size, factors, run), jnp.zeros(size, jnp.int32)
+    def collected(run: Watched, columns: _Columns) -> Iterator[Episode]:
+        seeds = jnp.zeros(size, jnp.int32)
         writer.check(fitting(columns.example(jax.eval_shape(play, policy, seeds))))
         program, _ = run.compile("compiling", play, policy, seeds)
         # Batches are those of a run that was not stopped, so that their programs give the same to the last bit.
@@ -124,13 +124,19 @@ def collect(
     before = writer.episodes - begun.done
     try:
         with watched(progress, note, begun.done) as run:
+            columns = _Columns(env, image_size, factors, run)
             with writer:
-                for episode in collected(run):
+                for episode in collected(run, columns):
                     writer.write_episode(episode)
                     run.done += 1
                     run.show("episodes")
                     if run.stop.asked:
                         break
+            if columns.refused:
+                note(
+                    f"{columns.refused} of {columns.actions} actions were refused by the environment: not finite, or "
+                    "no actions of a discrete space"
+                )
             if run.done < episodes:
                 raise Stopped(run.done)
     except Stopped:
@@ -158,10 +164,9 @@ def check_collection(
     """ValueError unless `collect` can be run with these arguments."""
     sizes = {} if image_size is None else {"image_size": image_size}
     for name, value in ({"episodes": episodes, "max_steps": max_steps, "batch_size": batch_size} | sizes).items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UserError(f"{name} must be an integer of at least 1, got {value!r}")
+        check_count(name, value)
     first = 0 if seed is None else seed
-    if isinstance(first, bool) or not isinstance(first, int) or not first >= 0 or first + episodes - 1 > LAST_SEED:
+    if not is_integer(first) or first < 0 or first + episodes - 1 > LAST_SEED:
         raise UserError(f"seed must be an integer of at least 0, and seed + episodes at most 2**31, got {seed!r}")
     if not isinstance(env.action_space, _ACTIONS):
         names = ", ".join(kind.__name__ for kind in _ACTIONS)
@@ -179,6 +184,7 @@ class _Columns:
         self._render = jax.jit(lambda states: jax.lax.map(partial(frame, env, image_size), states))
         self._goal = jax.jit(lambda state: frame(env, image_size, env.set_state(state, state.info["goal_state"])))
         self._compiled: dict[Any, Any] = {}
+        self.actions = self.refused = 0
 
     def example(self, played: Rollout) -> Episode:
         """An episode of one step, all zero, from the shapes of a batch."""
@@ -191,10 +197,11 @@ class _Columns:
             frames |= {"render_time": np.zeros(2), "pixels": pictures}
         return self._episode(seen, np.zeros((1, *played.actions.shape[2:]), played.actions.dtype), frames, 0)
 
-    def episodes(self, played: Rollout, rows: Iterable[int], seed: int) -> Iterator[Episode]:
+    def episodes(self, played: Rollout, rows: Sequence[int], seed: int) -> Iterator[Episode]:
         """Episodes of a batch whose first has this seed, each cut at its end."""
         shown = jax.device_get({name: getattr(played.kept, name) for name in _SHOWN})
         actions, ends = np.asarray(played.actions), np.asarray(played.length)
+        self._count(shown["info"]["invalid_action"][1:, rows], ends[rows])
         for i in rows:
             end = int(ends[i])
             seen = jax.tree.map(lambda leaf, i=i, end=end: np.array(leaf[: end + 1, i]), shown)
@@ -202,6 +209,17 @@ class _Columns:
                 self._frames(played.kept, i, end + 1, "goal_state" in seen["info"]) if self._size is not None else {}
             )
             yield self._episode(seen, actions[:end, i], frames, seed + i)
+
+    def _count(self, refused: np.ndarray, ends: np.ndarray) -> None:
+        """Remember how many actions of a batch were refused; a policy without a single good one collects nothing."""
+        done = np.arange(len(refused))[:, None] < ends
+        self.actions += int(done.sum())
+        self.refused += int((refused & done).sum())
+        if self.refused and self.refused == self.actions:
+            raise UserError(
+                f"every action of the policy is refused by the environment ({self.actions} so far): they are not "
+                "finite, or no actions of a discrete space"
+            )
 
     def _episode(self, seen: Any, actions: np.ndarray, frames: Episode, seed: int) -> Episode:
         # A cut that only the number of steps made is a truncation as well.

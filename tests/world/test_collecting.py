@@ -1,5 +1,6 @@
 """Collected datasets: the reference's alignment of rows, and episodes that depend on their seeds alone."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -339,3 +340,31 @@ def test_a_task_of_the_control_suite(tmp_path):
     assert np.shape(frames) == (8, 32, 32, 3)
     assert np.std(frames) > 1
     assert {"qpos", "qvel", "observation", "score"} <= set(table.column_names)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Broken(RandomPolicy):
+    """Random actions that are NaN where the state is beyond a limit."""
+
+    limit: float = 0.0
+
+    @property
+    def inputs(self):
+        return ("x",)
+
+    def act(self, carry, obs, alive):
+        actions, carry = super().act(carry, obs, alive)
+        return jnp.where(obs["x"] > self.limit, jnp.nan, actions), carry
+
+
+def test_a_policy_whose_actions_are_none_collects_nothing(tmp_path):
+    notes, actions = [], RandomPolicy.of(ENV.action_space).actions
+    with pytest.raises(ValueError, match="every action of the policy is refused .*18 so far"):
+        collected(tmp_path / "none.lance", 4, policy=Broken(actions, -100.0))
+    assert list(tmp_path.iterdir()) == []
+    data = collected(tmp_path / "some.lance", 4, policy=Broken(actions, 0.5), note=notes.append, image_size=None)
+    (note,) = notes
+    bad = int(np.isnan(data["action"]).sum()) - 4
+    assert note.startswith(f"{bad} of {len(data['action']) - 4} actions were refused by the environment: not finite")
+    assert bad > 0
