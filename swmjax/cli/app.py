@@ -33,7 +33,6 @@ def make_app() -> typer.Typer:
         name="swmjax",
         help="Plan with world models in JAX.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
     )
     for name, place in COMMANDS.items():

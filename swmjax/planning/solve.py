@@ -122,7 +122,7 @@ def solve_batch(
     if transitions is None and isinstance(cost_fn, ProblemTransitions):
         transitions = _older(cost_fn).transitions
     _check_given(solver, cost_fn, carry, constraint_fn, transitions, candidate_chunk)
-    if not jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+    if not hasattr(key, "dtype") or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise UserError(f"solve_batch takes a random key such as jax.random.key(0), or one a problem, got {key!r}")
     keys = _keys(key, problems, problem_ids, warm_start, carry)
     if "transitions" not in solver.takes:

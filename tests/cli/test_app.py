@@ -33,7 +33,7 @@ def test_no_command_prints_the_help():
 
 @pytest.mark.parametrize(
     ("arguments", "nearest"),
-    [(["chekpoints"], "checkpoints"), (["envs", "--jsno"], "--json"), (["fovs"], "such as swm/PushT-v1")],
+    [(["chekpoints"], "checkpoints"), (["envs", "--jsno"], "--json"), (["collect"], "ENV_ID")],
 )
 def test_usage_errors_exit_2_and_offer_the_nearest(arguments, nearest):
     result = run(*arguments)
