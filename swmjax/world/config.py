@@ -23,12 +23,12 @@ class EvalConfig(Settings):
     """Everything that an evaluation depends on.
 
     Args:
-        env: Environment id.
+        env: Environment id; `module:Name` imports the module, unless it comes out of a file (see `Settings.named`).
         env_options: Constructor arguments of the environment.
         model: `oracle`, or a checkpoint: a `.pt` file, a folder, or a name under `$STABLEWM_HOME/checkpoints`.
         action_stats: JSON file with `action_mean` and `action_std`; the checkpoint's own if None.
         problems: NPZ file with start and goal states, one row for each episode; drawn if None.
-        solver: `name` and the hyperparameters that differ from its defaults.
+        solver: `name` and the hyperparameters that differ from its defaults; the name may be `module:Class` as well.
         plan: Horizons and blocks.
         episodes: Number of episodes.
         seed: Seed of the first; episode i has seed + i.

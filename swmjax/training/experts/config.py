@@ -24,7 +24,7 @@ class ExpertConfig(Settings):
     """Everything that a training depends on.
 
     Args:
-        env: Environment id.
+        env: Environment id; `module:Name` imports the module, unless it comes out of a file (see `Settings.named`).
         env_options: Constructor arguments of the environment.
         variation: Factors of variation that each episode samples; the environment's own choice if None.
         episode_steps: Steps after which an episode is cut, where the environment does not do it earlier.
