@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from swmjax.runs.folder import RunFolder
     from swmjax.runs.settings import Settings
 
+RESULTS = Path("results")
+"""Where run folders are made that the user gives no place."""
 S = TypeVar("S", bound="swmjax.runs.settings.Settings")
 
 
@@ -72,6 +74,18 @@ def keeping(folder: "RunFolder", command: str) -> Iterator[None]:
         console.fail(f"{console.system_reason(error)}; {hint}")
 
 
+def check_output(output: Path | None) -> None:
+    """Refuse the output of a new run where `folder_of_run` would, before anything is computed; nothing is made.
+
+    Args:
+        output: what the user asked for.
+    """
+    from swmjax.runs.files import check_writable
+    from swmjax.runs.folder import check_run_folder
+
+    check_writable(RESULTS) if output is None else check_run_folder(output)
+
+
 def folder_of_run(settings: "Settings", resumed: "RunFolder | None", output: Path | None) -> "RunFolder":
     """The folder of a run, made and with the settings in it unless the run is resumed.
 
@@ -84,7 +98,7 @@ def folder_of_run(settings: "Settings", resumed: "RunFolder | None", output: Pat
 
     if resumed is not None:
         return resumed
-    path = create_run_folder(Path("results"), settings.run_name) if output is None else explicit_run_folder(output)
+    path = create_run_folder(RESULTS, settings.run_name) if output is None else explicit_run_folder(output)
     folder = RunFolder(path)
     folder.write_config(settings.to_dict())
     return folder

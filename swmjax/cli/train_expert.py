@@ -7,7 +7,7 @@ import typer
 
 from swmjax.cli import console
 from swmjax.cli.modules import AllowModule, import_allowed
-from swmjax.cli.run import folder_of_run, keeping, print_written, settings_of_run
+from swmjax.cli.run import check_output, folder_of_run, keeping, print_written, settings_of_run
 
 if TYPE_CHECKING:
     from swmjax.runs.folder import RunFolder
@@ -56,6 +56,7 @@ def train_expert_command(
     brax_parts()
     settings.make_env()
     if resumed is None:
+        check_output(output)
         with console.progress_bar(settings.probe_steps, "random steps", decimals=0) as (progress, note):
             training.check_reward(settings, progress, note)
     folder = folder_of_run(settings, resumed, output)

@@ -61,14 +61,27 @@ def explicit_run_folder(path: Path) -> Path:
         FileExistsError: if it is a file, or a folder with something in it.
         OSError: if the folder cannot be made.
     """
+    check_run_folder(path)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def check_run_folder(path: Path) -> None:
+    """Raise where `explicit_run_folder` would; nothing is made.
+
+    Args:
+        path: folder of the run.
+
+    Raises:
+        FileExistsError: if it is a file, or a folder with something in it.
+        OSError: if the folder cannot be made.
+    """
     if path.exists() and not path.is_dir():
         raise FileExistsError(f"{path} is a file; give --output a new or an empty folder")
     check_writable(path)
     remove_leftovers(path / CONFIG)
-    path.mkdir(parents=True, exist_ok=True)
-    if any(path.iterdir()):
+    if path.exists() and any(path.iterdir()):
         raise FileExistsError(f"{path} is not empty; give --output a new or an empty folder, or move the old one away")
-    return path
 
 
 @dataclasses.dataclass(frozen=True)
