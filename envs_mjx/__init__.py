@@ -2,9 +2,9 @@
 
 from envs_mjx import spaces
 from envs_mjx.core import Env, State
-from envs_mjx.registry import Spec, full_id, make, register, registered_ids, spec
+from envs_mjx.registry import Spec, full_id, import_named, make, register, registered_ids, spec
 
-__all__ = ["Env", "Spec", "State", "full_id", "make", "register", "registered_ids", "spaces", "spec"]
+__all__ = ["Env", "Spec", "State", "full_id", "import_named", "make", "register", "registered_ids", "spaces", "spec"]
 
 register("swm/PushT-v1", "envs_mjx.pusht.env:PushT")
 register("swm/PushT-Discrete-v1", "envs_mjx.pusht.discrete:PushTDiscrete", discrete=True)

@@ -15,6 +15,10 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError, check_name
+from envs_mjx.state_bounds import StateBounds, check_vectors, is_traced, traced_vector, unbounded
+
+_CHANGING = ("physics", "obs", "reward", "success", "terminated", "truncated", "info")
+"""What a step or another state changes, beside the step counter; goal, factors and key stay."""
 
 
 @chex.dataclass(frozen=True)
@@ -32,7 +36,7 @@ class State:
         terminated: scalar, whether the task ended, by the reference's rule: in success, for goal tasks.
         truncated: scalar, whether the episode was cut.
         info: further arrays by name; the same names at reset and at every step. `invalid_action` tells whether the
-            last action was refused.
+            last action was refused, `invalid_state` whether a state or goal that cannot be was given since the reset.
         goal: the goal in the environment's own form, an array or a pytree.
         factors: value of every factor of variation by dotted name.
         key: typed random key; the only source of randomness.
@@ -78,10 +82,10 @@ class Env(abc.ABC):
     Subclasses are frozen dataclasses that hold hyperparameters only; they are hashable and therefore static under
     `jit`. All methods are pure and work under `jit`, `vmap` and `scan`; called as they are, they run the programs of
     `envs_mjx.programs`. A subclass writes `_start`, `_advance`, `_render`, `_set_physics` and `_observed`; the methods
-    around them draw the factors, check the arguments and keep the books.
+    around them draw the factors, check the arguments and keep the books. `state_bounds` says which states can be.
 
-    Where there are goals, it also writes `set_goal`, `goal_from`, `distance` and `planning_cost`. Where there are none,
-    whoever asks for them is told so.
+    Where there are goals, it also writes `_set_goal`, `goal_from`, `distance` and `planning_cost`. Where there are
+    none, whoever asks for them is told so.
 
     Attributes:
         option_names: what `reset` understands in `options`.
@@ -128,15 +132,43 @@ class Env(abc.ABC):
         """Refuse arguments of `reset` that this environment cannot serve.
 
         Raises:
-            UserError: names the factor or option and what is allowed.
+            UserError: names the factor or option and what is allowed; see `check_state` for vectors.
         """
         options = _given(options)
-        for name in options:
+        for name, value in options.items():
             check_name(f"option of {type(self).__name__}.reset", name, self.option_names)
+            self.check_state(value, name)
         space = self.variation_space
         given = space.as_factors(values or {})
         sampled = set(space.select(self.default_variation if variation is None else variation)) - set(given)
         self._check_start(sampled, given, options)
+
+    def state_bounds(self, size: int) -> StateBounds:
+        """Bounds of the state and goal vectors of this size: where an episode can be put, or aim.
+
+        They are those of the arena, the observations or the joints, with a margin for what starts and steps exceed
+        them by. Without an override, and for sizes that the environment has no vectors of, all finite numbers are
+        allowed.
+
+        Args:
+            size: entries of the vector.
+        """
+        return unbounded(size)
+
+    @final
+    def check_state(self, value: Any, name: str = "state") -> None:
+        """Refuse a state or goal vector that cannot be: not finite, or outside `state_bounds`.
+
+        `reset`, `set_state` and `set_goal` ask it. Traced values are let pass; they set `info["invalid_state"]`.
+
+        Args:
+            value: vector [S], or a batch of them [n, S]; anything else that may be given needs to be finite.
+            name: what the message calls it.
+
+        Raises:
+            UserError: names the row of a batch, the entry, its value and what is allowed.
+        """
+        check_vectors(name, value, self.state_bounds)
 
     @final
     def reset(
@@ -154,13 +186,14 @@ class Env(abc.ABC):
             variation: dotted names of factors or groups to sample, `("all",)` for every factor, `()` for none;
                 `default_variation` when None. The other factors take their initial values.
             values: explicit factor values by dotted name; they win over sampled ones.
-            options: what else the environment understands, see `option_names`; None values count as absent.
+            options: what else the environment understands, see `option_names`; None values count as absent. A traced
+                one that cannot be sets `info["invalid_state"]`; if it is not finite, a state that can be stands in.
 
         Returns:
             The first state, with step 0 and reward 0.
 
         Raises:
-            UserError: unknown factor or option name, or a concrete value outside its space.
+            UserError: unknown factor or option name, or a concrete value outside its space or `state_bounds`.
         """
         self.check_reset(variation, values, options)
         names = None if variation is None else tuple(variation)
@@ -175,8 +208,13 @@ class Env(abc.ABC):
         """`reset` with arguments that `check_reset` lets pass."""
         draw_key, key = jax.random.split(key)
         names = self.default_variation if variation is None else variation
+        entered = {name: traced_vector(value, self.state_bounds) for name, value in options.items()}
+        options = {name: value for name, (value, _, _) in entered.items()}
         state = self._start(key, self.variation_space.draw(draw_key, names, values), options)
-        return state.replace(info=state.info | {"invalid_action": jnp.asarray(False)})
+        invalid = jnp.asarray(False)
+        for _, _, possible in entered.values():
+            invalid |= ~possible
+        return state.replace(info=state.info | {"invalid_action": jnp.asarray(False), "invalid_state": invalid})
 
     def _first_state(
         self,
@@ -243,18 +281,10 @@ class Env(abc.ABC):
         valid = valid_action(action, self.action_space)
         safe = jax.tree.map(lambda leaf: jnp.where(valid, leaf, jnp.zeros_like(leaf)), action)
         after = self._advance(state, safe)
-        after = after.replace(info=after.info | {"invalid_action": ~valid})
-        still = state.replace(
-            reward=jnp.zeros_like(after.reward), info=state.info | {"invalid_action": ~valid}, step=after.step
-        )
-        # Goal, factors and key are the same in both.
-        changing = ("physics", "obs", "reward", "success", "terminated", "truncated", "info")
-        return after.replace(
-            **{
-                name: jax.tree.map(lambda a, b: jnp.where(valid, a, b), getattr(after, name), getattr(still, name))
-                for name in changing
-            }
-        )
+        after = after.replace(info=state.info | after.info)
+        after = _where(valid, after, state.replace(reward=jnp.zeros_like(after.reward)))
+        flags = {"invalid_action": ~valid, "invalid_state": state.info["invalid_state"]}
+        return after.replace(info=after.info | flags)
 
     def _step_batch(self, states: State, actions: Any) -> State:
         """One step of B environments."""
@@ -291,20 +321,24 @@ class Env(abc.ABC):
 
         Args:
             state: what stays is taken from it.
-            value: as in `info["state"]`; see the class for what else it may be.
+            value: as in `info["state"]`; see the class for what else it may be. A traced one that cannot be sets
+                `info["invalid_state"]`; if it is not finite, nothing else changes.
 
         Returns:
             The state there, with the reward 0.
 
         Raises:
-            UserError: another shape.
+            UserError: another shape, or a state that cannot be, see `check_state`.
         """
+        self.check_state(value)
         return programs.set_state(self, state, value)
 
     def _set_state(self, state: State, value: Any) -> State:
         """`set_state` as it is traced."""
-        moved = self._rested(self._set_physics(state, value))
-        return moved.replace(info=moved.info | {"invalid_action": jnp.asarray(False)})
+        value, finite, possible = traced_vector(value, self.state_bounds)
+        moved = _where(finite, self._rested(self._set_physics(state, value)), state)
+        flags = {"invalid_action": jnp.asarray(False), "invalid_state": state.info["invalid_state"] | ~possible}
+        return moved.replace(info=moved.info | flags)
 
     def _check_start(  # noqa: B027
         self, sampled: Set[str], given: Mapping[str, Array], options: Mapping[str, Any]
@@ -342,8 +376,34 @@ class Env(abc.ABC):
     def _render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The image."""
 
+    @final
     def set_goal(self, state: State, goal: Any) -> State:
-        """Replace the goal; physics, factors and the reward of the last step stay."""
+        """Replace the goal; physics, factors and the reward of the last step stay.
+
+        Args:
+            state: what stays is taken from it.
+            goal: as `goal_from` gives it; see the class for what else it may be. A traced one that cannot be sets
+                `info["invalid_state"]`; if it is not finite, nothing else changes.
+
+        Returns:
+            The state with that goal.
+
+        Raises:
+            UserError: another shape, a goal that cannot be, see `check_state`, or an environment without goals.
+        """
+        return self._entered("goal_state", self._set_goal, state, goal)
+
+    def _entered(self, name: str, change: Callable[[State, Any], State], state: State, value: Any) -> State:
+        """A state into which `change` enters a value: if it is known it is checked, and else a bad one is flagged."""
+        self.check_state(value, name)
+        if not is_traced(value):
+            return change(state, value)
+        value, finite, possible = traced_vector(value, self.state_bounds)
+        after = _where(finite, change(state, value), state, (*_CHANGING, "goal"))
+        return after.replace(info=after.info | {"invalid_state": state.info["invalid_state"] | ~possible})
+
+    def _set_goal(self, state: State, goal: Any) -> State:
+        """`set_goal` with a goal that is known to be good."""
         raise self._no_goals()
 
     def goal_from(self, state: State) -> Array:
@@ -374,6 +434,16 @@ class Env(abc.ABC):
 def _given(options: Mapping[str, Any] | None) -> dict[str, Any]:
     """Options of a reset without absent ones."""
     return {name: value for name, value in (options or {}).items() if value is not None}
+
+
+def _where(good: Bool[Array, ""], after: State, before: State, names: Sequence[str] = _CHANGING) -> State:
+    """The state after, but these parts of it as before unless it is good."""
+    return after.replace(
+        **{
+            name: jax.tree.map(lambda a, b: jnp.where(good, a, b), getattr(after, name), getattr(before, name))
+            for name in names
+        }
+    )
 
 
 def checked_action(action: Any, space: gymnasium.Space) -> Any:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import gymnasium
 
 from envs_mjx.checks import UserError, check_name, needs_extra
 from envs_mjx.core import Env
+from envs_mjx.names import unknown_name
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Spec:
 
 
 _SPECS: dict[str, Spec] = {}
+_VERSION = re.compile(r"-v(\d+)$")
 
 
 def register(id: str, entry_point: str, *, discrete: bool = False, extra: str | None = None, **kwargs: Any) -> None:
@@ -69,16 +72,85 @@ def registered_ids() -> tuple[str, ...]:
 
 
 def full_id(name: str) -> str:
-    """An environment id as users type it: `swm/` is added to a name without a namespace."""
-    return name if "/" in name else f"swm/{name}"
+    """The id that a name as users type it stands for; nothing is imported.
+
+    `PushT` and `PushT-v1` are short for `swm/PushT-v1`: without a version the newest counts, and without a namespace
+    `swm/` comes first. Elsewhere a short name must be the only one that begins so. Capitals count.
+
+    Args:
+        name: an id, or one without its namespace, its version or both; `module:` may stand before it.
+
+    Returns:
+        The id; where there is none of that name, the name with a namespace.
+
+    Raises:
+        UserError: the name is short for several ids, or of a module that has registered none of that name.
+    """
+    module, colon, short = name.rpartition(":")
+    found = [id for id in _SPECS if short in _short_forms(id)]
+    chosen = [id for id in found if id.startswith("swm/")]
+    if found and not chosen and "/" not in short:
+        chosen = [id for id in _SPECS if id.rpartition("/")[2].startswith(short)]
+        if len({_VERSION.sub("", id) for id in chosen}) > 1:
+            raise UserError(f"environment {name!r} may be {' or '.join(map(repr, sorted(chosen)))}; give the whole id")
+    if found:
+        return max(chosen or found, key=_version)
+    if colon:
+        raise UserError(
+            f"no environment {short!r} of a module {module!r} is registered; "
+            "a module is imported only for a name on the command line or in Python, not for one in a file"
+        )
+    return short if "/" in short else f"swm/{short}"
+
+
+def import_named(name: str) -> str:
+    """The id that a name stands for, after its module is imported if it has one: `module:Name-v0`, as in Gymnasium.
+
+    For names that the user has given in this call or on this command line. Names from files go to `full_id`.
+
+    Args:
+        name: as for `full_id`.
+
+    Returns:
+        The id.
+
+    Raises:
+        UserError: the module cannot be imported, or registers no such environment.
+    """
+    module, colon, short = name.rpartition(":")
+    if not colon:
+        return full_id(name)
+    try:
+        importlib.import_module(module)
+    except (ImportError, ValueError, TypeError) as error:
+        raise UserError(f"module {module!r} of environment {name!r} cannot be imported: {error}") from error
+    id = full_id(short)
+    if id not in _SPECS:
+        raise UserError(f"module {module!r} is imported, but: {unknown_name('environment', id, _SPECS)}")
+    return id
+
+
+def _short_forms(id: str) -> set[str]:
+    """The id, and what it may be shortened to."""
+    name = id.rpartition("/")[2]
+    return {id, _VERSION.sub("", id), name, _VERSION.sub("", name)}
+
+
+def _version(id: str) -> int:
+    found = _VERSION.search(id)
+    return -1 if found is None else int(found[1])
 
 
 def spec(id: str) -> Spec:
-    """The registration of an id.
+    """The registration of an environment.
+
+    Args:
+        id: an id or a short form of it, as for `full_id`.
 
     Raises:
         UserError: unknown id; the message offers the nearest ones.
     """
+    id = full_id(id)
     check_name("environment", id, _SPECS)
     return _SPECS[id]
 
@@ -87,7 +159,7 @@ def make(id: str, **kwargs: Any) -> Env:
     """Build an environment.
 
     Args:
-        id: a registered name.
+        id: a registered id or a short form of it such as `PushT`; or `module:Name-v0`, which imports the module first.
         **kwargs: constructor arguments; they win over the registered ones.
 
     Returns:
@@ -97,11 +169,11 @@ def make(id: str, **kwargs: Any) -> Env:
         UserError: unknown id, or a bad constructor argument.
         MissingExtraError: the environment's extra is not installed; the message says how to install it.
     """
-    found = spec(id)
+    found = spec(import_named(id))
     module, _, name = found.entry_point.partition(":")
-    with contextlib.nullcontext() if found.extra is None else needs_extra(f"{id} needs", found.extra):
+    with contextlib.nullcontext() if found.extra is None else needs_extra(f"{found.id} needs", found.extra):
         env_class = getattr(importlib.import_module(module), name)
     allowed = [entry.name for entry in dataclasses.fields(env_class) if entry.init]
     for argument in kwargs:
-        check_name(f"argument of {id}", argument, allowed)
+        check_name(f"argument of {found.id}", argument, allowed)
     return env_class(**(found.kwargs | kwargs))

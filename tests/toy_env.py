@@ -63,7 +63,7 @@ class PointEnv(Env):
     def _set_physics(self, state, value):
         return state.replace(physics=value)
 
-    def set_goal(self, state, goal):
+    def _set_goal(self, state, goal):
         return self._observed(state.replace(goal=goal))
 
     def goal_from(self, state):

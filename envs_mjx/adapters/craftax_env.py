@@ -26,6 +26,13 @@ from envs_mjx.third_party import leniently, like, quietly, settled
 _OWN_STREAM = 2**31 - 1
 """What is folded into a key that the library uses too; it splits keys into far fewer."""
 _NEVER = np.iinfo(np.int32).max
+_AWAY = 10_000
+"""Cells from the player to where what is written into an observation is dropped."""
+_MOBS = {
+    False: ("zombies", "cows", "skeletons", "arrows"),
+    True: ("melee_mobs", "passive_mobs", "ranged_mobs", "mob_projectiles", "player_projectiles"),
+}
+"""The mobs of the classic and of the full game."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,9 @@ class Craftax(Env):
     stands still once it has ended. Unlike in the reference, all are there after a reset too.
 
     A seed gives the reference's world. What happens by chance in a step follows from `state.key` and `state.step`.
+
+    In the library's numbers, a mob that is dead or out of sight can erase another one from the observation: it writes
+    its 0 where it died, or, beyond the first row or column, at the other end of the view. Here it writes nothing.
 
     There are no goals and no factors of variation. `planning_cost` is the negative return. `set_state` takes a
     state of the library, such as another state's `physics`. All four environments draw themselves, with the picture
@@ -109,13 +119,13 @@ class Craftax(Env):
         params = library.default_params
         key = jax.random.fold_in(state.key, state.step)
         step = leniently(library.step_env)
-        observation, game, reward, _, info = step(key, state.physics, action.astype(jnp.int32), params)
+        _, game, reward, _, info = step(key, state.physics, action.astype(jnp.int32), params)
         reward = reward.astype(state.reward.dtype)
         over = state.terminated | state.truncated
         info = {**info, "return": state.info["return"] + jnp.where(over, 0.0, reward)}
         return state.replace(
             physics=like(game, state.physics),
-            obs={"observation": observation.astype(jnp.float32)},
+            obs=self._seen(game),
             reward=reward,
             terminated=state.terminated | self._ended(game),
             truncated=game.timestep >= params.max_timesteps,
@@ -143,6 +153,11 @@ class Craftax(Env):
         """The negative return."""
         return -state.info["return"]
 
+    def _seen(self, game: Any) -> dict[str, Array]:
+        """The library's observation, of a game without mobs that cannot be seen if it is numbers."""
+        shown = game if self.pixels else _without_unseen_mobs(game, self.full)
+        return {"observation": leniently(self.library.get_obs)(shown).astype(jnp.float32)}
+
     def _ended(self, game: Any) -> Array:
         """Whether the game is over for another reason than time."""
         library = self.library
@@ -154,7 +169,7 @@ class Craftax(Env):
         info = leniently(_noted(self.full))(game, leniently(library.is_terminal)(game, params))
         info |= {"discount": leniently(library.discount)(game, params)}
         return state.replace(
-            obs={"observation": leniently(library.get_obs)(game).astype(jnp.float32)},
+            obs=self._seen(game),
             terminated=self._ended(game),
             truncated=game.timestep >= params.max_timesteps,
             info=state.info | settled(info),
@@ -187,6 +202,21 @@ class CraftaxClassicPixels(Craftax):
 
 def _module(full: bool, name: str) -> Any:
     return importlib.import_module(f"craftax.craftax.{name}" if full else f"craftax.craftax_classic.{name}")
+
+
+def _without_unseen_mobs(game: Any, full: bool) -> Any:
+    """The game with all mobs far away that are dead or beyond the player's view."""
+    view = jnp.asarray(_module(full, "constants").OBS_DIM)
+    # The axes before those of places are levels of the full game and the mobs.
+    player = game.player_position.reshape(*[1] * (2 if full else 1), 2)
+    first = player - (view // 2).reshape(player.shape)
+
+    def moved(mobs: Any) -> Any:
+        local = mobs.position - first
+        seen = mobs.mask & ((local >= 0) & (local < view.reshape(player.shape))).all(-1)
+        return mobs.replace(position=jnp.where(seen[..., None], mobs.position, player + _AWAY))
+
+    return game.replace(**{name: moved(getattr(game, name)) for name in _MOBS[full]})
 
 
 @functools.cache

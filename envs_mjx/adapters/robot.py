@@ -143,7 +143,7 @@ class RobotTask(StateVectorEnv):
         """Positions and velocities; targets stay."""
         return state.replace(physics=self._moved(state.physics, self._vector(value, "state")))
 
-    def set_goal(self, state: State, goal: Float[Array, " S"]) -> State:
+    def _set_goal(self, state: State, goal: Float[Array, " S"]) -> State:
         """Make positions and velocities the goal of `distance` and `planning_cost`; the library knows nothing of it."""
         return state.replace(goal=self._vector(goal, "goal_state"))
 

@@ -20,6 +20,10 @@ from envs_mjx import spaces
 from envs_mjx.checks import UserError
 from envs_mjx.classic.gfx import RGB, packed, unpack
 from envs_mjx.core import Env, State
+from envs_mjx.state_bounds import StateBounds
+
+_MARGIN = 1.5
+"""How much wider than observations states can be given; as much as the factors' largest speeds."""
 
 Physical = Mapping[str, Float[Array, ""]]
 """The physical factors of one environment as scalars, by their names without `physics.`."""
@@ -162,6 +166,17 @@ class ControlEnv(Env):
         """Nothing."""
         return ()
 
+    def state_bounds(self, size: int) -> StateBounds:
+        """The bounds of the observation, half as wide again, which the factors' largest speeds are; angles are free."""
+        low, high = (_MARGIN * np.asarray(bound) for bound in (self.observation_low, self.observation_high))
+        if size not in (len(self.state_names), len(low)):
+            return super().state_bounds(size)
+        if size == len(self.state_names):
+            # What of a longer observation is no cosine or sine comes last, and so does what of a state is no angle.
+            angle = self._is_angle()
+            low, high = np.where(angle, -np.inf, low[-size:]), np.where(angle, np.inf, high[-size:])
+        return StateBounds.of(low, high, size)
+
     def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
         dtype = jnp.result_type(float)
         clash = sorted(set(options) - {"state", "goal_state"})
@@ -197,7 +212,7 @@ class ControlEnv(Env):
         """A state vector or an observation, as after a reset."""
         return state.replace(physics=_at(self._vector(value, "state", state.physics.vector.dtype)))
 
-    def set_goal(self, state: State, goal: Float[Array, " S"]) -> State:
+    def _set_goal(self, state: State, goal: Float[Array, " S"]) -> State:
         """Make a state vector, or the state that shows as an observation, the goal."""
         return state.replace(goal=self._vector(goal, "goal_state", state.physics.vector.dtype))
 

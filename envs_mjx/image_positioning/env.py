@@ -20,6 +20,7 @@ from envs_mjx.checks import UserError, check_whole
 from envs_mjx.core import Env, State
 from envs_mjx.image_positioning.pictures import MAX_PICTURES, Picture, default_pictures, framed
 from envs_mjx.image_positioning.render import colored_noise, render_frame
+from envs_mjx.state_bounds import StateBounds
 
 _MAX_DELTA = 0.1
 _MAX_PLACE = 0.9
@@ -120,6 +121,10 @@ class ImagePositioning(Env):
         count = len(self.pictures)
         return np.concatenate([np.full(2 + 2 * count, _MAX_PLACE), np.ones(count)])
 
+    def state_bounds(self, size: int) -> StateBounds:
+        """The frame and one turn; the reference's targets lie anywhere in the frame."""
+        return StateBounds.of(0.0, 1.0, size) if size == self._highest.size else super().state_bounds(size)
+
     def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
         """`options` may hold `state` and `goal_state` vectors; both are clipped to what can be reached."""
         current_key, target_key, key = jax.random.split(key, 3)
@@ -155,7 +160,7 @@ class ImagePositioning(Env):
         """The layout, clipped to its bounds."""
         return state.replace(physics=self._vector(value, "state"))
 
-    def set_goal(self, state: State, goal: Array) -> State:
+    def _set_goal(self, state: State, goal: Array) -> State:
         """Replace the target layout, clipped to what can be reached."""
         return self._observed(state.replace(goal=self._vector(goal, "goal_state")))
 

@@ -291,11 +291,14 @@ class MujocoEnv(StateVectorEnv):
         return state.replace(physics=self._settled(physics, state.factors, True))
 
     def set_target(self, state: State, target: Float[Array, " G"]) -> State:
-        """Move the task's target, which `set_state` leaves alone."""
+        """Move the task's target, which `set_state` leaves alone; it must be finite, as `set_goal` has it."""
+        return self._entered("target", self._set_target, state, target)
+
+    def _set_target(self, state: State, target: Float[Array, " G"]) -> State:
         physics = state.physics.replace(target=self._target(target))
         return self._rested(state.replace(physics=self._settled(physics, state.factors, True)))
 
-    def set_goal(self, state: State, goal: Float[Array, " S"]) -> State:
+    def _set_goal(self, state: State, goal: Float[Array, " S"]) -> State:
         """Make positions and velocities the goal."""
         goal = self._vector(goal, "goal_state")
         reached = self._reached(self._view(state.physics), goal)

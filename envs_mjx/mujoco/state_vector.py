@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from envs_mjx.checks import UserError, check_whole
 from envs_mjx.core import Env, State
+from envs_mjx.state_bounds import StateBounds
 
 _BROKEN = 1e10
 """Size of a position or velocity at which MuJoCo calls its physics diverged."""
@@ -62,6 +63,20 @@ class StateVectorEnv(Env):
     def default_variation(self) -> tuple[str, ...]:
         """Nothing."""
         return ()
+
+    def state_bounds(self, size: int) -> StateBounds:
+        """Positions of limited joints as far beyond their range as it is wide; all else where physics is not broken."""
+        if size != self._state_size:
+            return super().state_bounds(size)
+        high = np.full(size, _BROKEN)
+        low = -high
+        limited = (self.host.jnt_limited == 1) & np.isin(
+            self.host.jnt_type, (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
+        )
+        first, last = self.host.jnt_range[limited].T
+        place = self.host.jnt_qposadr[limited]
+        low[place], high[place] = first - (last - first), last + (last - first)
+        return StateBounds.of(low, high, size, np.concatenate([self.host.qpos0, np.zeros(self.host.nv)]))
 
     def goal_from(self, state: State) -> Float[Array, " S"]:
         """The goal that a state reaches: its positions and velocities."""

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Key
 from envs_mjx.checks import UserError
 from envs_mjx.core import Env, State
 from envs_mjx.planar.arena import SUCCESS_DISTANCE, length, point
+from envs_mjx.state_bounds import StateBounds
 
 Factors = Mapping[str, Array]
 
@@ -48,6 +49,14 @@ class PointGoalEnv(Env):
         """Step along x and y, in units of the agent's speed."""
         return gymnasium.spaces.Box(-self.reach, self.reach, (2,), np.float32)
 
+    def state_bounds(self, size: int) -> StateBounds:
+        """The arena as it is observed; starts may lie beyond where walls let the agent go."""
+        if size != 2:
+            return super().state_bounds(size)
+        seen = self.observation_space["observation"]
+        assert isinstance(seen, gymnasium.spaces.Box)
+        return StateBounds.of(seen.low[:2], seen.high[:2], size)
+
     def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
         """`options` may hold `state` (agent x, y) and `goal_state` or `target_state`, where known (target x, y).
 
@@ -82,7 +91,7 @@ class PointGoalEnv(Env):
             info=state.info | info,
         )
 
-    def set_goal(self, state: State, goal: Float[Array, "2"]) -> State:
+    def _set_goal(self, state: State, goal: Float[Array, "2"]) -> State:
         """Put the target at x, y; the factor that placed it stays (the reference changes it too)."""
         return self._observed(state.replace(goal=point(goal, "goal_state")))
 

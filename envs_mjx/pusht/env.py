@@ -21,9 +21,14 @@ from envs_mjx.pusht import dynamics, expert, shapes
 from envs_mjx.pusht.action_mark import mark_action
 from envs_mjx.pusht.factors import DEFAULT_VARIATIONS, pusht_variation_space
 from envs_mjx.pusht.render import PushTScene, render_scene
+from envs_mjx.state_bounds import StateBounds
 
 _SUCCESS_DISTANCE = 20.0
 _SUCCESS_ANGLE = np.pi / 9
+_MARGIN = 64.0
+"""Distance from the window, px, at which a state can still be given: an agent leaves it by 41 px in a step at most."""
+_FASTEST = 10.0 * dynamics.WINDOW
+"""Largest velocity that can be given, px/s; actions that are window px lead to ones far above the observation's."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,17 @@ class PushT(Env):
             polygons=self.agent_shapes == "all",
         )
 
+    def state_bounds(self, size: int) -> StateBounds:
+        """Agent and block not far outside of the window, any angle, and velocities of ten windows a second.
+
+        The physics can lead an agent, which passes through walls, further away.
+        """
+        if size != 7:
+            return super().state_bounds(size)
+        places, speeds = np.full(4, _MARGIN), np.full(2, _FASTEST)
+        low, high = -places, dynamics.WINDOW + places
+        return StateBounds.of(np.concatenate([low, [-np.inf], -speeds]), np.concatenate([high, [np.inf], speeds]), size)
+
     def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
         """`options` may hold `state` and `goal_state`, vectors of 7 as in the observation.
 
@@ -228,15 +244,19 @@ class PushT(Env):
         return jnp.where(state.step > 0, mark_action(image, state.info["latest_action"]), image)
 
     def _set_physics(self, state: State, value: Float[Array, "7"]) -> State:
-        """Agent and block where a recorded state vector has them, one physics step later.
+        """Agent and block where a recorded state vector has them, one physics step of 0.01 s later.
 
-        The block's angle in a record is wrapped; its velocities and remembered contacts stay, as in the reference.
+        That step, the reference's, moves things: a round agent by its velocity in the vector times 0.01 s, and the
+        block and any other agent as their contacts have it. So `obs["state"]` is the vector only for an agent at rest
+        that touches nothing. The block's angle in a record is wrapped; its velocities and remembered contacts stay.
+
+        Source: reference, envs/pusht/env.py (`_set_state`).
         """
         value = _vector(value, "state", state.goal.dtype)
         physics, contacts = self._rules.place(state.physics, self._rules.scene(state.factors), value)
         return state.replace(physics=physics, info=state.info | {"n_contacts": _per_substep(contacts)})
 
-    def set_goal(self, state: State, goal: Float[Array, "7"]) -> State:
+    def _set_goal(self, state: State, goal: Float[Array, "7"]) -> State:
         """Replace the goal state; a vector of 7 as in the observation."""
         goal = _vector(goal, "goal_state", state.goal.dtype)
         info = state.info | {"goal_state": goal, "goal_proprio": jnp.concatenate([goal[:2], goal[5:]])}

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from envs_mjx import spaces
 from envs_mjx.checks import UserError, check_flag, check_whole
 from envs_mjx.core import Env, State
+from envs_mjx.state_bounds import StateBounds
 from envs_mjx.void_run.factors import DEFAULT_VARIATIONS, MAX_SIZE, void_run_variation_space
 
 VOID, SAND, GRAVEL, GOAL = range(4)
@@ -118,6 +119,14 @@ class VoidRun(Env):
                     "give rows and columns below board.size"
                 )
 
+    def state_bounds(self, size: int) -> StateBounds:
+        """The cells of the largest board, on a smaller one of which the nearest is taken; ground as it is observed."""
+        cells = MAX_SIZE * MAX_SIZE
+        if size not in (2, 2 + cells):
+            return super().state_bounds(size)
+        high = np.concatenate([np.full(2, MAX_SIZE - 1), np.full(size - 2, GOAL)])
+        return StateBounds.of(0, high, size)
+
     def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
         """`options` may hold `state` (row, column, or a state vector) and `goal_state` (row, column)."""
         board_key, key = jax.random.split(key)
@@ -176,7 +185,7 @@ class VoidRun(Env):
         info = state.info | {"newly_voided": jnp.asarray(False)}
         return state.replace(physics=_placed(state.physics, value, state.factors), info=info)
 
-    def set_goal(self, state: State, goal: Array) -> State:
+    def _set_goal(self, state: State, goal: Array) -> State:
         """Put the goal at row, column; the factor `goal.position` stays."""
         return self._observed(state.replace(goal=_on_board(_cell(goal, "goal_state"), state.factors)))
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key, UInt8
 from envs_mjx import spaces
 from envs_mjx.checks import UserError
 from envs_mjx.core import Env, State
+from envs_mjx.state_bounds import StateBounds
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,12 @@ class Wrapper(Env):
     def _observed(self, state: State) -> State:
         return self.env._observed(state)
 
-    def set_goal(self, state: State, goal: Any) -> State:
-        """As the environment inside."""
-        return self.env.set_goal(state, goal)
+    def state_bounds(self, size: int) -> StateBounds:
+        """Those of the environment inside."""
+        return self.env.state_bounds(size)
+
+    def _set_goal(self, state: State, goal: Any) -> State:
+        return self.env._set_goal(state, goal)
 
     def goal_from(self, state: State) -> Array:
         """As the environment inside."""

@@ -33,7 +33,7 @@ def fovs_command(
     """List the factors of variation of an environment."""
     import envs_mjx
 
-    env_id = envs_mjx.full_id(env_id)
+    env_id = envs_mjx.import_named(env_id)
     env = envs_mjx.make(env_id)
     space = env.variation_space
     sampled = set(space.select(env.default_variation))

@@ -26,7 +26,7 @@ from swmjax.runs.watched import Note, Progress, Watched, silent, watched
 
 Episode = dict[str, np.ndarray]
 
-_BOOKKEEPING = ("invalid_action",)
+_BOOKKEEPING = ("invalid_action", "invalid_state")
 """Entries of `info` that tell of this library and not of the environment."""
 
 

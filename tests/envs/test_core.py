@@ -66,7 +66,7 @@ def test_setting_a_state_forgets_the_last_step():
 class Pointless(PointEnv):
     """The point environment without goals."""
 
-    set_goal, goal_from, distance, planning_cost = Env.set_goal, Env.goal_from, Env.distance, Env.planning_cost
+    _set_goal, goal_from, distance, planning_cost = Env._set_goal, Env.goal_from, Env.distance, Env.planning_cost
 
 
 def test_environments_without_goals_say_so():

@@ -28,7 +28,7 @@ def test_seed_decides_the_episode():
     first, info = env.reset(seed=4)
     assert isinstance(first["x"], np.ndarray)
     assert first["x"].dtype == np.float64
-    assert set(info) == {"distance", "invalid_action"}
+    assert set(info) == {"distance", "invalid_action", "invalid_state"}
     np.testing.assert_array_equal(env.reset(seed=4)[0]["x"], first["x"])
     assert not np.array_equal(env.reset()[0]["x"], first["x"])
 

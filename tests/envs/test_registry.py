@@ -22,12 +22,82 @@ def test_pusht_is_registered():
     assert (spec.entry_point, spec.discrete) == ("envs_mjx.pusht.env:PushT", False)
 
 
-def test_full_id_adds_the_namespace():
-    assert envs_mjx.full_id("PushT-v1") == "swm/PushT-v1"
-    assert envs_mjx.full_id("other/Thing-v0") == "other/Thing-v0"
+@pytest.mark.parametrize(
+    ("name", "id"),
+    [
+        ("PushT", "swm/PushT-v1"),
+        ("PushT-v1", "swm/PushT-v1"),
+        ("swm/PushT", "swm/PushT-v1"),
+        ("swm/PushT-v1", "swm/PushT-v1"),
+        ("PushT-Discrete", "swm/PushT-Discrete-v1"),
+        ("Pendulum", "mine/Pendulum-v10"),
+        ("mine/Pendulum", "mine/Pendulum-v10"),
+        ("Pendulum-v9", "mine/Pendulum-v9"),
+        ("Ant", "brax/Ant-v1"),
+        ("Bare", "Bare"),
+        ("any.module:PushT", "swm/PushT-v1"),
+        # What there is none of keeps its name, for the message.
+        ("other/Thing-v0", "other/Thing-v0"),
+        ("Thing", "swm/Thing"),
+        ("PushT-v2", "swm/PushT-v2"),
+    ],
+)
+@pytest.mark.usefixtures("own_registry")
+def test_short_names_stand_for_ids(name, id, monkeypatch):
+    for mine in ("mine/Pendulum-v9", "mine/Pendulum-v10", "Bare"):
+        envs_mjx.register(mine, "toy_env:PointEnv")
+    for other in ("swm/PendulumControl-v1", "swm/PendulumDMControl-v0", "playground/PendulumSwingup-v0"):
+        monkeypatch.delitem(registry._SPECS, other)
+    monkeypatch.delitem(registry._SPECS, "brax/InvertedPendulum-v1")
+    assert envs_mjx.full_id(name) == id
+    assert envs_mjx.full_id(id) == id
 
 
-@pytest.mark.parametrize("name", ["swm/PushT-v2", "PushT-v1", "swm/pusht-v1", "pusht"])
+def test_short_names_of_several_environments_are_refused():
+    message = (
+        "^environment 'Hopper' may be 'brax/Hopper-v1' or 'playground/HopperHop-v0' or 'playground/HopperStand-v0' "
+        "or 'swm/HopperDMControl-v0'; give the whole id$"
+    )
+    for call in (envs_mjx.full_id, envs_mjx.spec, envs_mjx.make):
+        with pytest.raises(ValueError, match=message):
+            call("Hopper")
+    assert envs_mjx.full_id("brax/Hopper") == "brax/Hopper-v1"
+    assert envs_mjx.full_id("HopperDMControl") == "swm/HopperDMControl-v0"
+
+
+def test_make_takes_short_names():
+    assert envs_mjx.make("TwoRoom-v1", render_target=True) == envs_mjx.make("swm/TwoRoom-v1", render_target=True)
+    assert envs_mjx.spec("TwoRoom").id == "swm/TwoRoom-v1"
+    with pytest.raises(ValueError, match="unknown argument of swm/TwoRoom-v1 'colision'; did you mean 'collision'"):
+        envs_mjx.make("TwoRoom", colision="swept")
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_a_module_is_imported_only_for_names_that_the_user_gives(tmp_path, monkeypatch):
+    planted = "import envs_mjx\nenvs_mjx.register('mine/Planted-v0', 'toy_env:PointEnv', gain=4.0)\n"
+    (tmp_path / "planted_module.py").write_text(planted)
+    (tmp_path / "broken_module.py").write_text("import no_such_thing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    name = "planted_module:Planted-v0"
+    for call in (envs_mjx.full_id, envs_mjx.spec):
+        with pytest.raises(ValueError, match="no environment 'Planted-v0' of a module 'planted_module' is registered"):
+            call(name)
+    assert "planted_module" not in sys.modules
+    assert envs_mjx.make(name, gain=3.0).gain == 3.0
+    monkeypatch.delitem(sys.modules, "planted_module", raising=True)
+    assert (envs_mjx.full_id(name), envs_mjx.full_id("Planted")) == ("mine/Planted-v0", "mine/Planted-v0")
+    assert envs_mjx.make("mine/Planted").gain == 4.0
+    for bad, message in (
+        ("no_such_module:Planted-v0", "module 'no_such_module' of environment .* cannot be imported: No module named"),
+        ("broken_module:Planted-v0", "module 'broken_module' .* cannot be imported: No module named 'no_such_thing'"),
+        ("json:Planted-v1", "module 'json' is imported, but: unknown environment 'swm/Planted-v1'"),
+        (":Planted-v0", "module '' of environment ':Planted-v0' cannot be imported"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            envs_mjx.make(bad)
+
+
+@pytest.mark.parametrize("name", ["swm/PushT-v2", "PushT-v2", "swm/pusht-v1", "pusht"])
 def test_unknown_ids_offer_the_nearest(name):
     for call in (envs_mjx.make, envs_mjx.spec):
         with pytest.raises(ValueError, match="did you mean .*'swm/PushT-v1'"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from goal_env import GoalEnv, registered
 
+import envs_mjx
 from swmjax.policies import PlanConfig
 from swmjax.world import EvalConfig, RunFolder, evaluate, set_up
 from swmjax.world.protocols import Recorded
@@ -37,7 +38,7 @@ def test_problems_are_read_as_float32(file):
         ({"start": START, "goal": GOAL[:2]}, r"shapes \(3, 1\) and \(2, 1\)"),
         ({"start": START[0], "goal": GOAL[0]}, r"shapes \(1,\) and \(1,\)"),
         ({"start": START[:0], "goal": GOAL[:0]}, r"shapes \(0, 1\)"),
-        ({"start": START, "goal": np.full_like(GOAL, np.nan)}, "must be finite"),
+        ({"start": START, "goal": np.full_like(GOAL, np.nan)}, "goal: row 0, entry 0 is nan, but must be finite"),
         ({"start": START, "goal": np.full(3, "a")}, "expected NPZ with start and goal"),
         ({"start": START, "goal": np.array([None])}, "expected NPZ with start and goal"),
     ],
@@ -68,6 +69,15 @@ def test_a_problem_is_what_the_file_says():
     assert shown.success
     expected = jax.random.split(jax.random.key(7))[1]
     np.testing.assert_array_equal(jax.random.key_data(start.key), jax.random.key_data(expected))
+
+
+def test_problems_that_cannot_be_are_refused():
+    inside = jnp.full((2, 2), 60.0)
+    env, outside = envs_mjx.make("swm/TwoRoom-v1"), inside.at[1, 0].set(900.0)
+    Recorded(0, inside, inside).check(env, "swm/TwoRoom-v1", 2)
+    for part, rows in (("start", (outside, inside)), ("goal", (inside, outside))):
+        with pytest.raises(ValueError, match=f"file.npz: {part}: row 1, entry 0 is 900, but must be from 0 to 224"):
+            Recorded(0, *rows, "file.npz").check(env, "swm/TwoRoom-v1", 2)
 
 
 @pytest.fixture

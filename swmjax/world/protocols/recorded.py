@@ -11,6 +11,7 @@ from jaxtyping import Array, Int
 
 from envs_mjx import Env, State
 from envs_mjx.checks import UserError
+from envs_mjx.state_bounds import check_vectors
 from swmjax.policies.rollout import Start
 from swmjax.world.protocols.base import Protocol
 
@@ -61,19 +62,21 @@ class Recorded(Protocol):
             raise UserError(
                 f"{path}: start and goal have the shapes {start.shape} and {goal.shape}; expected {expected}"
             )
-        if not (np.isfinite(start).all() and np.isfinite(goal).all()):
-            raise UserError(f"{path}: start and goal must be finite")
+        for name, rows in (("start", start), ("goal", goal)):
+            check_vectors(f"{path}: {name}", rows)
         return cls(
             np.asarray(seed, np.int32), jnp.asarray(start, jnp.float32), jnp.asarray(goal, jnp.float32), str(path)
         )
 
     def check(self, env: Env, name: str, episodes: int) -> None:
-        """Refuse states of another size than the environment's, and more episodes than there are problems."""
+        """Refuse states of another size than the environment's, ones that cannot be, and more episodes than rows."""
         super().check(env, name, episodes)
         (size,) = jax.eval_shape(lambda: env.goal_from(env.reset(jax.random.key(0)))).shape
         count, entries = self.starts.shape
         if entries != size:
             raise UserError(f"{self.source}: its states have {entries} entries, those of {name} have {size}")
+        for part, rows in (("start", self.starts), ("goal", self.goals)):
+            env.check_state(rows, f"{self.source}: {part}")
         if episodes > count:
             raise UserError(f"episodes: {self.source} holds {count} problems, got {episodes}")
 

@@ -149,9 +149,45 @@ def test_games_have_no_goals_but_states_can_be_taken_over(case):
     assert jax.tree.structure(moved) == jax.tree.structure(first)
     with pytest.raises(ValueError, match="set_state takes the physics"):
         env.set_state(first, jnp.zeros(3))
+    with pytest.raises(ValueError, match="state holds a number that is not finite"):
+        env.set_state(first, third.physics.replace(player_food=jnp.asarray(jnp.nan)))
     for call in (env.goal_from, env.distance, lambda state: env.set_goal(state, jnp.zeros(3))):
         with pytest.raises(ValueError, match="has no goals, only rewards"):
             call(first)
+
+
+@pytest.mark.parametrize("case", [game for game in GAMES if "Symbolic" in game.id])
+def test_mobs_out_of_sight_erase_no_other(case):
+    env = made(case)
+    game, full = row(walked(case)[0], 0).physics, "Classic" not in case[0]
+    name, rows, columns, size = ("melee_mobs", 9, 11, 83) if full else ("zombies", 7, 9, 21)
+    first = size - (41 if full else 4)
+    mobs, player = getattr(game, name), np.asarray(game.player_position)
+    level = (0,) if full else ()
+
+    def seen(places, alive):
+        position, mask = np.zeros_like(mobs.position), np.zeros_like(mobs.mask)
+        for index, place in enumerate(places):
+            position[(*level, index)] = player + place
+            mask[(*level, index)] = alive[index]
+        changes = {name: mobs.replace(position=jnp.asarray(position), mask=jnp.asarray(mask))}
+        if full:
+            changes |= {"light_map": jnp.ones_like(game.light_map), "player_level": jnp.asarray(0)}
+        observed = look(game.replace(**changes))["observation"]
+        kinds = np.asarray(observed)[: rows * columns * size].reshape(rows, columns, size)
+        return kinds[..., first : first + (8 if full else 1)].sum(-1)
+
+    look = quick_jit(env._seen)
+    beside, corner = np.array([0, 1]), np.array([rows, columns]) // 2
+    alone = np.zeros((rows, columns))
+    alone[tuple(corner + beside)] = 1
+    np.testing.assert_array_equal(seen([beside], [True]), alone)
+    # One that died there, and one whose row counts from the other end of the view.
+    np.testing.assert_array_equal(seen([beside, beside], [True, False]), alone)
+    np.testing.assert_array_equal(seen([beside, beside - [rows, 0]], [True, True]), alone)
+    both = alone.copy()
+    both[tuple(corner)] = 1
+    np.testing.assert_array_equal(seen([beside, np.zeros(2, int)], [True, True]), both)
 
 
 def test_craftax_is_refused_in_64_bits():

@@ -1,6 +1,7 @@
 """What every environment promises, on the domains that compile fastest, and mistakes that are refused."""
 
 import functools
+import re
 import subprocess
 import sys
 
@@ -149,6 +150,28 @@ def test_targets_are_set_apart_from_states(matching):
         env.set_target(state, jnp.zeros(3))
     with pytest.raises(ValueError, match=r"4 entries \(2 positions, 2 velocities\)"):
         env.set_state(state, jnp.zeros(3))
+
+
+@pytest.mark.parametrize("domain", recorded.NAMES)
+def test_states_of_the_reference_can_be_and_broken_ones_cannot(domain):
+    env, golden = recorded.make(domain), recorded.golden(domain)
+    vectors = np.concatenate([golden["qpos"], golden["qvel"]], axis=1)
+    env.check_state(vectors)
+    for value in (np.nan, 1e11):
+        broken = vectors.copy()
+        broken[1, -1] = value
+        with pytest.raises(ValueError, match=re.escape(f"row 1, entry {vectors.shape[1] - 1} is {value:g}")):
+            env.check_state(broken)
+    # What stands in for a traced vector that is not finite must be one that physics can go on from.
+    np.testing.assert_array_equal(env.state_bounds(vectors.shape[1]).neutral[: env.host.nq], env.host.qpos0)
+
+
+def test_broken_targets_and_joints_beyond_their_range_are_refused(matching):
+    state = matching.reset(jax.random.key(0))
+    with pytest.raises(ValueError, match="target: entry 1 is nan, but must be finite"):
+        matching.set_target(state, jnp.asarray([0.1, jnp.nan]))
+    with pytest.raises(ValueError, match="state: entry 1 is 9, but must be from -8.37758 to 8.37758"):
+        matching.set_state(state, [0.0, 9.0, 0.0, 0.0])
 
 
 def test_gymnasium_runs_it():
