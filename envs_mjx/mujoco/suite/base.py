@@ -8,15 +8,18 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jaxtyping import Array, Float
-from mujoco import mjx
 
 from envs_mjx.checks import UserError, check_flag
 from envs_mjx.mujoco.base import MujocoEnv
+from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.suite.floor import FIRST_SQUARE, SECOND_SQUARE, floor_painted, floor_squares
 from envs_mjx.mujoco.suite.marks import Mark
 from envs_mjx.mujoco.suite.models import suite_spec
 from envs_mjx.names import unknown_name
+
+_FLOOR_FRICTION = (0.005, 1e-4)
+"""Torsional and rolling friction of a floor whose sliding friction is a factor, as the reference writes them."""
 
 
 @dataclass(frozen=True)
@@ -88,19 +91,22 @@ class SuiteEnv(MujocoEnv):
     def _edit(self, spec: mujoco.MjSpec) -> None:
         """Changes of the domain's specification before it is compiled."""
 
-    def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _more_fields(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         """Fields of the model that the domain's own factors set."""
         return {}
 
     def _spec(self) -> mujoco.MjSpec:
         spec = suite_spec(self.domain)
+        if "floor.friction" in self.variation_space.names():
+            initial = float(self.variation_space.factor("floor.friction").init_value[0])
+            spec.geom(self.floor).friction = [initial, *_FLOOR_FRICTION]
         self._edit(spec)
         return spec
 
     def _mass_factors(self) -> tuple[MassFactor, ...]:
         return self.repaired_masses if self.fixed and self.repaired_masses else self.masses
 
-    def _edited(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _edited(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         dtype = jnp.result_type(float)
         fields: dict[str, Array] = {}
         if "gravity.z" in factors:
@@ -109,16 +115,18 @@ class SuiteEnv(MujocoEnv):
             fields["geom_friction"] = self._friction(model, factors["floor.friction"][0].astype(dtype))
         return fields | self._more_fields(model, factors)
 
-    def _friction(self, model: mjx.Model, sliding: Float[Array, ""]) -> Float[Array, "ngeom 3"]:
+    def _friction(self, model: ModelFields, sliding: Float[Array, ""]) -> Float[Array, "ngeom 3"]:
         """Friction of the geoms; the floor's other coefficients are MuJoCo's defaults, as in the reference."""
         floor = self.compiled.host.geom(self.floor).id
         friction = model.geom_friction
         if self.fixed:
             # A contact has the larger of two frictions, so the others must not exceed the floor's.
             friction = friction.at[:, 0].min(sliding)
-        return friction.at[floor].set(jnp.stack([sliding, jnp.full_like(sliding, 0.005), jnp.full_like(sliding, 1e-4)]))
+        return friction.at[floor].set(
+            jnp.stack([sliding, *(jnp.full_like(sliding, value) for value in _FLOOR_FRICTION)])
+        )
 
-    def _tinted(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _tinted(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         host, dtype, mark = self.compiled.host, model.mat_rgba.dtype, self.mark
         rgba = model.mat_rgba.at[host.material("self").id, :3].set(factors["agent.color"].astype(dtype))
         lamp = jnp.broadcast_to(factors["light.intensity"], (3,)).astype(dtype)

@@ -172,7 +172,7 @@ def test_locks_do_nothing_in_the_faithful_variant():
         factors = {
             name: jnp.asarray(env.variation_space.factor(name).init_value) for name in env.variation_space.names()
         }
-        assert "dof_armature" not in env._more_fields(env.compiled.plain, factors)
+        assert "dof_armature" not in env._more_fields(env.compiled.fields, factors)
 
 
 def test_rows_of_a_batch_have_models_of_their_own():
@@ -193,7 +193,7 @@ def test_repaired_floor_factors():
     env, faithful = recorded.make("walker", fixed=True), recorded.make("walker")
     values = {"floor.rotation_y": jnp.asarray([8.0]), "floor.friction": jnp.asarray([0.2])}
     factors = env.variation_space.draw(jax.random.key(0), (), values)
-    fields, ours = (one._edited(one.compiled.plain, factors) for one in (env, faithful))
+    fields, ours = (one._edited(one.compiled.fields, factors) for one in (env, faithful))
     floor = env.compiled.host.geom("floor").id
     foot = env.compiled.host.geom("left_foot").id
     # The height of the plane under the walker is that of the point at x = 0.
