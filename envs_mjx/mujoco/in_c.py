@@ -235,15 +235,38 @@ def _as_matrices(name: str, value: Array) -> Array:
 def _on_host(function: Callable[..., Any], results: Any, *arguments: Array) -> Any:
     """The results of a function of the host, for a whole batch in one call; it has no derivatives."""
 
+    shapes = jax.tree.map(_coded_shape, results)
+
     @jax.custom_jvp
     def call(*arguments: Array) -> Any:
-        return jax.pure_callback(function, results, *arguments, vmap_method="expand_dims")
+        coded = [_coded(argument) for argument in arguments]
+        found = jax.pure_callback(function, shapes, *coded, vmap_method="expand_dims")
+        return jax.tree.map(lambda result, wanted: _decoded(result, wanted.dtype), found, results)
 
     @call.defjvp
     def refuse(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> Any:
         raise UserError('impl="c" has no gradients, since MuJoCo\'s C library computes the steps; use impl="jax"')
 
     return call(*arguments)
+
+
+def _coded_shape(wanted: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """Double precision as pairs of 32 bits, see `native.Native`."""
+    if wanted.dtype != np.float64:
+        return wanted
+    return jax.ShapeDtypeStruct((*wanted.shape[:-1], 2 * wanted.shape[-1]), jnp.uint32)
+
+
+def _coded(array: Array) -> Array:
+    if array.dtype != np.float64:
+        return array
+    return jax.lax.bitcast_convert_type(array, jnp.uint32).reshape(*array.shape[:-1], 2 * array.shape[-1])
+
+
+def _decoded(array: Array, dtype: np.dtype) -> Array:
+    if dtype != np.float64:
+        return array
+    return jax.lax.bitcast_convert_type(array.reshape(*array.shape[:-1], array.shape[-1] // 2, 2), dtype)
 
 
 def _late_readings(host: mujoco.MjModel) -> np.ndarray:

@@ -59,8 +59,9 @@ class Native:
     """A model on the host.
 
     In all calls, axes of length 1 before the last ones stand for rows that share a value. A state comes as `rounded`,
-    in JAX's precision, and `exact`, in pairs of 32 bits: an entry of `exact` that does not round to that of `rounded`,
-    NaN among them, gives way to it; `exact` may be empty.
+    in JAX's precision, and `exact`: an entry of `exact` that does not round to that of `rounded`, NaN among them, gives
+    way to it; `exact` may be empty. Numbers in double precision are pairs of 32 bits, since JAX would round them on
+    threads that do not know of `jax.enable_x64`.
 
     Args:
         model: the nominal one, without textures.
@@ -100,7 +101,7 @@ class Native:
         Args:
             job: how many, and what is wanted of each.
             rounded: the states [..., S].
-            exact: the same [..., 2 S] or [..., 0].
+            exact: the same, exactly, or [..., 0].
             fields: of the models, packed [..., F].
             ctrl: control signals [..., H, nu], each held for `job.repeat` control steps; where one is not finite, a
                 row does not move.
@@ -108,7 +109,7 @@ class Native:
 
         Returns:
             State and outputs [..., H, repeat, S + outputs], NaN in the rest of a step of H that diverges, after which
-            the row goes on from where it was before; and the states exactly [..., H, repeat, 2 S] or 0.
+            the row goes on from where it was before; and the states exactly [..., H, repeat, 2 S] or [..., 0].
         """
         given = _Given(rounded, exact, fields, ctrl, resting, tails=(1, 1, 1, 2, 1))
         state, ctrl = self._state(given), given.rows(3, np.float64)
@@ -134,7 +135,7 @@ class Native:
                     if given.precise:
                         precise[:, step, repeat] = state
                 state[broken] = before[broken]
-        return given.shaped(found), given.shaped(precise.view(np.uint32))
+        return given.shaped(found), given.shaped(precise)
 
     def look(self, job: Job, rounded: Any, exact: Any, fields: Any) -> np.ndarray:
         """Outputs [..., outputs] that follow from positions and velocities; for the arguments see `advance`."""
@@ -178,8 +179,7 @@ class Native:
                 state[row, -self.sizes[3] :] = data.qacc_warmstart
                 sensors[row] = data.sensordata
         found = np.concatenate([state, sensors], axis=1).astype(given.dtype)
-        precise = state.view(np.uint32) if given.precise else np.empty((len(state), 0), np.uint32)
-        return given.shaped(found), given.shaped(precise)
+        return given.shaped(found), given.shaped(state if given.precise else state[:, :0])
 
     def gap(self, job: Job, rounded: Any, exact: Any, fields: Any) -> np.ndarray:
         """The smallest gap [..., 1] of the contacts of every row, less their margin, m; infinite without a contact."""
@@ -226,7 +226,7 @@ class Native:
         rounded = given.rows(0)
         state = rounded.astype(np.float64)
         if given.precise:
-            exact = given.rows(1).view(np.float64)
+            exact = given.rows(1)
             with np.errstate(over="ignore", invalid="ignore"):
                 known = exact.astype(rounded.dtype) == rounded
             np.copyto(state, exact, where=known)
@@ -311,11 +311,11 @@ class _Rows:
 class _Given:
     """Arguments of a callback, whose leading axes are those of a batch, or 1 where rows share a value.
 
-    The first two are the state, rounded and exact.
+    The first two are the state, rounded and exact. Double precision comes and goes as pairs of 32 bits.
     """
 
     def __init__(self, *arrays: Any, tails: Sequence[int]) -> None:
-        self._arrays = [np.asarray(array) for array in arrays]
+        self._arrays = [_decoded(np.asarray(array)) for array in arrays]
         self._tails = tails
         leads = [array.shape[: array.ndim - tail] for array, tail in zip(self._arrays, tails, strict=True)]
         self._leads, self._lead = leads, np.broadcast_shapes(*leads)
@@ -338,7 +338,12 @@ class _Given:
 
     def shaped(self, rows: np.ndarray) -> np.ndarray:
         """A result with the leading axes of the batch."""
-        return rows.reshape(*self._lead, *rows.shape[1:])
+        coded = rows.view(np.uint32) if rows.dtype == np.float64 else rows
+        return coded.reshape(*self._lead, *coded.shape[1:])
+
+
+def _decoded(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array).view(np.float64) if array.dtype == np.uint32 else array
 
 
 @contextlib.contextmanager
