@@ -19,7 +19,7 @@ from envs_mjx.checks import UserError, check_choice, check_whole
 from envs_mjx.core import State, checked_action
 from envs_mjx.mujoco import engine
 from envs_mjx.mujoco.fields import ModelFields
-from envs_mjx.mujoco.implementation import Look, Motion, implementation
+from envs_mjx.mujoco.implementation import Implementation, Look, Motion, Taken, taken
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.model import FIDELITIES, Compiled, compiled
 from envs_mjx.mujoco.physics import MujocoPhysics
@@ -42,8 +42,10 @@ class MujocoEnv(StateVectorEnv):
         fidelity: `parity` for the model's own integrator and solver settings; `fast` for 4 solver and 8 line search
             iterations and Euler steps, with explicit damping where damping is weak. Cheap, but another physics where
             there are contacts: do not replay data on it.
-        impl: `jax`; or `c` for MuJoCo's C library on the cores of the host, without gradients; or `warp` where NVIDIA
-            Warp is installed: on a CUDA GPU, or slowly on the CPU.
+        impl: `jax`; or `c` for MuJoCo's C library on the cores of the host, without gradients; or `auto` for what suits
+            the machine (see `taken`): `c` on one CPU, with the gradients of MJX, and `jax` elsewhere, in double
+            precision, and where MJX is faster; or `warp` where NVIDIA Warp is installed: on a CUDA GPU, or slowly on
+            the CPU.
         resolution: height and width of the picture, px.
         warp_contacts: with `warp`, contacts at most in all rows of a batch together; Warp leaves out what is more.
         renderer: `host` for MuJoCo's own OpenGL pictures, one after another; `warp` to draw a batch at once on the
@@ -70,6 +72,8 @@ class MujocoEnv(StateVectorEnv):
     """Physics steps per control step."""
     total_mass: ClassVar[float | None] = None
     """Mass to which all bodies are scaled, kg."""
+    mjx_is_faster: ClassVar[bool] = False
+    """Whether MJX moves large batches of this model faster than the C library, even on a CPU."""
     target_size: ClassVar[int] = 0
     """Length of the target vector."""
 
@@ -77,7 +81,7 @@ class MujocoEnv(StateVectorEnv):
         super().__post_init__()
         check_choice("fidelity", self.fidelity, FIDELITIES, show=str)
         check_whole("warp_contacts", self.warp_contacts, 1)
-        implementation(self.impl).check()
+        taken(self.impl)
         engine.check_renderer(self.renderer)
         check_whole("threads", self.threads, 0)
         cores = os.cpu_count() or 1
@@ -145,9 +149,14 @@ class MujocoEnv(StateVectorEnv):
         return ()
 
     @property
+    def taken(self) -> Taken:
+        """The implementation that moves it, and why it is that one."""
+        return taken(self.impl, self.mjx_is_faster)
+
+    @property
     def compiled(self) -> Compiled:
         """The nominal model, compiled once per configuration and precision."""
-        return _compiled(self, jnp.result_type(float) == jnp.float64)
+        return _compiled(self, self.taken.kind, jnp.result_type(float) == jnp.float64)
 
     @property
     def host(self) -> mujoco.MjModel:
@@ -464,9 +473,9 @@ def _last_of(frames: tuple[MujocoPhysics, tuple[Any, Any, Bool[Array, " K"] | No
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(env: MujocoEnv, x64: bool) -> Compiled:
+def _compiled(env: MujocoEnv, kind: type[Implementation], x64: bool) -> Compiled:
     """The model of a configuration; `x64` only keeps the models of the two precisions apart."""
     spec = env._spec()
     space = env.variation_space
     factors = tuple((factor, float(space.factor(factor.factor).init_value[0])) for factor in env._mass_factors())
-    return compiled(spec, factors, env.total_mass, env.fidelity, env.impl, env.warp_contacts, env.threads)
+    return compiled(spec, factors, env.total_mass, env.fidelity, kind, env.warp_contacts, env.threads)

@@ -23,6 +23,9 @@ IMPLEMENTATIONS = {
     "c": "envs_mjx.mujoco.in_c:CImplementation",
 }
 
+AUTO = "auto"
+"""The name that takes the one that suits the machine."""
+
 Look = Callable[[MujocoPhysics, Any], Any]
 """From a state and its data, with MuJoCo's names for what follows from positions and velocities, to what is wanted."""
 
@@ -151,12 +154,39 @@ class Implementation(abc.ABC):
         """Gaps between geoms, less the margin of a contact, m; see `Scene.gaps`."""
 
 
-def implementation(name: str) -> type[Implementation]:
-    """The class of an implementation.
+@dataclass(frozen=True)
+class Taken:
+    """An implementation that is taken.
+
+    Attributes:
+        name: one of `IMPLEMENTATIONS`.
+        why: the reason, for people to read.
+        kind: its class.
+    """
+
+    name: str
+    why: str
+    kind: type[Implementation]
+
+
+def taken(name: str, mjx_is_faster: bool = False) -> Taken:
+    """The implementation of a name, `auto` among them, which can run here.
+
+    Args:
+        name: as a user gives it.
+        mjx_is_faster: whether MJX moves the model faster than the C library, even on a CPU.
 
     Raises:
-        UserError: there is none of this name; the message lists those that there are.
+        UserError: there is none of this name (the message lists those that there are), or it cannot run here.
     """
-    check_choice("impl", name, tuple(IMPLEMENTATIONS), show=str)
-    found: type[Implementation] = pkgutil.resolve_name(IMPLEMENTATIONS[name])
-    return found
+    check_choice("impl", name, (*IMPLEMENTATIONS, AUTO), show=str)
+    why = "as asked for"
+    if name == AUTO:
+        from envs_mjx.mujoco.in_auto import DifferentiableC, chosen
+
+        name, why = chosen(mjx_is_faster)
+        if name == "c":
+            return Taken(name, why, DifferentiableC)
+    kind: type[Implementation] = pkgutil.resolve_name(IMPLEMENTATIONS[name])
+    kind.check()
+    return Taken(name, why, kind)

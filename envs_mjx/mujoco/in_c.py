@@ -21,7 +21,7 @@ from envs_mjx.mujoco.implementation import Implementation, Look, Motion, Nominal
 from envs_mjx.mujoco.masses import MassTable
 from envs_mjx.mujoco.physics import MujocoPhysics
 
-_LEAVES = ("qpos", "qvel", "act", "warmstart")
+LEAVES = ("qpos", "qvel", "act", "warmstart")
 """The leaves of the state in the order of `native.STATE`."""
 _CLOSE = 8
 """Roundings by which a body's moments may differ from the nominal ones and still be those."""
@@ -101,7 +101,7 @@ class CImplementation(Implementation):
         job = Job(layout, outputs, motion.repeat, motion.substeps)
         still = jnp.zeros((0,), bool) if resting is None else resting
         arguments = (*self._state(physics), packed, ctrls, still)
-        found, exact = _on_host(functools.partial(self._native.advance, job), results, *arguments)
+        found, exact = self._on_host("advance", (job,), results, *arguments)
 
         def frame(row: Array, exact: Array, ctrl: Array) -> tuple[MujocoPhysics, Any]:
             after, data = self._read(physics.replace(ctrl=ctrl), row, exact, outputs)
@@ -123,7 +123,7 @@ class CImplementation(Implementation):
         layout, packed = _packed(fields, physics.qpos.dtype)
         result = jax.ShapeDtypeStruct((self._size(outputs),), physics.qpos.dtype)
         job = Job(layout, outputs)
-        found = _on_host(functools.partial(self._native.look, job), result, *self._state(physics), packed)
+        (found,) = self._on_host("look", (job,), (result,), *self._state(physics), packed)
         data = self._data(physics, found, outputs)
         data.known["sensordata"] = jnp.where(self._late, physics.sensordata, data.sensordata)
         return look(physics, data)
@@ -137,8 +137,8 @@ class CImplementation(Implementation):
             jax.ShapeDtypeStruct((self._width + self.host.nsensordata,), physics.qpos.dtype),
             jax.ShapeDtypeStruct((self.exact_size,), jnp.uint32),
         )
-        settle = functools.partial(self._native.settle, Job(layout), actuated)
-        found, exact = _on_host(settle, results, *self._state(physics), packed, physics.ctrl)
+        setting = (Job(layout), actuated)
+        found, exact = self._on_host("settle", setting, results, *self._state(physics), packed, physics.ctrl)
         return self._read(physics, found, exact, ("sensordata",))[0]
 
     def gaps(self, physics: MujocoPhysics, fields: Mapping[str, Array]) -> Float[Array, "1"]:
@@ -147,10 +147,39 @@ class CImplementation(Implementation):
 
         layout, packed = _packed(fields, physics.qpos.dtype)
         result = jax.ShapeDtypeStruct((1,), physics.qpos.dtype)
-        return _on_host(functools.partial(self._native.gap, Job(layout)), result, *self._state(physics), packed)
+        return self._on_host("gap", (Job(layout),), (result,), *self._state(physics), packed)[0]
+
+    def _on_host(
+        self, name: str, setting: tuple[Any, ...], results: tuple[jax.ShapeDtypeStruct, ...], *arguments: Array
+    ) -> tuple[Array, ...]:
+        """The results of a method of `native.Native`, for a whole batch in one call."""
+        function = functools.partial(getattr(self._native, name), *setting)
+        shapes = tuple(map(_coded_shape, results))
+
+        @jax.custom_jvp
+        def call(*arguments: Array) -> tuple[Array, ...]:
+            coded = [_coded(argument) for argument in arguments]
+            found = jax.pure_callback(function, shapes, *coded, vmap_method="expand_dims")
+            return tuple(_decoded(result, wanted.dtype) for result, wanted in zip(found, results, strict=True))
+
+        @call.defjvp
+        def derive(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[tuple[Array, ...], Any]:
+            slopes = self._slopes(name, setting, primals, tangents)
+            # Bits have no derivative.
+            others = [np.zeros(result.shape, jax.dtypes.float0) for result in results[1:]]
+            return call(*primals), (slopes, *others)
+
+        found: tuple[Array, ...] = call(*arguments)
+        return found
+
+    def _slopes(
+        self, name: str, setting: tuple[Any, ...], primals: tuple[Array, ...], tangents: tuple[Array, ...]
+    ) -> Array:
+        """The derivative of the first result of a method of `native.Native`."""
+        raise UserError('impl="c" has no gradients, since MuJoCo\'s C library computes the steps; use impl="jax"')
 
     def _state(self, physics: MujocoPhysics) -> tuple[Array, Array]:
-        return jnp.concatenate([getattr(physics, name) for name in _LEAVES]), physics.exact
+        return jnp.concatenate([getattr(physics, name) for name in LEAVES]), physics.exact
 
     def _size(self, outputs: tuple[str, ...]) -> int:
         return sum(math.prod(self._native.shape(name)) for name in outputs)
@@ -159,11 +188,14 @@ class CImplementation(Implementation):
         self, before: MujocoPhysics, row: Array, exact: Array, outputs: tuple[str, ...]
     ) -> tuple[MujocoPhysics, "_Data"]:
         """The state that the host has packed into a row, and its data."""
-        ends = np.cumsum(self._native.sizes)
-        parts = dict(zip(_LEAVES, jnp.split(row[: self._width], ends[:-1]), strict=True))
-        after = before.replace(**parts, exact=exact)
+        after = before.replace(**self._parts(row), exact=exact)
         data = self._data(after, row[self._width :], outputs)
         return after.replace(sensordata=data.sensordata), data
+
+    def _parts(self, row: Array) -> dict[str, Array]:
+        """The leaves of a state that is packed into the beginning of a row."""
+        ends = np.cumsum(self._native.sizes)[:-1]
+        return dict(zip(LEAVES, jnp.split(row[: self._width], ends), strict=True))
 
     def _data(self, physics: MujocoPhysics, row: Array, outputs: tuple[str, ...]) -> "_Data":
         known, at = {}, 0
@@ -230,24 +262,6 @@ def _packed(fields: Mapping[str, Array], dtype: np.dtype) -> tuple[tuple[tuple[s
 def _as_matrices(name: str, value: Array) -> Array:
     """Orientations, of which MuJoCo has nine numbers in a row, as MJX has them."""
     return value.reshape(-1, 3, 3) if name.endswith("mat") and value.shape[-1:] == (9,) else value
-
-
-def _on_host(function: Callable[..., Any], results: Any, *arguments: Array) -> Any:
-    """The results of a function of the host, for a whole batch in one call; it has no derivatives."""
-
-    shapes = jax.tree.map(_coded_shape, results)
-
-    @jax.custom_jvp
-    def call(*arguments: Array) -> Any:
-        coded = [_coded(argument) for argument in arguments]
-        found = jax.pure_callback(function, shapes, *coded, vmap_method="expand_dims")
-        return jax.tree.map(lambda result, wanted: _decoded(result, wanted.dtype), found, results)
-
-    @call.defjvp
-    def refuse(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> Any:
-        raise UserError('impl="c" has no gradients, since MuJoCo\'s C library computes the steps; use impl="jax"')
-
-    return call(*arguments)
 
 
 def _coded_shape(wanted: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:

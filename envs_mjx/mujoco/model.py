@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import mujoco
 
 from envs_mjx.mujoco.fields import ModelFields
-from envs_mjx.mujoco.implementation import Implementation, Nominal, implementation
+from envs_mjx.mujoco.implementation import Implementation, Nominal
 from envs_mjx.mujoco.masses import MassFactor, MassTable, mass_table, scale
 
 FIDELITIES = ("parity", "fast")
@@ -39,7 +39,7 @@ def compiled(
     factors: tuple[tuple[MassFactor, float], ...],
     total_mass: float | None,
     fidelity: str,
-    impl: str,
+    kind: type[Implementation],
     contacts: int,
     threads: int,
 ) -> Compiled:
@@ -51,7 +51,7 @@ def compiled(
         total_mass: mass to which all bodies are scaled, kg.
         fidelity: `parity` keeps the model's settings; `fast` takes 4 solver and 8 line search iterations, and Euler
             steps, with explicit damping where damping is weak.
-        impl: implementation of the physics.
+        kind: implementation of the physics.
         contacts: at most, in all rows of a batch together, for Warp.
         threads: on the host, for the C library; 0 for all cores.
 
@@ -68,7 +68,7 @@ def compiled(
     masses = mass_table(spec, factors, total_mass)
     host = finished(spec.compile())
     nominal = Nominal(host, lambda: finished(_without_textures(spec).compile()), contacts, threads)
-    return Compiled(host=host, fields=ModelFields(host), masses=masses, moves=implementation(impl)(nominal))
+    return Compiled(host=host, fields=ModelFields(host), masses=masses, moves=kind(nominal))
 
 
 def _without_textures(spec: mujoco.MjSpec) -> mujoco.MjSpec:

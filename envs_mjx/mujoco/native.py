@@ -137,7 +137,7 @@ class Native:
                 state[broken] = before[broken]
         return given.shaped(found), given.shaped(precise)
 
-    def look(self, job: Job, rounded: Any, exact: Any, fields: Any) -> np.ndarray:
+    def look(self, job: Job, rounded: Any, exact: Any, fields: Any) -> tuple[np.ndarray]:
         """Outputs [..., outputs] that follow from positions and velocities; for the arguments see `advance`."""
         given = _Given(rounded, exact, fields, tails=(1, 1, 1))
         state = self._state(given)
@@ -145,7 +145,7 @@ class Native:
             rows = self._rows(job, given, len(state))
             rows.load(state)
             rows.batch.forward(rows.ids, stage=_VELOCITY)
-            return given.shaped(rows.outputs(len(state)).astype(given.dtype))
+            return (given.shaped(rows.outputs(len(state)).astype(given.dtype)),)
 
     def settle(
         self, job: Job, actuated: bool, rounded: Any, exact: Any, fields: Any, ctrl: Any
@@ -181,7 +181,7 @@ class Native:
         found = np.concatenate([state, sensors], axis=1).astype(given.dtype)
         return given.shaped(found), given.shaped(state if given.precise else state[:, :0])
 
-    def gap(self, job: Job, rounded: Any, exact: Any, fields: Any) -> np.ndarray:
+    def gap(self, job: Job, rounded: Any, exact: Any, fields: Any) -> tuple[np.ndarray]:
         """The smallest gap [..., 1] of the contacts of every row, less their margin, m; infinite without a contact."""
         given = _Given(rounded, exact, fields, tails=(1, 1, 1))
         state = self._state(given)
@@ -194,7 +194,7 @@ class Native:
                 mujoco.mj_collision(model, data)
                 if data.ncon:
                     found[row] = (data.contact.dist - data.contact.includemargin).min()
-        return given.shaped(found)
+        return (given.shaped(found),)
 
     def _step(
         self, rows: "_Rows", state: np.ndarray, ctrl: np.ndarray, moving: np.ndarray, substeps: int

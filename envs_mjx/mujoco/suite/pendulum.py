@@ -45,6 +45,7 @@ class PendulumDMControl(SuiteEnv):
     domain = "pendulum"
     tasks = ("swingup",)
     time_limit = 500
+    mjx_is_faster = True
     masses = (MassFactor("agent.pole_density", ("pole",)), MassFactor("agent.mass_density", ("mass",)))
     repaired_masses = (
         MassFactor("agent.pole_density", ("pole",), "mass", _ROD_VOLUME),

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import os
 
 import jax
@@ -13,6 +14,7 @@ from envs.mujoco import recorded
 from envs.mujoco.varied import varied_model
 
 from envs_mjx import programs
+from envs_mjx.mujoco import MassFactor, MjcfEnv
 from envs_mjx.mujoco.implementation import Motion
 from envs_mjx.mujoco.native_models import Models
 
@@ -293,3 +295,53 @@ def test_the_models_of_all_factors_are_those_that_the_compiler_makes(domain, fix
                 assert np.abs(own - other).max() < 1e-4 * np.abs(other).max()
             touched += contacts
         assert touched or domain not in TOUCHING
+
+
+def test_what_auto_takes_and_why(monkeypatch):
+    auto = recorded.make("cartpole", impl="auto")
+    assert (auto.taken.name, auto.taken.why) == ("c", "the device is a CPU; derivatives are MJX's")
+    assert recorded.make("cartpole", impl="jax").taken.why == "as asked for"
+    for domain in ("pendulum", "acrobot"):
+        assert recorded.make(domain, impl="auto").taken.name == "jax"
+    with jax.enable_x64(True):
+        assert auto.taken.name == "jax"
+    monkeypatch.setattr(jax, "device_count", lambda: 2)
+    assert (auto.taken.name, auto.taken.why) == ("jax", "the program may run on 2 devices")
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert (auto.taken.name, auto.taken.why) == ("jax", "the device is a GPU")
+
+
+ARM = """
+<mujoco>
+  <worldbody>
+    <body pos="0 0 1">
+      <joint name="hinge" axis="0 1 0" damping=".1"/>
+      <geom name="rod" type="capsule" fromto="0 0 0 0 0 -.5" size=".02"/> <site name="tip" pos="0 0 -.5"/>
+    </body>
+  </worldbody>
+  <actuator> <motor joint="hinge" ctrlrange="-2 4"/> </actuator>
+</mujoco>
+"""
+
+
+def tip(view):
+    return view.site("tip")[2]
+
+
+def test_auto_has_the_gradients_of_mjx():
+    """Through steps and through a rollout, of an arm whose rod is heavier than the nominal one."""
+    masses = (MassFactor("rod.density", ("rod",)),)
+    auto, mjx = (MjcfEnv(mjcf=ARM, reward=tip, masses=masses, substeps=4, impl=impl) for impl in ("auto", "jax"))
+    assert auto.taken.name == "c"
+    actions, weight = jnp.asarray([[0.3], [-0.5], [0.8]]), {"rod.density": jnp.asarray([1400.0])}
+
+    def total(env, start, actions):
+        return env.rollout(start, actions)[1].reward.sum()
+
+    found = []
+    for env in (auto, mjx):
+        start = env.reset(jax.random.key(0), values=weight)
+        found.append(jax.jit(jax.value_and_grad(functools.partial(total, env, start)))(actions))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5)
+    assert np.abs(found[1][1]).min() > 1e-6
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-3)

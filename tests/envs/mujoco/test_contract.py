@@ -189,7 +189,7 @@ def test_gymnasium_runs_it():
     [
         ({"task": "rum"}, "did you mean 'run'.*run-backward"),
         ({"fidelity": "slow"}, "fidelity must be one of parity, fast"),
-        ({"impl": "cuda"}, "impl must be one of jax, warp, c"),
+        ({"impl": "cuda"}, "impl must be one of jax, warp, c, auto"),
         ({"renderer": "gl"}, "renderer must be one of host, warp"),
         ({"warp_contacts": 0}, "warp_contacts must be a whole number of at least 1"),
         ({"resolution": 2}, "at least 8"),
