@@ -123,6 +123,16 @@ class Env(abc.ABC):
         """Whether `success` means that the goal of `set_goal` is reached; False where it means something else."""
         return self.has_success
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a run should tell its user about this environment on this machine."""
+        return ()
+
+    @property
+    def rollout_bytes(self) -> int:
+        """Memory that `rollout` takes for each of its steps, beside what is kept; 0 where it goes step by step."""
+        return 0
+
     def check_reset(
         self,
         variation: Sequence[str] | None = None,

@@ -19,7 +19,7 @@ from envs_mjx.checks import UserError, check_choice, check_whole
 from envs_mjx.core import State, checked_action
 from envs_mjx.mujoco import engine
 from envs_mjx.mujoco.fields import ModelFields
-from envs_mjx.mujoco.implementation import Implementation, Look, Motion, Taken, taken
+from envs_mjx.mujoco.implementation import AUTO, Implementation, Look, Motion, Taken, taken
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.model import FIDELITIES, Compiled, compiled
 from envs_mjx.mujoco.physics import MujocoPhysics
@@ -154,6 +154,12 @@ class MujocoEnv(StateVectorEnv):
         return taken(self.impl, self.mjx_is_faster)
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What `auto` has taken."""
+        found = self.taken
+        return (f"impl=auto took {found.name}: {found.why}",) if self.impl == AUTO else ()
+
+    @property
     def compiled(self) -> Compiled:
         """The nominal model, compiled once per configuration and precision."""
         return _compiled(self, self.taken.kind, jnp.result_type(float) == jnp.float64)
@@ -220,10 +226,22 @@ class MujocoEnv(StateVectorEnv):
             info=shown["info"] | {"diverged": ~good},
         )
 
+    @property
+    def _rolls_whole(self) -> bool:
+        return self.compiled.moves.whole_rollouts and not (self.has_success and self.action_repeat > 1)
+
+    @property
+    def rollout_bytes(self) -> int:
+        """States and places of bodies after all control steps, where they come at once."""
+        host = self.host
+        # A state exactly and rounded, sensors, observations, and places with axes of bodies, geoms and sites.
+        state = 3 * (host.nq + 2 * host.nv + host.na) + host.nsensordata + self._observation_size
+        return 4 * self.action_repeat * (state + 12 * (host.nbody + host.ngeom + host.nsite)) * self._rolls_whole
+
     def _rollout(self, state: State, actions: Float[Array, "H nu"], keep: Callable[[State], Any]) -> tuple[State, Any]:
         """All steps in one call where the implementation can, and no step ends before its last control step."""
         moves, physics = self.compiled.moves, state.physics
-        if not moves.whole_rollouts or (self.has_success and self.action_repeat > 1):
+        if not self._rolls_whole:
             return super()._rollout(state, actions, keep)
         checked = jax.vmap(lambda action: checked_action(action, self.action_space))(actions)
         frames = moves.rolled(

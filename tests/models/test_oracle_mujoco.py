@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import envs_mjx
-from swmjax.models import OracleModel
+from swmjax.models import OracleModel, oracle
 from swmjax.planning import CEMSolver
 
 IDS = [name for name in envs_mjx.registered_ids() if name.endswith("DMControl-v0")]
@@ -75,3 +75,16 @@ def test_every_domain_can_be_planned_through(name, impl):
 
 def test_all_twelve_domains_are_here():
     assert len(IDS) == 12
+
+
+def test_candidates_that_would_take_too_much_memory_take_turns(cartpole, monkeypatch):
+    env, state, _, candidates = cartpole
+    cost = OracleModel(env).cost_fn(state, lambda final: 3 * tilt(final), tilt)
+    expected = cost(candidates)
+    assert env.rollout_bytes > 4 * env.action_repeat * (2 * 6 + 6)
+    # Room for three candidates of six steps: five turns of three, and one of one.
+    monkeypatch.setattr(oracle, "_AT_ONCE", 20 * env.rollout_bytes)
+    np.testing.assert_allclose(cost(candidates), expected, rtol=1e-6)
+    turns = str(jax.make_jaxpr(cost)(candidates))
+    assert "3,6,2" in turns
+    assert "16,6,2" not in turns
