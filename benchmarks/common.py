@@ -23,9 +23,10 @@ NOT_MEASURED = "-"
 
 @dataclass(frozen=True)
 class Timing:
-    """Durations of equal calls, in s."""
+    """Durations of equal calls, in s, and what all threads of the process worked in them, where that was measured."""
 
     seconds: tuple[float, ...]
+    work: tuple[float, ...] = ()
 
     @property
     def median(self) -> float:
@@ -39,6 +40,10 @@ class Timing:
     def rates(self, count: float) -> str:
         """Median and spread of `count` things a call, in things per second."""
         return spread([count / second for second in self.seconds], 0)
+
+    def rates_of_work(self, count: float) -> str:
+        """The same per second of all threads of this process together, which other programs change less."""
+        return spread([count / second for second in self.work], 0) if self.work else NOT_MEASURED
 
 
 def spread(values: Sequence[float], digits: int) -> str:

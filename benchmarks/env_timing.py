@@ -59,12 +59,13 @@ def time_steps(env: Any, states: Any, batch: int, devices: Sequence[Any], steps:
     states = jax.device_put(states, rows)
     compiled, compiled_run = compile_timed(program, states, actions[0])
     jax.block_until_ready(compiled_run(states, actions[-1]))
-    seconds = []
+    seconds, work = [], []
     for one in actions[:-1]:
-        start = time.perf_counter()
+        start, begun = time.perf_counter(), time.process_time()
         states = jax.block_until_ready(compiled_run(states, one))
         seconds.append(time.perf_counter() - start)
-    return batch, len(devices), memory(compiled_run), compiled, batch * steps, Timing(tuple(seconds))
+        work.append(time.process_time() - begun)
+    return batch, len(devices), memory(compiled_run), compiled, batch * steps, Timing(tuple(seconds), tuple(work))
 
 
 def memory(program: Any) -> float:

@@ -1,9 +1,10 @@
 """Control steps per second, state only, in batches here and in one process of the reference; frames as well.
 
     python benchmarks/envs.py --reference-python DIR/bin/python [--envs PushT-v1,TwoRoom-v1,...]
-    python benchmarks/envs.py --suite [--impl warp] [--envs CheetahDMControl-v0,...]
+    python benchmarks/envs.py --suite [--impl jax,c] [--envs CheetahDMControl-v0,...]
 
-The second form measures the control suite in MJX, beside dm_control in one process.
+The second form measures the control suite in MJX and in MuJoCo's C library, beside dm_control in one process, and
+beside `mujoco.batch` and `mujoco.rollout` without JAX on the same threads.
 
 JAX is imported after the options are read, because the number of host devices is fixed by then.
 """
@@ -43,8 +44,8 @@ def main() -> None:
     parser.add_argument("--reference-python", type=Path, help="interpreter of the reference's virtual environment")
     parser.add_argument("--batches", type=sizes, help="default 1,64,1024,4096,16384; with --suite 1,64,1024,8192")
     parser.add_argument("--envs", type=ids, help=f"default {','.join(ENVS)}; with --suite its twelve domains")
-    parser.add_argument("--suite", action="store_true", help="the control suite in MJX instead")
-    parser.add_argument("--impl", default="jax", help="with --suite, implementation of the physics: jax, warp")
+    parser.add_argument("--suite", action="store_true", help="the control suite instead")
+    parser.add_argument("--impl", default="jax,c", help="with --suite, implementations of the physics: jax, c, warp")
     parser.add_argument("--fidelity", default="parity", help="with --suite: parity, fast")
     parser.add_argument("--steps", type=int, help=f"steps per call (default {STEPS_PER_CALL}; with --suite 4)")
     parser.add_argument("--limit", type=float, default=60.0, help="leave out batches whose call takes longer, s")
@@ -77,6 +78,8 @@ def main() -> None:
         "episodes": episodes,
         "episode_steps": EPISODE_STEPS,
         "frames": frames,
+        "batches": list(arguments.batches),
+        "batch_steps": steps,
     }
     with exchange_folder() as name:
         if arguments.suite:
@@ -85,37 +88,56 @@ def main() -> None:
         else:
             reference = run_reference(arguments.reference_python, "reference_envs.py", settings, Path(name))
 
-    columns = ["", "of", "batch", "devices", "MiB", "compile s", "per second", "ratio to reference"]
+    columns = ["", "of", "batch", "devices", "MiB", "compile s", "per second", "per CPU second", "ratio to reference"]
     for env_id in arguments.envs:
-        options = OPTIONS.get(env_id, {})
-        if arguments.suite:
-            options = {"impl": arguments.impl, "fidelity": arguments.fidelity}
-        stepping, rendering, frame, physics = measure(
-            env_id, options, arguments.batches, arguments.render_batch, steps, arguments.repeats, arguments.limit
-        )
+        kinds = arguments.impl.split(",") if arguments.suite else [""]
+        measured = {}
+        for kind in kinds:
+            options = {"impl": kind, "fidelity": arguments.fidelity} if kind else OPTIONS.get(env_id, {})
+            measured[f"swmjax {kind}".strip()] = measure(
+                env_id, options, arguments.batches, arguments.render_batch, steps, arguments.repeats, arguments.limit
+            )
+        frame, physics = next(iter(measured.values()))[2:]
         labels = {"steps": "control steps", "frames": f"frames of {frame} px"}
         known = (reference or {}).get("envs", {}).get(env_id, {})
+        without_jax = known.pop("without_jax", [])
         counts = {"steps": episodes * EPISODE_STEPS, "frames": frames}
         rates = {kind: (Timing(tuple(seconds)), counts[kind]) for kind, seconds in known.items()}
-        rows = [row(labels["steps"], *figures, rates.get("steps")) for figures in stepping]
-        rows += [row(labels["frames"], *figures, rates.get("frames")) for figures in rendering]
+        rows = []
+        for of, (stepping, rendering, _, _) in measured.items():
+            rows += [row(labels["steps"], of, *figures, rates.get("steps")) for figures in stepping]
+            rows += [row(labels["frames"], of, *figures, rates.get("frames")) for figures in rendering]
+            left = [batch for batch in arguments.batches if batch not in {figures[0] for figures in stepping}]
+            if left:
+                report.line(f"{of}: left out, since a call would take more than {arguments.limit:g} s: batch {left}")
+        for of, batch, seconds, work in without_jax:
+            figures = (batch, 1, 0.0, 0.0, batch * steps, Timing(tuple(seconds), tuple(work)))
+            rows.append(row(labels["steps"], of, *figures, rates.get("steps")))
         for kind, (timing, count) in rates.items():
             rows.append(
-                [labels[kind], "reference", "1", "1 process", NOT_MEASURED, NOT_MEASURED, timing.rates(count), "1.0x"]
+                [
+                    labels[kind],
+                    "reference",
+                    "1",
+                    "1 process",
+                    NOT_MEASURED,
+                    NOT_MEASURED,
+                    timing.rates(count),
+                    timing.rates_of_work(count),
+                    "1.0x",
+                ]
             )
         title = (
             f"{env_id}, random actions, float32, state only: {steps} steps per call, resets not counted\n"
             f"median (least..most) of {arguments.repeats} warm calls{physics}"
         )
         report.table(title, columns, rows)
-        left = [batch for batch in arguments.batches if batch not in {figures[0] for figures in stepping}]
-        if left:
-            report.line(f"Left out, since a call would take more than {arguments.limit:g} s: batch {left}")
     per_call = f"{episodes} episodes of {EPISODE_STEPS} steps per timed call, resets not counted."
     if not reference:
         report.without_reference(arguments.reference_python)
     elif arguments.suite:
         report.line(f"The reference is dm_control's task in one process of C MuJoCo (one core): {per_call}")
+        report.line("Batch.step and mujoco.rollout move the physics alone, without observations, rewards and resets.")
     else:
         report.line(
             f"The reference steps its bare environment class (classic control: Gymnasium's) in one process (one core): "
@@ -160,6 +182,7 @@ def sizes(text: str) -> tuple[int, ...]:
 
 def row(
     label: str,
+    of: str,
     batch: int,
     devices: int,
     mebibytes: float,
@@ -175,12 +198,13 @@ def row(
         ratio = f"{(count / timing.median) / (their_count / theirs.median):.1f}x"
     return [
         label,
-        "swmjax",
+        of,
         str(batch),
         str(devices),
         f"{mebibytes:,.0f}",
         f"{compiled:.1f}",
         timing.rates(count),
+        timing.rates_of_work(count),
         ratio,
     ]
 
@@ -209,7 +233,7 @@ def measure(
     env: Any = envs_mjx.make(env_id, **options)
     repeat, physics = getattr(env, "action_repeat", 1), ""
     if hasattr(env, "substeps"):
-        physics = f"; a control step is {env.substeps} of physics; {options}"
+        physics = f"; a control step is {env.substeps} of physics; {options['fidelity']}"
     progress(f"{env_id}: resets")
     largest = max(*batches, render_batch)
     # Some tasks let the physics settle before an episode: where that is dear, rows share starts.

@@ -129,6 +129,16 @@ class Env(abc.ABC):
         """Whether `success` means that the goal of `set_goal` is reached; False where it means something else."""
         return self.has_success
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a run should tell its user about this environment on this machine."""
+        return ()
+
+    @property
+    def rollout_bytes(self) -> int:
+        """Memory that `rollout` takes for each of its steps, beside what is kept; 0 where it goes step by step."""
+        return 0
+
     def check_reset(
         self,
         variation: Sequence[str] | None = None,
@@ -288,10 +298,14 @@ class Env(abc.ABC):
 
     def _step(self, state: State, action: Any) -> State:
         """`step` as it is traced."""
+        return self._guarded(state, action, self._advance)
+
+    def _guarded(self, state: State, action: Any, advance: Callable[[State, Any], State]) -> State:
+        """The state that `advance` leads to from an action that is checked."""
         action = checked_action(action, self.action_space)
         valid = valid_action(action, self.action_space)
         safe = jax.tree.map(lambda leaf: jnp.where(valid, leaf, jnp.zeros_like(leaf)), action)
-        after = self._advance(state, safe)
+        after = advance(state, safe)
         after = after.replace(info=state.info | after.info)
         after = _where(valid, after, state.replace(reward=jnp.zeros_like(after.reward)))
         flags = {"invalid_action": ~valid, "invalid_state": state.info["invalid_state"]}

@@ -11,8 +11,8 @@ import mujoco
 from jaxtyping import Array, Float
 
 from envs_mjx.adapters.robot import RobotTask, model_loading
-from envs_mjx.checks import UserError
-from envs_mjx.mujoco import engine
+from envs_mjx.checks import UserError, check_choice
+from envs_mjx.mujoco.implementation import taken
 from envs_mjx.names import unknown_name
 from envs_mjx.processes import check_process
 from envs_mjx.third_party import quietly
@@ -52,7 +52,8 @@ class PlaygroundTask(RobotTask):
                 f"{unknown_name('task of MuJoCo Playground', self.task, registry.ALL_ENVS)} "
                 f"(all tasks: {', '.join(registry.ALL_ENVS)})"
             )
-        engine.check_implementation(self.impl)
+        check_choice("impl", self.impl, ("jax", "warp"), show=str)
+        taken(self.impl)
         if self.task not in dm_control_suite.ALL_ENVS and not mjx_env.MENAGERIE_PATH.exists():
             raise UserError(
                 f"{self.task} needs the robots of MuJoCo Menagerie, which are not in {mjx_env.MENAGERIE_PATH}; "

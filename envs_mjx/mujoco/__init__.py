@@ -1,4 +1,4 @@
-"""MuJoCo models as environments in MJX, a user's own among them; needs the extra `mujoco`."""
+"""MuJoCo models as environments in MJX or MuJoCo's C library, a user's own among them; needs the extra `mujoco`."""
 
 from envs_mjx.checks import needs_extra
 from envs_mjx.third_party import quietly

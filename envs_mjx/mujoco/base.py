@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,14 +14,15 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8
-from mujoco import mjx
 
 from envs_mjx.checks import UserError, check_choice, check_whole
-from envs_mjx.core import State
+from envs_mjx.core import State, checked_action
 from envs_mjx.mujoco import engine
-from envs_mjx.mujoco.masses import MassFactor, derived_fields
+from envs_mjx.mujoco.fields import ModelFields
+from envs_mjx.mujoco.implementation import AUTO, Implementation, Look, Motion, Taken, taken
+from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.model import FIDELITIES, Compiled, compiled
-from envs_mjx.mujoco.physics import MujocoPhysics, loaded, stepped
+from envs_mjx.mujoco.physics import MujocoPhysics
 from envs_mjx.mujoco.scene import Scene
 from envs_mjx.mujoco.state_vector import StateVectorEnv, sound
 from envs_mjx.mujoco.view import View
@@ -29,7 +31,7 @@ from envs_mjx.processes import check_process
 
 @dataclass(frozen=True)
 class MujocoEnv(StateVectorEnv):
-    """An environment whose physics MJX computes from a MuJoCo model.
+    """An environment whose physics MJX or MuJoCo's C library computes from a MuJoCo model.
 
     Actions are from -1 to 1 in every entry and scaled to the actuators' ranges. The state vector (`info["state"]`,
     `set_state`, the goal) is `qpos` and `qvel`.
@@ -41,11 +43,15 @@ class MujocoEnv(StateVectorEnv):
         fidelity: `parity` for the model's own integrator and solver settings; `fast` for 4 solver and 8 line search
             iterations and Euler steps, with explicit damping where damping is weak. Cheap, but another physics where
             there are contacts: do not replay data on it.
-        impl: `jax`, or `warp` where NVIDIA Warp is installed: on a CUDA GPU, or slowly on the CPU.
+        impl: `jax`; or `c` for MuJoCo's C library on the cores of the host, without gradients; or `auto` for what suits
+            the machine (see `taken`): `c` on one CPU, with the gradients of MJX, and `jax` elsewhere, in double
+            precision, and where MJX is faster; or `warp` where NVIDIA Warp is installed: on a CUDA GPU, or slowly on
+            the CPU.
         resolution: height and width of the picture, px.
         warp_contacts: with `warp`, contacts at most in all rows of a batch together; Warp leaves out what is more.
         renderer: `host` for MuJoCo's own OpenGL pictures, one after another; `warp` to draw a batch at once on the
             device where NVIDIA Warp is installed, without sites and with the nominal model's textures.
+        threads: with `c`, threads that step a batch; 0 for all cores. The results do not depend on it.
 
     Raises:
         UserError: an argument is unknown, or the implementation cannot run here.
@@ -55,6 +61,7 @@ class MujocoEnv(StateVectorEnv):
     impl: str = "jax"
     warp_contacts: int = 200_000
     renderer: str = "host"
+    threads: int = 0
 
     option_names = ("state", "goal_state", "target")
 
@@ -66,6 +73,8 @@ class MujocoEnv(StateVectorEnv):
     """Physics steps per control step."""
     total_mass: ClassVar[float | None] = None
     """Mass to which all bodies are scaled, kg."""
+    mjx_is_faster: ClassVar[bool] = False
+    """Whether MJX moves large batches of this model faster than the C library, even on a CPU."""
     target_size: ClassVar[int] = 0
     """Length of the target vector."""
 
@@ -73,8 +82,12 @@ class MujocoEnv(StateVectorEnv):
         super().__post_init__()
         check_choice("fidelity", self.fidelity, FIDELITIES, show=str)
         check_whole("warp_contacts", self.warp_contacts, 1)
-        engine.check_implementation(self.impl)
+        taken(self.impl)
         engine.check_renderer(self.renderer)
+        check_whole("threads", self.threads, 0)
+        cores = os.cpu_count() or 1
+        if self.threads > cores:
+            raise UserError(f"threads must be from 0 (all cores) to {cores} on this machine, got {self.threads}")
 
     @property
     def has_success(self) -> bool:
@@ -110,15 +123,19 @@ class MujocoEnv(StateVectorEnv):
         """Whether the task is solved and the episode ends; None where it never does."""
         return None
 
+    def _resting(self, physics: MujocoPhysics) -> Bool[Array, " nv"] | None:
+        """Degrees of freedom that begin every step at rest; None for none."""
+        return None
+
     def _draw_target(self, key: Key[Array, ""], dtype: np.dtype) -> Float[Array, " G"]:
         """A target at the start of an episode."""
         return jnp.zeros((self.target_size,), dtype)
 
-    def _aim(self, model: mjx.Model, target: Float[Array, " G"]) -> dict[str, Array]:
+    def _aim(self, model: ModelFields, target: Float[Array, " G"]) -> dict[str, Array]:
         """Fields of the model that hold the target."""
         return {}
 
-    def _edited(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _edited(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         """Fields of the model that factors set, but for those that follow from masses."""
         return {}
 
@@ -133,9 +150,20 @@ class MujocoEnv(StateVectorEnv):
         return ()
 
     @property
+    def taken(self) -> Taken:
+        """The implementation that moves it, and why it is that one."""
+        return taken(self.impl, self.mjx_is_faster)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What `auto` has taken."""
+        found = self.taken
+        return (f"impl=auto took {found.name}: {found.why}",) if self.impl == AUTO else ()
+
+    @property
     def compiled(self) -> Compiled:
         """The nominal model, compiled once per configuration and precision."""
-        return _compiled(self, jnp.result_type(float) == jnp.float64)
+        return _compiled(self, self.taken.kind, jnp.result_type(float) == jnp.float64)
 
     @property
     def host(self) -> mujoco.MjModel:
@@ -159,7 +187,7 @@ class MujocoEnv(StateVectorEnv):
 
     @cached_property
     def _observation_size(self) -> int:
-        shape = jax.eval_shape(lambda: self._observe(self._view(self._blank())))
+        shape = jax.eval_shape(lambda: self._see(self._blank(), self._observe))
         return int(shape.shape[0])
 
     def _start(self, key: Key[Array, ""], factors: dict[str, Array], options: Mapping[str, Any]) -> State:
@@ -172,12 +200,17 @@ class MujocoEnv(StateVectorEnv):
         if "state" in options:
             qpos, qvel = self._split(self._vector(options["state"], "state"))
         else:
-            qpos, qvel = self._place(place_key, Scene(self.compiled.host, self._model(blank), blank))
-        physics = self._settled(blank.replace(qpos=qpos, qvel=qvel), factors, False)
+            scene = Scene(self.host, self._model(blank), blank, self.compiled.moves, self._changes(blank))
+            qpos, qvel = self._place(place_key, scene)
+        physics = self._settled(blank.replace(qpos=qpos, qvel=qvel), False)
         return self._first_state(physics, self._goal(options), factors, key, dtype, {"score": jnp.zeros((), dtype)})
 
     def _advance(self, state: State, action: Float[Array, " nu"]) -> State:
-        physics, shown, reward, reached = self._walk(state.physics, state.goal, action, self._reward, self._shown)
+        return self._arrived(state, self._walk(state.physics, state.goal, action, self._reward, self._shown))
+
+    def _arrived(self, state: State, walked: "_Walked") -> State:
+        """The state after one step, which is known."""
+        physics, shown, reward, reached = walked
         good = sound((physics.qpos, physics.qvel, physics.act))
         step = state.step + 1
         shown["info"]["score"] = state.info["score"] + reward / 1000
@@ -194,6 +227,40 @@ class MujocoEnv(StateVectorEnv):
             info=shown["info"] | {"diverged": ~good},
         )
 
+    @property
+    def _rolls_whole(self) -> bool:
+        return self.compiled.moves.whole_rollouts and not (self.has_success and self.action_repeat > 1)
+
+    @property
+    def rollout_bytes(self) -> int:
+        """States and places of bodies after all control steps, where they come at once."""
+        host = self.host
+        # A state exactly and rounded, sensors, observations, and places with axes of bodies, geoms and sites.
+        state = 3 * (host.nq + 2 * host.nv + host.na) + host.nsensordata + self._observation_size
+        return 4 * self.action_repeat * (state + 12 * (host.nbody + host.ngeom + host.nsite)) * self._rolls_whole
+
+    def _rollout(self, state: State, actions: Float[Array, "H nu"], keep: Callable[[State], Any]) -> tuple[State, Any]:
+        """All steps in one call where the implementation can, and no step ends before its last control step."""
+        moves, physics = self.compiled.moves, state.physics
+        if not self._rolls_whole:
+            return super()._rollout(state, actions, keep)
+        checked = jax.vmap(lambda action: checked_action(action, self.action_space))(actions)
+        frames = moves.rolled(
+            physics,
+            self._changes(physics),
+            jax.vmap(lambda action: self._controls(action, physics.qpos.dtype))(checked),
+            self._motion,
+            self._resting(physics),
+            self._looking(physics, state.goal, self._reward, self._shown),
+        )
+
+        def advance(before: State, step: tuple[Array, Any]) -> tuple[State, Any]:
+            action, frames = step
+            after = self._guarded(before, action, lambda state, _: self._arrived(state, _last_of(frames)))
+            return after, keep(after)
+
+        return jax.lax.scan(advance, state, (checked, frames))
+
     def _walk(
         self,
         physics: MujocoPhysics,
@@ -201,7 +268,7 @@ class MujocoEnv(StateVectorEnv):
         action: Float[Array, " nu"],
         judge: Callable[[View], Any],
         look: Callable[[View], Any],
-    ) -> tuple[MujocoPhysics, Any, Any, Bool[Array, ""]]:
+    ) -> "_Walked":
         """The motion of one step.
 
         Args:
@@ -214,48 +281,49 @@ class MujocoEnv(StateVectorEnv):
         Returns:
             The physics after, what is seen there, the sums, and whether the task is solved.
         """
-        model, data = self._model(physics, self.compiled.stepping), self.compiled.blank
-        low, high = (jnp.asarray(limit, physics.qpos.dtype) for limit in self.compiled.host.actuator_ctrlrange.T)
-        ctrl = low + (action.astype(low.dtype) + 1) / 2 * (high - low)
+        ctrl = self._controls(action, physics.qpos.dtype)
+        looking = self._looking(physics, goal, judge, look)
+        moves, fields = self.compiled.moves, self._changes(physics)
+        return _last_of(moves.moved(physics, fields, ctrl, self._motion, self._resting(physics), looking))
 
-        def control_step(carry: tuple[MujocoPhysics, Array], _: None) -> tuple[Any, Any]:
-            before, over = carry
-            after = stepped(model, before, self.substeps, data)
-            view = self._view(after)
-            after = after.replace(sensordata=view.data.sensordata)
-            reached = self._reached(view, goal)
-            if reached is None:
-                return (after, over), (judge(view), look(view), over)
-            # Nothing is done in the control steps after a success.
-            after = jax.tree.map(lambda new, old: jnp.where(over, old, new), after, before)
-            value = jax.tree.map(lambda leaf: jnp.where(over, jnp.zeros_like(leaf), leaf), judge(view))
-            return (after, over | reached), (value, look(view), over)
+    def _looking(
+        self,
+        physics: MujocoPhysics,
+        goal: Float[Array, " S"],
+        judge: Callable[[View], Any],
+        look: Callable[[View], Any],
+    ) -> Look:
+        """What a control step is asked for: values to add up, what is to be seen, and whether the task is solved."""
+        model, target = self._model(physics), physics.target
 
-        start = (physics.replace(ctrl=ctrl), jnp.asarray(False))
-        (physics, reached), (values, seen, skipped) = jax.lax.scan(control_step, start, None, self.action_repeat)
-        last = self.action_repeat - 1 - skipped.sum()
-        return (
-            physics,
-            jax.tree.map(lambda leaf: leaf[last], seen),
-            jax.tree.map(lambda leaf: leaf.sum(0), values),
-            reached,
-        )
+        def ask(after: MujocoPhysics, data: Any) -> tuple[Any, Any, Bool[Array, ""] | None]:
+            view = View(host=self.host, model=model, data=data, target=target)
+            return judge(view), look(view), self._reached(view, goal)
+
+        return ask
+
+    @property
+    def _motion(self) -> Motion:
+        return Motion(self.action_repeat, self.substeps)
+
+    def _controls(self, action: Float[Array, " nu"], dtype: np.dtype) -> Float[Array, " nu"]:
+        """The actuators' control signals of an action."""
+        low, high = (jnp.asarray(limit, dtype) for limit in self.host.actuator_ctrlrange.T)
+        return low + (action.astype(dtype) + 1) / 2 * (high - low)
 
     def _render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The picture of `camera`, with the looks of the factors."""
         if self.renderer == "warp":
             from envs_mjx.mujoco.warp_render import cast
 
-            fields = state.physics.fields
-            model = self.compiled.plain.tree_replace(fields)
-            fields |= self._aim(model, state.physics.target) | self._tinted(model, state.factors)
-            return cast(self, state.physics.qpos, fields)
+            model = self._model(state.physics)
+            return cast(self, state.physics.qpos, self._changes(state.physics) | self._tinted(model, state.factors))
         from envs_mjx.mujoco.render import rendered
 
         looks = {"fields": state.physics.fields, "factors": state.factors, "target": state.physics.target}
         return rendered(self, state.physics.qpos, looks)
 
-    def _tinted(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _tinted(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         """Fields of the model that only pictures show, for Warp's renderer."""
         return {}
 
@@ -288,8 +356,8 @@ class MujocoEnv(StateVectorEnv):
     def _set_physics(self, state: State, value: Float[Array, " S"]) -> State:
         """Positions and velocities; controls, activations and target stay."""
         qpos, qvel = self._split(self._vector(value, "state"))
-        physics = state.physics.replace(qpos=qpos, qvel=qvel)
-        return state.replace(physics=self._settled(physics, state.factors, True))
+        physics = state.physics.replace(qpos=qpos, qvel=qvel, exact=self._blank().exact)
+        return state.replace(physics=self._settled(physics, True))
 
     def set_target(self, state: State, target: Float[Array, " G"]) -> State:
         """Move the task's target, which `set_state` leaves alone; it must be finite, as `set_goal` has it."""
@@ -297,12 +365,12 @@ class MujocoEnv(StateVectorEnv):
 
     def _set_target(self, state: State, target: Float[Array, " G"]) -> State:
         physics = state.physics.replace(target=self._target(target))
-        return self._rested(state.replace(physics=self._settled(physics, state.factors, True)))
+        return self._rested(state.replace(physics=self._settled(physics, True)))
 
     def _set_goal(self, state: State, goal: Float[Array, " S"]) -> State:
         """Make positions and velocities the goal."""
         goal = self._vector(goal, "goal_state")
-        reached = self._reached(self._view(state.physics), goal)
+        reached = self._see(state.physics, lambda view: self._reached(view, goal))
         moved = state.replace(goal=goal)
         return moved if reached is None else moved.replace(success=reached, terminated=reached)
 
@@ -335,30 +403,36 @@ class MujocoEnv(StateVectorEnv):
             sensordata=jnp.zeros((host.nsensordata,), dtype),
             target=jnp.zeros((self.target_size,), dtype),
             fields={},
+            # As doubles these bits are NaN.
+            exact=jnp.full((self.compiled.moves.exact_size,), np.iinfo(np.uint32).max, jnp.uint32),
         )
 
     def _fields(self, factors: Mapping[str, Array]) -> dict[str, Array]:
         """The fields of the model that the factors set."""
         nominal = self.compiled
-        model, dtype = nominal.plain, jnp.result_type(float)
-        fields = self._edited(model, factors)
+        dtype = jnp.result_type(float)
+        fields = self._edited(nominal.fields, factors)
         if nominal.masses.names:
             moments = self._vary_moments(nominal.masses.varied(factors, dtype), factors)
-            fields |= nominal.masses.fields(model.tree_replace(fields), moments)
-            model = model.tree_replace(fields)
-            fields |= derived_fields(nominal.host, model, engine.blank(model))
+            fields |= nominal.moves.weighed(nominal.masses, nominal.fields.with_fields(fields), moments)
         return {name: value.astype(dtype) for name, value in fields.items()}
 
-    def _model(self, physics: MujocoPhysics, model: mjx.Model | None = None) -> mjx.Model:
-        """A nominal model, that of MJX's JAX code by default, with this environment's fields."""
-        model = (self.compiled.plain if model is None else model).tree_replace(physics.fields)
-        return model.tree_replace(self._aim(model, physics.target))
+    def _changes(self, physics: MujocoPhysics) -> dict[str, Array]:
+        """All fields of the model that are not the nominal ones, those of the target too."""
+        return physics.fields | self._aim(self.compiled.fields.with_fields(physics.fields), physics.target)
 
-    def _view(self, physics: MujocoPhysics) -> View:
+    def _model(self, physics: MujocoPhysics) -> ModelFields:
+        """The nominal model with this environment's fields."""
+        return self.compiled.fields.with_fields(self._changes(physics))
+
+    def _see(self, physics: MujocoPhysics, look: Callable[[View], Any]) -> Any:
         """What is to be seen in a state; force sensors show what they last read."""
         model = self._model(physics)
-        data = engine.refreshed(model, loaded(model, physics))
-        return View(host=self.compiled.host, model=model, data=data, target=physics.target)
+
+        def ask(physics: MujocoPhysics, data: Any) -> Any:
+            return look(View(host=self.host, model=model, data=data, target=physics.target))
+
+        return self.compiled.moves.seen(physics, self._changes(physics), ask)
 
     def _shown(self, view: View) -> dict[str, Any]:
         """What of a state its observer gets to see."""
@@ -372,20 +446,21 @@ class MujocoEnv(StateVectorEnv):
             },
         }
 
-    def _settled(self, physics: MujocoPhysics, factors: Mapping[str, Array], actuated: bool) -> MujocoPhysics:
+    def _settled(self, physics: MujocoPhysics, actuated: bool) -> MujocoPhysics:
         """The physics of a state that nothing has led to: force sensors read what the actuators, or none, do there."""
-        if not self.compiled.force_sensors:
-            return physics
-        model = self._model(physics)
-        return physics.replace(sensordata=engine.settled(model, loaded(model, physics), actuated).sensordata)
+        resting = self._resting(physics)
+        if resting is not None:
+            physics = physics.replace(qvel=jnp.where(resting, 0.0, physics.qvel))
+        return self.compiled.moves.settled(physics, self._changes(physics), actuated)
 
     def _observed(self, state: State) -> State:
-        view = self._view(state.physics)
-        reached = self._reached(view, state.goal)
+        def look(view: View) -> tuple[Any, Any, Any]:
+            return self._shown(view), self._reached(view, state.goal), view.data.sensordata
+
+        shown, reached, sensordata = self._see(state.physics, look)
         reached = jnp.asarray(False) if reached is None else reached
-        shown = self._shown(view)
         return state.replace(
-            physics=state.physics.replace(sensordata=view.data.sensordata),
+            physics=state.physics.replace(sensordata=sensordata),
             success=reached,
             terminated=reached,
             truncated=state.step >= self.time_limit,
@@ -394,11 +469,33 @@ class MujocoEnv(StateVectorEnv):
         )
 
 
+_Walked = tuple[MujocoPhysics, Any, Any, Bool[Array, ""]]
+"""The physics after a step, what is seen there, sums over the control steps, and whether the task is solved."""
+
+
+def _last_of(frames: tuple[MujocoPhysics, tuple[Any, Any, Bool[Array, " K"] | None]]) -> _Walked:
+    """A step out of its K control steps; those after the one that solves the task are not done."""
+    physics, (values, seen, reached) = frames
+    if reached is None:
+        last: Any = -1
+        solved, sums = jnp.asarray(False), jax.tree.map(lambda leaf: leaf.sum(0), values)
+    else:
+        done = jnp.cumsum(reached) - reached == 0
+        last, solved = done.sum() - 1, reached.any()
+
+        def total(leaf: Array) -> Array:
+            return jnp.where(done.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, jnp.zeros_like(leaf)).sum(0)
+
+        sums = jax.tree.map(total, values)
+    at_last = functools.partial(jax.tree.map, lambda leaf: leaf[last])
+    return at_last(physics), at_last(seen), sums, solved
+
+
 @functools.lru_cache(maxsize=64)
-def _compiled(env: MujocoEnv, x64: bool) -> Compiled:
+def _compiled(env: MujocoEnv, kind: type[Implementation], x64: bool) -> Compiled:
     """The model of a configuration; `x64` only keeps the models of the two precisions apart."""
     check_process()
     spec = env._spec()
     space = env.variation_space
     factors = tuple((factor, float(space.factor(factor.factor).init_value[0])) for factor in env._mass_factors())
-    return compiled(spec, factors, env.total_mass, env.fidelity, env.impl, env.warp_contacts)
+    return compiled(spec, factors, env.total_mass, env.fidelity, kind, env.warp_contacts, env.threads)

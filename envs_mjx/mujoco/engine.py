@@ -19,7 +19,6 @@ from envs_mjx.mujoco.ordered import ordered_factors
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-IMPLEMENTATIONS = ("jax", "warp")
 RENDERERS = ("host", "warp")
 
 
@@ -43,20 +42,6 @@ def colliding(function: Callable[_P, _R]) -> Callable[_P, _R]:
             return promoting(function)(*args, **kwargs)
 
     return call
-
-
-def check_implementation(impl: str) -> None:
-    """Refuse an implementation of the physics that cannot run here.
-
-    Raises:
-        MissingExtraError: says what is missing.
-        UserError: another word, or double precision with Warp.
-    """
-    check_choice("impl", impl, IMPLEMENTATIONS, show=str)
-    if impl == "warp" and importlib.util.find_spec("warp") is None:
-        raise MissingExtraError('impl="warp" needs NVIDIA Warp: pip install "swmjax[warp]", or use impl="jax"')
-    if impl == "warp" and jax.config.read("jax_enable_x64"):
-        raise UserError('impl="warp" computes in single precision; switch jax_enable_x64 off, or use impl="jax"')
 
 
 def check_renderer(renderer: str) -> None:
@@ -168,12 +153,6 @@ def refreshed(model: mjx.Model, data: mjx.Data) -> mjx.Data:
 
 
 @promoting
-def located(model: mjx.Model, data: mjx.Data) -> mjx.Data:
-    """Places of bodies, geoms and sites alone."""
-    return mjx.kinematics(model, data)
-
-
-@promoting
 def placed(model: mjx.Model, data: mjx.Data) -> mjx.Data:
     """Places of bodies, geoms, sites and cameras."""
     return mjx.camlight(model, mjx.com_pos(model, mjx.kinematics(model, data)))
@@ -194,6 +173,11 @@ def contact_distances(model: mjx.Model, data: mjx.Data) -> Any:
     data = mjx.collision(model, mjx.com_pos(model, mjx.kinematics(model, data)))
     contact = data._impl.contact
     return contact.dist - contact.includemargin
+
+
+def has_force_sensors(host: mujoco.MjModel) -> bool:
+    """Whether a sensor needs forces, so that showing a state takes the whole forward pass."""
+    return bool((host.sensor_needstage == mujoco.mjtStage.mjSTAGE_ACC).any())
 
 
 def _colliding(host: mujoco.MjModel) -> list[tuple[int, int]]:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from mujoco import mjx
 
 from envs_mjx.mujoco.engine import promoting
+from envs_mjx.mujoco.fields import ModelFields
 
 MOMENTS = 10
 """Mass, first moments (3), and second moments xx, yy, zz, xy, xz, yz of a body in its nominal inertial frame."""
@@ -74,7 +75,7 @@ class MassTable:
         return moments
 
     @promoting
-    def fields(self, model: mjx.Model, moments: Float[Array, "nbody 10"]) -> dict[str, Array]:
+    def fields(self, model: ModelFields, moments: Float[Array, "nbody 10"]) -> dict[str, Array]:
         """Mass, centre, axes and inertia of every body, as fields of the model."""
         if self.total is not None:
             moments = moments * (self.total / moments[:, 0].sum())
@@ -96,16 +97,13 @@ class MassTable:
 
 def mass_table(
     spec: mujoco.MjSpec, factors: Sequence[tuple[MassFactor, float]], total: float | None = None
-) -> tuple[mujoco.MjModel, MassTable]:
-    """Compile the nominal model and find out how its masses depend on factors.
+) -> MassTable:
+    """Find out how the masses of a model depend on factors.
 
     Args:
         spec: the specification; the factors' nominal values are written into it.
         factors: each with its nominal value.
         total: mass to which all bodies are scaled, kg.
-
-    Returns:
-        The compiled nominal model, scaled, and the table.
     """
     for factor, value in factors:
         factor.set(spec, value)
@@ -124,13 +122,8 @@ def mass_table(
             values.append(value)
             slopes.append(slope)
     stacked = np.stack(slopes) if slopes else np.zeros((0, *nominal.shape))
-    if total is not None:
-        mujoco.mj_setTotalmass(host, total)
-        mujoco.mj_setConst(host, mujoco.MjData(host))
-        # Statistics belong to the first compilation and are not brought up to date.
-        host.stat.meaninertia = host.dof_M0.mean()
     moving = np.abs(stacked).max(0, initial=0.0)
-    return host, MassTable(
+    return MassTable(
         names=tuple(names),
         nominal=tuple(values),
         moments=nominal,
@@ -139,6 +132,16 @@ def mass_table(
         changed=tuple(bool(changed) for changed in (moving > 0).any(1)),
         total=total,
     )
+
+
+def scale(model: mujoco.MjModel, total: float | None) -> None:
+    """Scale all bodies of a compiled model to a total mass, kg; None for none."""
+    if total is None:
+        return
+    mujoco.mj_setTotalmass(model, total)
+    mujoco.mj_setConst(model, mujoco.MjData(model))
+    # Statistics belong to the first compilation and are not brought up to date.
+    model.stat.meaninertia = model.dof_M0.mean()
 
 
 @promoting

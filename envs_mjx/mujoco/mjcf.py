@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
-from mujoco import mjx
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError, check_whole
 from envs_mjx.mujoco.base import MujocoEnv
+from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.scene import Scene
 from envs_mjx.mujoco.view import View
@@ -46,8 +46,8 @@ class MjcfEnv(MujocoEnv):
             the model has none.
 
     Raises:
-        UserError: MuJoCo cannot read the MJCF, MJX cannot run it (the message names the element), an actuator has no
-            range of controls, or an argument is out of its range.
+        UserError: MuJoCo cannot read the MJCF, the implementation cannot run it (the message names the element; `c`
+            runs what MJX refuses), an actuator has no range of controls, or an argument is out of its range.
     """
 
     mjcf: str | Path = ""
@@ -141,7 +141,7 @@ class MjcfEnv(MujocoEnv):
     def _mass_factors(self) -> tuple[MassFactor, ...]:
         return self.masses
 
-    def _edited(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _edited(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         return {"opt.gravity": jnp.concatenate([factors[f"gravity.{axis}"] for axis in "xyz"])}
 
     def _place(self, key: Key[Array, ""], scene: Scene) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:

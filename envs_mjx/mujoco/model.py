@@ -1,12 +1,12 @@
-"""A domain's model, compiled once per configuration: on the host, on the device, and how factors change it."""
+"""A domain's model, compiled once per configuration: its fields, how factors change it, and what moves it."""
 
 from dataclasses import dataclass
 
 import mujoco
-from mujoco import mjx
 
-from envs_mjx.mujoco import engine
-from envs_mjx.mujoco.masses import MassFactor, MassTable, mass_table
+from envs_mjx.mujoco.fields import ModelFields
+from envs_mjx.mujoco.implementation import Implementation, Nominal
+from envs_mjx.mujoco.masses import MassFactor, MassTable, mass_table, scale
 
 FIDELITIES = ("parity", "fast")
 
@@ -23,19 +23,15 @@ class Compiled:
 
     Attributes:
         host: MuJoCo's model, for names and for the renderer.
-        plain: the same as arrays for MJX's JAX code, which computes everything but Warp's steps.
-        stepping: the same for the implementation that steps.
-        blank: data for that implementation to start from; None where it is made from the model.
+        fields: its fields as arrays.
         masses: how masses depend on factors of variation.
-        force_sensors: whether a sensor needs forces, so that showing a state takes the whole forward pass.
+        moves: what moves it.
     """
 
     host: mujoco.MjModel
-    plain: mjx.Model
-    stepping: mjx.Model
-    blank: mjx.Data | None
+    fields: ModelFields
     masses: MassTable
-    force_sensors: bool
+    moves: Implementation
 
 
 def compiled(
@@ -43,10 +39,11 @@ def compiled(
     factors: tuple[tuple[MassFactor, float], ...],
     total_mass: float | None,
     fidelity: str,
-    impl: str,
+    kind: type[Implementation],
     contacts: int,
+    threads: int,
 ) -> Compiled:
-    """Compile a specification for MJX.
+    """Compile a specification.
 
     Args:
         spec: the nominal model.
@@ -54,25 +51,33 @@ def compiled(
         total_mass: mass to which all bodies are scaled, kg.
         fidelity: `parity` keeps the model's settings; `fast` takes 4 solver and 8 line search iterations, and Euler
             steps, with explicit damping where damping is weak.
-        impl: implementation of the physics.
+        kind: implementation of the physics.
         contacts: at most, in all rows of a batch together, for Warp.
+        threads: on the host, for the C library; 0 for all cores.
 
     Raises:
-        UserError: MJX cannot run the model.
+        UserError: the implementation cannot run the model.
     """
-    host, masses = mass_table(spec, factors, total_mass)
-    if fidelity == "fast":
-        _hasten(host)
-    stages = host.sensor_needstage
-    plain = engine.put(host, "jax")
-    return Compiled(
-        host=host,
-        plain=plain,
-        stepping=plain if impl == "jax" else engine.put(host, impl),
-        blank=None if impl == "jax" else engine.blank_warp(host, plain, contacts),
-        masses=masses,
-        force_sensors=bool((stages == mujoco.mjtStage.mjSTAGE_ACC).any()),
-    )
+
+    def finished(model: mujoco.MjModel) -> mujoco.MjModel:
+        scale(model, total_mass)
+        if fidelity == "fast":
+            _hasten(model)
+        return model
+
+    masses = mass_table(spec, factors, total_mass)
+    host = finished(spec.compile())
+    nominal = Nominal(host, lambda: finished(_without_textures(spec).compile()), contacts, threads)
+    return Compiled(host=host, fields=ModelFields(host), masses=masses, moves=kind(nominal))
+
+
+def _without_textures(spec: mujoco.MjSpec) -> mujoco.MjSpec:
+    bare = spec.copy()
+    for material in bare.materials:
+        material.textures = [""] * len(material.textures)
+    for texture in list(bare.textures):
+        bare.delete(texture)
+    return bare
 
 
 def _hasten(host: mujoco.MjModel) -> None:

@@ -1,17 +1,18 @@
 """What a domain may ask while it places its bodies at the start of an episode."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jaxtyping import Array, Float, Key
-from mujoco import mjx
 
-from envs_mjx.mujoco import engine
-from envs_mjx.mujoco.physics import MujocoPhysics, loaded, stepped
+from envs_mjx.mujoco.fields import ModelFields
+from envs_mjx.mujoco.implementation import Implementation
+from envs_mjx.mujoco.physics import MujocoPhysics
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,19 +23,26 @@ class Scene:
         host: the nominal model.
         model: the same with this episode's factors and target.
         physics: the reference position.
+        moves: what moves it.
+        fields: those of the model that are not the nominal ones.
     """
 
     host: mujoco.MjModel
-    model: mjx.Model
+    model: ModelFields
     physics: MujocoPhysics
+    moves: Implementation
+    fields: Mapping[str, Array]
 
     def gaps(self, qpos: Float[Array, " nq"]) -> Float[Array, " C"]:
-        """Gaps between the geoms that can touch, m; a contact has a gap below 0."""
-        return engine.contact_distances(self.model, self._at(qpos))
+        """Gaps between the geoms that can touch, m; a contact has a gap below 0.
+
+        MuJoCo's C library knows the contacts alone: of them it gives the smallest gap, infinite where nothing touches.
+        """
+        return self.moves.gaps(self.physics.replace(qpos=qpos), self.fields)
 
     def after(self, qpos: Float[Array, " nq"], steps: int) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
         """Positions and velocities after physics steps without control, from rest."""
-        physics = stepped(self.model, self.physics.replace(qpos=qpos), steps)
+        physics = self.moves.drifted(self.physics.replace(qpos=qpos), self.fields, steps)
         return physics.qpos, physics.qvel
 
     def free(
@@ -71,9 +79,13 @@ class Scene:
 
     def site(self, qpos: Float[Array, " nq"], name: str) -> tuple[Float[Array, "3"], Float[Array, "3 3"]]:
         """Position and axes (as columns) of a site, m."""
-        data = engine.located(self.model, self._at(qpos))
         index = self.host.site(name).id
-        return data.site_xpos[index], data.site_xmat[index]
+
+        def look(_: MujocoPhysics, data: Any) -> tuple[Array, Array]:
+            return data.site_xpos[index], data.site_xmat[index]
+
+        found: tuple[Array, Array] = self.moves.seen(self.physics.replace(qpos=qpos), self.fields, look)
+        return found
 
     def random_joints(self, key: Key[Array, ""]) -> Float[Array, " nq"]:
         """Every limited joint uniform in its range, every free hinge in a full turn, quaternions as the suite draws.
@@ -94,6 +106,3 @@ class Scene:
                 quat = jax.random.uniform(own, (4,), qpos.dtype)
                 qpos = qpos.at[at + 3 : at + 7].set(quat / jnp.linalg.norm(quat))
         return qpos
-
-    def _at(self, qpos: Float[Array, " nq"]) -> mjx.Data:
-        return loaded(self.model, self.physics.replace(qpos=qpos))

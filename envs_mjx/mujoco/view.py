@@ -1,11 +1,13 @@
 """What tasks look at: positions, velocities and sensors of a state by name."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import mujoco
 from jaxtyping import Array, Float
-from mujoco import mjx
+
+from envs_mjx.mujoco.fields import ModelFields
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,13 +17,13 @@ class View:
     Attributes:
         host: the nominal model, for names.
         model: the model with this environment's factors.
-        data: MJX's data, up to date at this state except for forces.
+        data: MuJoCo's data by its names, up to date at this state except for forces.
         target: the domain's target.
     """
 
     host: mujoco.MjModel
-    model: mjx.Model
-    data: mjx.Data
+    model: ModelFields
+    data: Any
     target: Float[Array, " G"]
 
     @property

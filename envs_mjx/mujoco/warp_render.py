@@ -45,6 +45,7 @@ class Cast(Protocol):
 class _Scene:
     """A model and Warp's buffers for a number of worlds."""
 
+    plain: mjx.Model
     model: mjx.Model
     blank: mjx.Data
     context: Any
@@ -75,7 +76,7 @@ def cast(source: Cast, qpos: Float[Array, " nq"], fields: Mapping[str, Array]) -
 
 def _drawn(source: Cast, rows: Any, size: int) -> UInt8[Array, "B height width 3"]:
     scene = _scene(source, size)
-    plain = source.compiled.plain
+    plain = scene.plain
     handle = scene.context.pytree()
 
     def draw(row: Any) -> Array:
@@ -134,4 +135,5 @@ def _scene(source: Cast, size: int) -> _Scene:
             cam_active=[source.camera],
             render_skybox=bool((host.tex_type == mujoco.mjtTexture.mjTEXTURE_SKYBOX).any()),
         )
-    return _Scene(engine.put(host, "warp"), engine.blank_warp(host, source.compiled.plain, size), context)
+    plain = engine.put(host, "jax")
+    return _Scene(plain, engine.put(host, "warp"), engine.blank_warp(host, plain, size), context)

@@ -15,6 +15,9 @@ from envs_mjx.core import State, check_single
 StateCost = Callable[[Any], Float[Array, ""]]
 """State of one environment to a cost, for example its distance from the goal."""
 
+_AT_ONCE = 2**30
+"""Memory of rollouts at the same time, bytes."""
+
 
 @runtime_checkable
 class RollsOut(Protocol):
@@ -32,6 +35,7 @@ class OracleModel:
 
     Args:
         env: An environment with a `rollout` as that of `envs_mjx.Env`, and an `action_space` of at most one axis.
+            Candidates whose rollouts would take more than 1 GiB at once take turns.
     """
 
     env: RollsOut
@@ -106,4 +110,18 @@ class OracleModel:
             final, costs = self.env.rollout(state, sequence, keep)
             return final, costs.sum()
 
-        return jax.vmap(run)(steps)
+        group = _AT_ONCE // max(getattr(self.env, "rollout_bytes", 0) * steps.shape[1], 1)
+        return _in_turns(jax.vmap(run), steps, max(group, 1))
+
+
+def _in_turns(function: Callable[[Array], Any], rows: Array, group: int) -> Any:
+    """A function of a batch of rows, applied to so many rows at a time; `jax.lax.map` cannot return empty arrays."""
+    count = len(rows)
+    if count <= group:
+        return function(rows)
+    whole = count - count % group
+    found = jax.lax.map(function, rows[:whole].reshape(-1, group, *rows.shape[1:]))
+    found = jax.tree.map(lambda leaf: leaf.reshape(whole, *leaf.shape[2:]), found)
+    if whole == count:
+        return found
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), found, function(rows[whole:]))

@@ -62,6 +62,7 @@ def set_up(config: EvalConfig) -> Setup:
         )
     reach = config.plan.horizon * config.plan.action_block
     notes += protocol.remarks(env, config.env, reach, config.budget) + _remarks_on_factors(config, env)
+    notes += env.remarks
     return Setup(env=env, policy=policy, protocol=protocol, notes=notes)
 
 

@@ -1,4 +1,4 @@
-"""The oracle on MJX physics: its costs are those of stepping the environment, and planning with them pays."""
+"""The oracle on MuJoCo's physics: its costs are those of stepping the environment, and planning with them pays."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import envs_mjx
-from swmjax.models import OracleModel
+from swmjax.models import OracleModel, oracle
 from swmjax.planning import CEMSolver
 
 IDS = [name for name in envs_mjx.registered_ids() if name.endswith("DMControl-v0")]
@@ -20,7 +20,7 @@ def tilt(state):
 @pytest.fixture(scope="module")
 def cartpole():
     """The environment, a state with the pole nearly upright, and the costs of 16 candidates of 6 steps from it."""
-    env = envs_mjx.make("swm/CartpoleDMControl-v0", fidelity="fast")
+    env = envs_mjx.make("swm/CartpoleDMControl-v0", impl="c")
     state = jax.jit(env.reset)(jax.random.key(0), options={"state": jnp.asarray([0.0, 0.3, 0.0, 0.0])})
     costs = jax.jit(lambda actions: OracleModel(env).cost_fn(state, lambda final: 3 * tilt(final), tilt)(actions))
     candidates = jax.random.uniform(jax.random.key(1), (16, 6, 1), minval=-1.0, maxval=1.0)
@@ -54,9 +54,10 @@ def test_planning_beats_random_actions(cartpole):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("impl", ["c", "jax"])
 @pytest.mark.parametrize("name", IDS)
-def test_every_domain_can_be_planned_through(name):
-    env = envs_mjx.make(name)
+def test_every_domain_can_be_planned_through(name, impl):
+    env = envs_mjx.make(name, impl=impl)
     state = jax.jit(env.reset)(jax.random.key(0))
     actions = jax.random.uniform(jax.random.key(1), (2, 2, env.action_space.shape[0]), minval=-1.0, maxval=1.0)
     oracle = OracleModel(env)
@@ -74,3 +75,16 @@ def test_every_domain_can_be_planned_through(name):
 
 def test_all_twelve_domains_are_here():
     assert len(IDS) == 12
+
+
+def test_candidates_that_would_take_too_much_memory_take_turns(cartpole, monkeypatch):
+    env, state, _, candidates = cartpole
+    cost = OracleModel(env).cost_fn(state, lambda final: 3 * tilt(final), tilt)
+    expected = cost(candidates)
+    assert env.rollout_bytes > 4 * env.action_repeat * (2 * 6 + 6)
+    # Room for three candidates of six steps: five turns of three, and one of one.
+    monkeypatch.setattr(oracle, "_AT_ONCE", 20 * env.rollout_bytes)
+    np.testing.assert_allclose(cost(candidates), expected, rtol=1e-6)
+    turns = str(jax.make_jaxpr(cost)(candidates))
+    assert "3,6,2" in turns
+    assert "16,6,2" not in turns

@@ -45,6 +45,7 @@ class AcrobotDMControl(LockableEnv):
     )
     tasks = ("swingup_sparse",)
     time_limit = 500
+    mjx_is_faster = True
     masses = (
         MassFactor("agent.upper_arm_density", ("upper_arm",)),
         MassFactor("agent.lower_arm_density", ("lower_arm",)),

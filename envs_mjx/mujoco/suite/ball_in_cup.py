@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jaxtyping import Array, Float, Key
-from mujoco import mjx
 
 from envs_mjx import spaces
+from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.scene import Scene
 from envs_mjx.mujoco.suite import factors
@@ -68,7 +68,7 @@ class BallInCupDMControl(SuiteEnv):
         if self.fixed:
             spec.site("target").group = 0
 
-    def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _more_fields(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         ball = self.compiled.host.geom("ball").id
         radius = factors["ball.size"][0].astype(model.geom_size.dtype)
         return {
@@ -92,7 +92,7 @@ class BallInCupDMControl(SuiteEnv):
             # Nothing but the ball has this material.
             model.material("effector").rgba[:3] = factors["ball.color"]
 
-    def _tinted(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _tinted(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         fields = super()._tinted(model, factors)
         if not self.fixed:
             return fields

@@ -8,20 +8,23 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jaxtyping import Array, Float
-from mujoco import mjx
 
 from envs_mjx.checks import UserError, check_flag
 from envs_mjx.mujoco.base import MujocoEnv
+from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.suite.floor import FIRST_SQUARE, SECOND_SQUARE, floor_painted, floor_squares
 from envs_mjx.mujoco.suite.marks import Mark
 from envs_mjx.mujoco.suite.models import suite_spec
 from envs_mjx.names import unknown_name
 
+_FLOOR_FRICTION = (0.005, 1e-4)
+"""Torsional and rolling friction of a floor whose sliding friction is a factor, as the reference writes them."""
+
 
 @dataclass(frozen=True)
 class SuiteEnv(MujocoEnv):
-    """A domain of the DeepMind Control Suite in MJX.
+    """A domain of the DeepMind Control Suite in MJX or MuJoCo's C library.
 
     One step is two control steps of the suite, whose rewards are added up. Actions are from -1 to 1 in every entry and
     scaled to the actuators' ranges. The observation is the suite's, concatenated. The state vector (`info["state"]`,
@@ -41,11 +44,13 @@ class SuiteEnv(MujocoEnv):
             finger, manipulator, quadruped and reacher; by 5e-4 to 1e-2 in acrobot, cartpole, hopper and pendulum; by
             5e-2 to 7e-2 in cheetah and walker; by 2 and more in humanoid, whose robot moves faster. Do not replay data
             on it. Source: benchmarks/results/mjx_parity_cpu.txt.
-        impl: `jax`, or `warp` where NVIDIA Warp is installed: on a CUDA GPU, or slowly on the CPU.
+        impl: `jax`; or `c` for MuJoCo's C library on the cores of the host, without gradients; or `auto` for what suits
+            the machine; or `warp` where NVIDIA Warp is installed: on a CUDA GPU, or slowly on the CPU.
         resolution: height and width of the picture, px.
         warp_contacts: with `warp`, contacts at most in all rows of a batch together; Warp leaves out what is more.
         renderer: `host` for MuJoCo's own OpenGL pictures, one after another; `warp` to draw a batch at once on the
             device where NVIDIA Warp is installed, without sites, and with the nominal floor and shapes.
+        threads: with `c`, threads that step a batch; 0 for all cores. The results do not depend on it.
         task: one of `tasks`; the domain's default when empty.
         fixed: repair the factors that do nothing in the reference.
 
@@ -95,19 +100,22 @@ class SuiteEnv(MujocoEnv):
     def _edit(self, spec: mujoco.MjSpec) -> None:
         """Changes of the domain's specification before it is compiled."""
 
-    def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _more_fields(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         """Fields of the model that the domain's own factors set."""
         return {}
 
     def _spec(self) -> mujoco.MjSpec:
         spec = suite_spec(self.domain)
+        if "floor.friction" in self.variation_space.names():
+            initial = float(self.variation_space.factor("floor.friction").init_value[0])
+            spec.geom(self.floor).friction = [initial, *_FLOOR_FRICTION]
         self._edit(spec)
         return spec
 
     def _mass_factors(self) -> tuple[MassFactor, ...]:
         return self.repaired_masses if self.fixed and self.repaired_masses else self.masses
 
-    def _edited(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _edited(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         dtype = jnp.result_type(float)
         fields: dict[str, Array] = {}
         if "gravity.z" in factors:
@@ -116,16 +124,18 @@ class SuiteEnv(MujocoEnv):
             fields["geom_friction"] = self._friction(model, factors["floor.friction"][0].astype(dtype))
         return fields | self._more_fields(model, factors)
 
-    def _friction(self, model: mjx.Model, sliding: Float[Array, ""]) -> Float[Array, "ngeom 3"]:
+    def _friction(self, model: ModelFields, sliding: Float[Array, ""]) -> Float[Array, "ngeom 3"]:
         """Friction of the geoms; the floor's other coefficients are MuJoCo's defaults, as in the reference."""
         floor = self.compiled.host.geom(self.floor).id
         friction = model.geom_friction
         if self.fixed:
             # A contact has the larger of two frictions, so the others must not exceed the floor's.
             friction = friction.at[:, 0].min(sliding)
-        return friction.at[floor].set(jnp.stack([sliding, jnp.full_like(sliding, 0.005), jnp.full_like(sliding, 1e-4)]))
+        return friction.at[floor].set(
+            jnp.stack([sliding, *(jnp.full_like(sliding, value) for value in _FLOOR_FRICTION)])
+        )
 
-    def _tinted(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _tinted(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         host, dtype, mark = self.compiled.host, model.mat_rgba.dtype, self.mark
         rgba = model.mat_rgba.at[host.material("self").id, :3].set(factors["agent.color"].astype(dtype))
         lamp = jnp.broadcast_to(factors["light.intensity"], (3,)).astype(dtype)

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jaxtyping import Array, Float, Key
-from mujoco import mjx
 
 from envs_mjx import spaces
+from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import tolerance
 from envs_mjx.mujoco.scene import Scene
@@ -61,7 +61,7 @@ class CartpoleDMControl(SuiteEnv):
         }
         return factors.domain_space(agent, gravity=factors.gravity(), floor=factors.floor())
 
-    def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _more_fields(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         if not self.fixed:
             return {}
         cart = self.compiled.host.geom("cart")

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jaxtyping import Array, Float, Key
-from mujoco import mjx
 
 from envs_mjx import spaces
+from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.scene import Scene
 from envs_mjx.mujoco.suite import factors
@@ -77,13 +77,13 @@ class FingerDMControl(SuiteEnv):
             rendering=factors.rendering(),
         )
 
-    def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _edit(self, spec: mujoco.MjSpec) -> None:
+        if self.task == "spin":
+            spec.joint("hinge").damping[0] = _SPIN_DAMPING
+
+    def _more_fields(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         hinge = self.compiled.host.joint("hinge").dofadr[0]
-        damping = _SPIN_DAMPING if self.task == "spin" else model.dof_damping[hinge]
-        return {
-            "dof_frictionloss": model.dof_frictionloss.at[hinge].set(factors["spinner.friction"][0]),
-            "dof_damping": model.dof_damping.at[hinge].set(damping),
-        }
+        return {"dof_frictionloss": model.dof_frictionloss.at[hinge].set(factors["spinner.friction"][0])}
 
     def _paint(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:
         """The spinner has a colour of its own; the spinning task hides target and tip."""
@@ -104,7 +104,7 @@ class FingerDMControl(SuiteEnv):
             return jnp.asarray((0.0, _HINGE[1]), dtype)
         return jnp.asarray(_HINGE, dtype) + _REACH * jnp.stack([jnp.sin(angle), jnp.cos(angle)])
 
-    def _aim(self, model: mjx.Model, target: Float[Array, "2"]) -> dict[str, Array]:
+    def _aim(self, model: ModelFields, target: Float[Array, "2"]) -> dict[str, Array]:
         return {"site_pos": model.site_pos.at[self.compiled.host.site("target").id, ::2].set(target)}
 
     def _tip(self, view: View) -> Float[Array, "2"]:

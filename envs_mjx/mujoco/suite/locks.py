@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Array, Float
-from mujoco import mjx
+from jaxtyping import Array, Bool
 
-from envs_mjx.core import State
+from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.physics import MujocoPhysics
 from envs_mjx.mujoco.suite.base import SuiteEnv
 
@@ -26,7 +25,7 @@ class LockableEnv(SuiteEnv):
     lock: ClassVar[tuple[str, str]]
     """Names of the factor and of the joint."""
 
-    def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _more_fields(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         fields = super()._more_fields(model, factors)
         if not self.fixed:
             return fields
@@ -34,20 +33,13 @@ class LockableEnv(SuiteEnv):
         more = ARMATURE * locked.astype(model.dof_armature.dtype)
         return fields | {"dof_armature": model.dof_armature.at[dof].add(more)}
 
-    def _settled(self, physics: MujocoPhysics, factors: Mapping[str, Array], actuated: bool) -> MujocoPhysics:
-        return super()._settled(self._held(physics, factors), factors, actuated)
-
-    def _advance(self, state: State, action: Float[Array, " nu"]) -> State:
-        return super()._advance(state.replace(physics=self._held(state.physics, state.factors)), action)
-
-    def _held(self, physics: MujocoPhysics, factors: Mapping[str, Array]) -> MujocoPhysics:
-        """A locked joint at rest, since nothing slows it down: what moves it in a step must not add up."""
+    def _resting(self, physics: MujocoPhysics) -> Bool[Array, " nv"] | None:
+        """A locked joint, since nothing slows it down: what moves it in a step must not add up."""
         if not self.fixed:
-            return physics
-        dof, locked = self._lock(factors)
-        return physics.replace(qvel=physics.qvel.at[dof].multiply(1 - locked.astype(physics.qvel.dtype)))
+            return None
+        return physics.fields["dof_armature"] > self.host.dof_armature + ARMATURE / 2
 
     def _lock(self, factors: Mapping[str, Array]) -> tuple[int, Array]:
         """Number of the joint's degree of freedom, and whether it is locked."""
         factor, joint = self.lock
-        return int(self.compiled.host.joint(joint).dofadr[0]), factors[factor]
+        return int(self.host.joint(joint).dofadr[0]), factors[factor]

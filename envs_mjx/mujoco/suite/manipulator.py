@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jaxtyping import Array, Float, Key
-from mujoco import mjx
 
 from envs_mjx import spaces
+from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import tolerance
 from envs_mjx.mujoco.scene import Scene
@@ -77,7 +77,7 @@ class ManipulatorDMControl(SuiteEnv):
         for name in _LEFT_OUT:
             spec.delete(spec.body(name))
 
-    def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _more_fields(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         if not self.fixed:
             return {}
         host, dtype = self.compiled.host, model.geom_size.dtype
@@ -123,7 +123,7 @@ class ManipulatorDMControl(SuiteEnv):
         zero = jnp.zeros((), dtype)
         return jnp.stack([x, jnp.asarray(0.001, dtype), z, jnp.cos(half), zero, jnp.sin(half), zero])
 
-    def _aim(self, model: mjx.Model, target: Float[Array, "7"]) -> dict[str, Array]:
+    def _aim(self, model: ModelFields, target: Float[Array, "7"]) -> dict[str, Array]:
         body = self.compiled.host.body("target_ball").id
         return {
             "body_pos": model.body_pos.at[body].set(target[:3]),

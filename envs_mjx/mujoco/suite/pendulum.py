@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jaxtyping import Array, Float, Key
-from mujoco import mjx
 
 from envs_mjx import spaces
+from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import tolerance
 from envs_mjx.mujoco.scene import Scene
@@ -46,6 +46,7 @@ class PendulumDMControl(SuiteEnv):
     inert = ("agent.pole_density", "agent.mass_density", "agent.mass_shape")
     tasks = ("swingup",)
     time_limit = 500
+    mjx_is_faster = True
     masses = (MassFactor("agent.pole_density", ("pole",)), MassFactor("agent.mass_density", ("mass",)))
     repaired_masses = (
         MassFactor("agent.pole_density", ("pole",), "mass", _ROD_VOLUME),
@@ -62,7 +63,7 @@ class PendulumDMControl(SuiteEnv):
         }
         return factors.domain_space(agent, gravity=factors.gravity(), floor=factors.floor())
 
-    def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _more_fields(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         if not self.fixed:
             return {}
         geom, round_ = self.compiled.host.geom("mass"), factors["agent.mass_shape"] == 1

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
-from mujoco import mjx
 
 from envs_mjx import spaces
+from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import tolerance
 from envs_mjx.mujoco.scene import Scene
@@ -80,7 +80,7 @@ class ReacherDMControl(LockableEnv):
         angle = jax.random.uniform(angle_key, (), dtype, 0.0, 2 * math.pi)
         return jax.random.uniform(radius_key, (), dtype, 0.05, 0.20) * jnp.stack([jnp.sin(angle), jnp.cos(angle)])
 
-    def _aim(self, model: mjx.Model, target: Float[Array, "2"]) -> dict[str, Array]:
+    def _aim(self, model: ModelFields, target: Float[Array, "2"]) -> dict[str, Array]:
         return {"geom_pos": model.geom_pos.at[self.compiled.host.geom("target").id, :2].set(target)}
 
     def _paint(self, model: mujoco.MjModel, factors: Mapping[str, np.ndarray], target: np.ndarray) -> None:

@@ -9,9 +9,9 @@ from functools import cached_property
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
-from mujoco import mjx
 
 from envs_mjx import spaces
+from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.rewards import INF, tolerance
 from envs_mjx.mujoco.scene import Scene
@@ -62,7 +62,7 @@ class WalkerDMControl(LockableEnv):
         }
         return factors.domain_space(agent, gravity=factors.gravity(), floor=factors.floor(friction=True, rotation=True))
 
-    def _more_fields(self, model: mjx.Model, factors: Mapping[str, Array]) -> dict[str, Array]:
+    def _more_fields(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
         floor, dtype = self.compiled.host.geom("floor").id, model.geom_quat.dtype
         angle = jnp.deg2rad(factors["floor.rotation_y"][0].astype(dtype))
         zero = jnp.zeros((), dtype)

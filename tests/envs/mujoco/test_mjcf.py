@@ -36,14 +36,14 @@ def upright(view):
 
 
 def make(**kwargs):
-    arguments = {"mjcf": SWING, "reward": height, "success": upright, "substeps": 2, "action_repeat": 3}
+    arguments = {"impl": "c", "mjcf": SWING, "reward": height, "success": upright, "substeps": 2, "action_repeat": 3}
     masses = (MassFactor("bob.mass", ("bob",), "mass"), MassFactor("rod.density", ("rod",)))
     return MjcfEnv(**(arguments | {"masses": masses, "time_limit": 4, "resolution": 32} | kwargs))
 
 
-@pytest.fixture(scope="module")
-def swing():
-    env = make()
+@pytest.fixture(scope="module", params=["c", pytest.param("jax", marks=pytest.mark.slow)])
+def swing(request):
+    env = make(impl=request.param)
     return env, jax.jit(lambda key: env.reset(key, values=VALUES)), jax.jit(env.step)
 
 
@@ -126,6 +126,7 @@ CAN = '<worldbody><geom name="table" type="box" size="1 1 1"/><body><freejoint/>
             {
                 "mjcf": f"<mujoco>{CAN}</mujoco>".format('<geom name="can" type="cylinder" size=".1 .1"/>'),
                 "masses": (),
+                "impl": "jax",
             },
             r"'can' \(cylinder\) and 'table' \(box\)",
         ),
@@ -139,3 +140,50 @@ CAN = '<worldbody><geom name="table" type="box" size="1 1 1"/><body><freejoint/>
 def test_what_cannot_be_run_says_why(arguments, message):
     with pytest.raises(ValueError, match=message):
         make(**arguments)
+
+
+REFUSED = """
+<mujoco>
+  <option solver="PGS"/>
+  <worldbody>
+    <geom name="table" type="box" size="1 1 .1" pos="0 0 -.1"/>
+    <body pos="0 0 .3"><freejoint/><geom name="can" type="cylinder" size=".1 .1"/></body>
+    <body pos="0 0 1"><joint name="hinge" axis="0 1 0"/><geom size=".05" pos=".2 0 0"/></body>
+  </worldbody>
+  <actuator> <motor joint="hinge" ctrlrange="-1 1"/> </actuator>
+</mujoco>
+"""
+
+
+def can_height(view):
+    return view.geom("can")[2]
+
+
+def test_the_c_library_moves_what_mjx_refuses():
+    env = MjcfEnv(mjcf=REFUSED, reward=can_height, substeps=50, impl="c")
+    state = env.step(env.reset(jax.random.key(0)), jnp.zeros(1))
+    model = mujoco.MjModel.from_xml_string(REFUSED)
+    data = mujoco.MjData(model)
+    # Episodes start in single precision.
+    data.qpos[:] = data.qpos.astype(np.float32)
+    mujoco.mj_forward(model, data)
+    mujoco.mj_step(model, data, 50)
+    np.testing.assert_array_equal(np.asarray(state.physics.exact).view(np.float64)[: model.nq], data.qpos)
+    with pytest.raises(ValueError, match="solver='PGS'"):
+        MjcfEnv(mjcf=REFUSED, reward=can_height, impl="jax")
+
+
+def forces(view):
+    return view.data.efc_force[0]
+
+
+def test_what_a_batch_does_not_have_is_named():
+    env = make(reward=forces)
+    with pytest.raises(AttributeError, match=r'impl="c" cannot look at data\.efc_force.*use impl="jax"'):
+        env.step(env.reset(jax.random.key(0)), jnp.zeros(1))
+
+
+def test_a_delay_is_refused_since_its_history_would_be_lost():
+    delayed = SWING.replace('<motor name="push"', '<motor name="push" delay="0.05" nsample="8"')
+    with pytest.raises(ValueError, match="a delay"):
+        make(mjcf=delayed)

@@ -19,37 +19,53 @@ DOMAINS = tuple(recorded.NAMES)
 SEEN = ("body_mass", "body_ipos", "body_iquat", "geom_size", "geom_quat")
 
 
-def some(*quick):
-    """All domains; those that are not quick only in the slow suite."""
-    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in DOMAINS]
-
-
 def shows(state):
     """All positions and velocities, targets too, of a batch of states."""
     return jnp.concatenate([state.physics.qpos, state.physics.qvel, state.physics.target], axis=1)
 
 
-@pytest.mark.parametrize("domain", some("pendulum", "reacher", "ball_in_cup"))
-def test_one_step_in_double_precision(domain):
+BOTH = [pytest.param(name, "c") for name in DOMAINS] + [
+    pytest.param(name, "jax", marks=[] if name == "reacher" else pytest.mark.slow) for name in DOMAINS
+]
+
+
+@pytest.mark.parametrize(("domain", "impl"), BOTH)
+def test_one_step_in_double_precision(domain, impl):
     """Half of the rows have the nominal model, half have all factors drawn; rewards of all tasks."""
     golden = recorded.golden(domain)
     with jax.enable_x64(True):
-        apart = recorded.differences(recorded.make(domain), golden)
+        apart = recorded.differences(recorded.make(domain, impl=impl), golden)
     assert sum(name.startswith("reward.") for name in apart) == len(golden["tasks"])
     assert max(apart.values()) < 1e-10, apart
 
 
-@pytest.mark.parametrize("domain", some("cartpole"))
-def test_one_step_in_single_precision(domain):
-    apart = recorded.differences(recorded.make(domain), recorded.golden(domain))
+SINGLE = [
+    pytest.param(
+        name, impl, marks=[] if (impl, name) in (("c", "quadruped"), ("jax", "pendulum")) else pytest.mark.slow
+    )
+    for name in DOMAINS
+    for impl in ("c", "jax")
+]
+
+
+@pytest.mark.parametrize(("domain", "impl"), SINGLE)
+def test_one_step_in_single_precision(domain, impl):
+    apart = recorded.differences(recorded.make(domain, impl=impl), recorded.golden(domain))
     assert max(apart.values()) < 1e-3, apart
 
 
-@pytest.mark.parametrize("domain", some("cartpole", "reacher"))
-def test_episodes_start_like_the_suites(domain):
+STARTS = [
+    pytest.param(name, impl, marks=[] if impl == "c" and name in ("cartpole", "manipulator") else pytest.mark.slow)
+    for name in DOMAINS
+    for impl in ("c", "jax")
+]
+
+
+@pytest.mark.parametrize(("domain", "impl"), STARTS)
+def test_episodes_start_like_the_suites(domain, impl):
     """Kolmogorov-Smirnov on every coordinate; the smallest of all p values is expected to be about 1 / coordinates."""
     golden = recorded.golden(domain)
-    env = recorded.make(domain)
+    env = recorded.make(domain, impl=impl)
     keys = jax.random.split(jax.random.key(3), len(golden["resets"]))
     ours = np.asarray(jax.jit(lambda keys: shows(jax.vmap(env.reset)(keys)))(keys))
     theirs = np.concatenate([golden["resets"], golden["reset_targets"]], axis=1)
@@ -111,7 +127,7 @@ def assert_same(picture, frame):
 
 def test_fast_is_another_physics_but_a_near_one():
     """Euler steps instead of Runge-Kutta's: away from the recording by more than rounding, but not far."""
-    apart = recorded.differences(recorded.make("cartpole", fidelity="fast"), recorded.golden("cartpole"))
+    apart = recorded.differences(recorded.make("cartpole", fidelity="fast", impl="c"), recorded.golden("cartpole"))
     assert 1e-5 < apart["qvel"] < 2e-2
     assert apart["qpos"] < 5e-3
 
@@ -119,7 +135,7 @@ def test_fast_is_another_physics_but_a_near_one():
 @pytest.mark.parametrize("domain", ["reacher", "finger", "manipulator"])
 def test_fast_keeps_strong_damping_stable(domain):
     """Damped explicitly, these robots would fly apart, upon which MuJoCo's C code starts anew."""
-    model = recorded.make(domain, fidelity="fast").compiled.host
+    model = recorded.make(domain, fidelity="fast", impl="c").host
     data = mujoco.MjData(model)
     data.qvel[:] = start = 1e-3
     mujoco.mj_step(model, data, 20)
