@@ -319,6 +319,7 @@ class _Given:
         self._tails = tails
         leads = [array.shape[: array.ndim - tail] for array, tail in zip(self._arrays, tails, strict=True)]
         self._leads, self._lead = leads, np.broadcast_shapes(*leads)
+        self.count = math.prod(self._lead)
         self.dtype = self._arrays[0].dtype
         self.precise = self._arrays[1].shape[-1] > 0
 
@@ -326,13 +327,13 @@ class _Given:
         """An argument with one leading axis."""
         array, tail = self._arrays[index], self._tails[index]
         core = array.shape[array.ndim - tail :]
-        wide = np.broadcast_to(array, self._lead + core).reshape(int(np.prod(self._lead)), *core)
-        return np.ascontiguousarray(wide, dtype or array.dtype)
+        wide = array if self._leads[index] == self._lead else np.broadcast_to(array, self._lead + core)
+        return np.ascontiguousarray(wide.reshape(self.count, *core), dtype)
 
     def own_rows(self, index: int) -> np.ndarray | None:
         """The one row of an argument that all rows share; None where they do not."""
         array, tail = self._arrays[index], self._tails[index]
-        if int(np.prod(self._leads[index])) > 1:
+        if math.prod(self._leads[index]) > 1:
             return None
         return array.reshape(1, *array.shape[array.ndim - tail :])
 
