@@ -131,7 +131,7 @@ def assert_same(left, right):
     jax.tree.map(np.testing.assert_array_equal, left, right)
 
 
-def test_the_bits_do_not_depend_on_the_batch_the_threads_or_the_rollout(hopper):
+def test_the_bits_do_not_depend_on_the_batch_the_threads_or_the_rollout(hopper, monkeypatch):
     env, states, actions = hopper
     last, kept = jax.vmap(env.rollout)(states, actions)
     expected = physics_bits(kept)
@@ -145,7 +145,8 @@ def test_the_bits_do_not_depend_on_the_batch_the_threads_or_the_rollout(hopper):
     candidates = jnp.stack([actions, actions[:, ::-1]], axis=1)
     nested = jax.vmap(jax.vmap(env.rollout, (None, 0)))(states, candidates)[1]
     assert_same(jax.tree.map(lambda leaf: leaf[:, 0], physics_bits(nested)), expected)
-    for threads in {1, min(2, os.cpu_count() or 1)}:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    for threads in (1, 2, 4):
         other = dataclasses.replace(env, threads=threads)
         assert other.compiled is not env.compiled
         assert_same(physics_bits(jax.vmap(other.rollout)(states, actions)[1]), expected)
@@ -344,3 +345,16 @@ def test_auto_has_the_gradients_of_mjx(varied):
     ends = jax.vmap(total)(jnp.concatenate([actions[None] + away, actions[None] - away]))
     np.testing.assert_allclose(slopes[:, 0], (ends[:2] - ends[2:]) / 0.1, rtol=2e-2)
     assert np.abs(slopes).min() > 1e-4
+
+
+PILE = "".join('<body pos="0 0 .05"><freejoint/><geom size=".1"/></body>' for _ in range(6))
+CRAMPED = ARM.replace("<worldbody>", f'<size memory="80K"/><worldbody><geom type="plane" size="1 1 .1"/>{PILE}')
+
+
+def test_an_error_of_mujoco_ends_its_rows(caplog):
+    """Too little memory for the contacts of a pile, which MuJoCo tells by an error and not by a warning."""
+    env = MjcfEnv(mjcf=CRAMPED, reward=tip, impl="c")
+    state = env.step(env.reset(jax.random.key(0)), jnp.ones(1))
+    assert state.info["diverged"]
+    assert state.truncated
+    assert "MuJoCo raises an error" in caplog.text
