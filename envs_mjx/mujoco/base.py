@@ -1,12 +1,11 @@
-"""What all MuJoCo environments share: stepping, resets, factors, goals, limits and rendering."""
+"""How all MuJoCo environments run: stepping, resets, factors, goals, limits and rendering."""
 
-import abc
 import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import jax
@@ -20,17 +19,17 @@ from envs_mjx.core import State, checked_action
 from envs_mjx.mujoco import engine
 from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.implementation import AUTO, Implementation, Look, Motion, Taken, taken
-from envs_mjx.mujoco.masses import MassFactor
 from envs_mjx.mujoco.model import FIDELITIES, Compiled, compiled
 from envs_mjx.mujoco.physics import MujocoPhysics
 from envs_mjx.mujoco.scene import Scene
-from envs_mjx.mujoco.state_vector import StateVectorEnv, sound
+from envs_mjx.mujoco.state_vector import sound
+from envs_mjx.mujoco.task import MujocoTask
 from envs_mjx.mujoco.view import View
 from envs_mjx.processes import check_process
 
 
 @dataclass(frozen=True)
-class MujocoEnv(StateVectorEnv):
+class MujocoEnv(MujocoTask):
     """An environment whose physics MJX or MuJoCo's C library computes from a MuJoCo model.
 
     Actions are from -1 to 1 in every entry and scaled to the actuators' ranges. The state vector (`info["state"]`,
@@ -63,21 +62,6 @@ class MujocoEnv(StateVectorEnv):
     renderer: str = "host"
     threads: int = 0
 
-    option_names = ("state", "goal_state", "target")
-
-    time_limit: ClassVar[int]
-    """Steps after which the episode is truncated."""
-    action_repeat: ClassVar[int] = 1
-    """Control steps per step of the environment; their rewards are added up."""
-    substeps: ClassVar[int] = 1
-    """Physics steps per control step."""
-    total_mass: ClassVar[float | None] = None
-    """Mass to which all bodies are scaled, kg."""
-    mjx_is_faster: ClassVar[bool] = False
-    """Whether MJX moves large batches of this model faster than the C library, even on a CPU."""
-    target_size: ClassVar[int] = 0
-    """Length of the target vector."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("fidelity", self.fidelity, FIDELITIES, show=str)
@@ -88,66 +72,6 @@ class MujocoEnv(StateVectorEnv):
         cores = os.cpu_count() or 1
         if self.threads > cores:
             raise UserError(f"threads must be from 0 (all cores) to {cores} on this machine, got {self.threads}")
-
-    @property
-    def has_success(self) -> bool:
-        """No: an episode ends by time, unless the task says otherwise (see `_reached`)."""
-        return False
-
-    @property
-    def reaches_goals(self) -> bool:
-        """No: the task is about its reward, whatever the goal is."""
-        return False
-
-    @abc.abstractmethod
-    def _spec(self) -> mujoco.MjSpec:
-        """The specification of the nominal model."""
-
-    @abc.abstractmethod
-    def _place(self, key: Key[Array, ""], scene: Scene) -> tuple[Float[Array, " nq"], Float[Array, " nv"]]:
-        """Positions and velocities at the start of an episode."""
-
-    @abc.abstractmethod
-    def _observe(self, view: View) -> Float[Array, " O"]:
-        """The observation, one vector."""
-
-    @abc.abstractmethod
-    def _reward(self, view: View) -> Float[Array, ""]:
-        """The reward of a control step; at most 1."""
-
-    def _extras(self, view: View) -> dict[str, Array]:
-        """Further entries of `info`."""
-        return {}
-
-    def _reached(self, view: View, goal: Float[Array, " S"]) -> Bool[Array, ""] | None:
-        """Whether the task is solved and the episode ends; None where it never does."""
-        return None
-
-    def _resting(self, physics: MujocoPhysics) -> Bool[Array, " nv"] | None:
-        """Degrees of freedom that begin every step at rest; None for none."""
-        return None
-
-    def _draw_target(self, key: Key[Array, ""], dtype: np.dtype) -> Float[Array, " G"]:
-        """A target at the start of an episode."""
-        return jnp.zeros((self.target_size,), dtype)
-
-    def _aim(self, model: ModelFields, target: Float[Array, " G"]) -> dict[str, Array]:
-        """Fields of the model that hold the target."""
-        return {}
-
-    def _edited(self, model: ModelFields, factors: Mapping[str, Array]) -> dict[str, Array]:
-        """Fields of the model that factors set, but for those that follow from masses."""
-        return {}
-
-    def _vary_moments(
-        self, moments: Float[Array, "nbody 10"], factors: Mapping[str, Array]
-    ) -> Float[Array, "nbody 10"]:
-        """Moments of the bodies after factors that do more than set densities."""
-        return moments
-
-    def _mass_factors(self) -> tuple[MassFactor, ...]:
-        """The factors that set masses."""
-        return ()
 
     @property
     def taken(self) -> Taken:

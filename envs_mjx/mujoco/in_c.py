@@ -296,9 +296,11 @@ def _check_model(host: mujoco.MjModel) -> None:
     """Refuse what has a state beside positions, velocities and activations, which would be lost between calls.
 
     Raises:
-        UserError: names the element.
+        UserError: says what it is.
     """
     if host.nplugin:
         raise UserError('a plugin of MuJoCo: impl="c" does not keep its state')
     if host.nhistory:
         raise UserError('an actuator or sensor with a delay: impl="c" does not keep its history')
+    if host.opt.enableflags & int(mujoco.mjtEnableBit.mjENBL_SLEEP):
+        raise UserError("option flag sleep='enable': impl=\"c\" does not keep what sleeps; remove the flag")

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,6 @@ BROKEN = 1e10
 """Size of a position or velocity at which MuJoCo calls its physics diverged."""
 
 _VELOCITY = int(mujoco.mjtStage.mjSTAGE_VEL)
-_POSITION = int(mujoco.mjtStage.mjSTAGE_POS)
 _BAD = [
     int(kind)
     for kind in (
@@ -35,6 +34,11 @@ _BAD = [
 ]
 _RISES = 1
 """Column of the warnings that counts them."""
+_UNSTABLE = "Nan, Inf or huge value"
+"""What a warning about a diverged row begins with."""
+_KIND = 30
+"""Letters by which kinds of warnings are told apart; numbers follow."""
+_TURN = threading.Lock()
 _log = logging.getLogger(__name__)
 
 
@@ -74,7 +78,6 @@ class Native:
         self.models = Models(model)
         self._nominal = [model]
         self._data = mujoco.MjData(model)
-        self._lock = threading.Lock()
         self._batches: dict[tuple[str, ...], _Rows] = {}
         self._told: set[str] = set()
 
@@ -119,7 +122,7 @@ class Native:
         found = np.empty((count, horizon, job.repeat, width + self._width(job.outputs)), given.dtype)
         precise = np.empty((count, horizon, job.repeat, width if given.precise else 0))
         speeds = slice(self.sizes[0], self.sizes[0] + self.sizes[1])
-        with self._lock, _quiet(), np.errstate(over="ignore", invalid="ignore"):
+        with _turn(), np.errstate(over="ignore", invalid="ignore"):
             rows = self._rows(job, given, count)
             for step in range(horizon):
                 before = state.copy()
@@ -141,11 +144,13 @@ class Native:
         """Outputs [..., outputs] that follow from positions and velocities; for the arguments see `advance`."""
         given = _Given(rounded, exact, fields, tails=(1, 1, 1))
         state = self._state(given)
-        with self._lock, _quiet():
+        with _turn():
             rows = self._rows(job, given, len(state))
             rows.load(state)
-            rows.batch.forward(rows.ids, stage=_VELOCITY)
-            return (given.shaped(rows.outputs(len(state)).astype(given.dtype)),)
+            failed = self._failed(rows, lambda: rows.batch.forward(rows.ids, stage=_VELOCITY))
+            found = rows.outputs(len(state)).astype(given.dtype)
+            found[failed] = np.nan
+            return (given.shaped(found),)
 
     def settle(
         self, job: Job, actuated: bool, rounded: Any, exact: Any, fields: Any, ctrl: Any
@@ -168,14 +173,19 @@ class Native:
         state, ctrl = self._state(given), given.rows(3, np.float64)
         sensors = np.empty((len(state), self.model.nsensordata))
         without = 0 if actuated else int(mujoco.mjtDisableBit.mjDSBL_ACTUATION)
-        with self._lock, _quiet():
+        with _turn():
             for row, model in enumerate(self._each(job, given, len(state))):
                 data = self._placed(state[row])
                 data.ctrl[:] = ctrl[row]
                 flags = model.opt.disableflags
                 model.opt.disableflags = flags | without
-                mujoco.mj_forward(model, data)
-                model.opt.disableflags = flags
+                try:
+                    mujoco.mj_forward(model, data)
+                except mujoco.FatalError as error:
+                    self._tell(error)
+                    data.sensordata[:] = np.nan
+                finally:
+                    model.opt.disableflags = flags
                 state[row, -self.sizes[3] :] = data.qacc_warmstart
                 sensors[row] = data.sensordata
         found = np.concatenate([state, sensors], axis=1).astype(given.dtype)
@@ -186,7 +196,7 @@ class Native:
         given = _Given(rounded, exact, fields, tails=(1, 1, 1))
         state = self._state(given)
         found = np.full((len(state), 1), np.inf, given.dtype)
-        with self._lock, _quiet():
+        with _turn():
             for row, model in enumerate(self._each(job, given, len(state))):
                 data = self._placed(state[row])
                 mujoco.mj_kinematics(model, data)
@@ -204,22 +214,30 @@ class Native:
         rows.ctrl[: len(state)] = ctrl
         rows.batch.warning[...] = 0
         ids = rows.ids if moving.all() else np.flatnonzero(moving).astype(np.int32)
-        failed = np.zeros(len(state), bool)
         if not len(ids):
-            return failed
-        try:
-            rows.batch.step(ids, nstep=substeps, stage=_VELOCITY)
-        except SimulationError as error:
-            failed[error.ids] = True
-            if str(error) not in self._told:
-                self._told.add(str(error))
-                _log.warning("MuJoCo cannot step some rows, which end here: %s", error)
+            return np.zeros_like(moving)
+        failed = self._failed(rows, lambda: rows.batch.step(ids, nstep=substeps, stage=_VELOCITY))
         rows.save(state, moving)
         moved = state[:, : sum(self.sizes[:3])]
         # Comparisons with NaN are false.
         unsound = ~(np.abs(moved) < BROKEN).all(1)
         diverged: np.ndarray = failed | (rows.batch.warning[: len(state), _BAD, _RISES] > 0).any(1) | unsound
         return diverged & moving
+
+    def _failed(self, rows: "_Rows", call: Callable[[], None]) -> np.ndarray:
+        """Which rows MuJoCo raises an error for; each error is told once."""
+        failed = np.zeros(len(rows.ids), bool)
+        try:
+            call()
+        except SimulationError as error:
+            failed[error.ids] = True
+            self._tell(error)
+        return failed
+
+    def _tell(self, error: Exception) -> None:
+        if str(error) not in self._told:
+            self._told.add(str(error))
+            _log.warning("MuJoCo raises an error, and its rows end here: %s", error)
 
     def _state(self, given: "_Given") -> np.ndarray:
         """The states in double precision [B, S]."""
@@ -319,6 +337,7 @@ class _Given:
         self._tails = tails
         leads = [array.shape[: array.ndim - tail] for array, tail in zip(self._arrays, tails, strict=True)]
         self._leads, self._lead = leads, np.broadcast_shapes(*leads)
+        self.count = math.prod(self._lead)
         self.dtype = self._arrays[0].dtype
         self.precise = self._arrays[1].shape[-1] > 0
 
@@ -326,13 +345,13 @@ class _Given:
         """An argument with one leading axis."""
         array, tail = self._arrays[index], self._tails[index]
         core = array.shape[array.ndim - tail :]
-        wide = np.broadcast_to(array, self._lead + core).reshape(int(np.prod(self._lead)), *core)
-        return np.ascontiguousarray(wide, dtype or array.dtype)
+        wide = array if self._leads[index] == self._lead else np.broadcast_to(array, self._lead + core)
+        return np.ascontiguousarray(wide.reshape(self.count, *core), dtype)
 
     def own_rows(self, index: int) -> np.ndarray | None:
         """The one row of an argument that all rows share; None where they do not."""
         array, tail = self._arrays[index], self._tails[index]
-        if int(np.prod(self._leads[index])) > 1:
+        if math.prod(self._leads[index]) > 1:
             return None
         return array.reshape(1, *array.shape[array.ndim - tail :])
 
@@ -347,15 +366,26 @@ def _decoded(array: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Diverged rows are told apart by their counters: no line on standard error, no MUJOCO_LOG.TXT."""
-    before = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(_ignored)
-    try:
-        yield
-    finally:
-        mujoco.set_mju_user_warning(before)
+def _turn() -> Iterator[None]:
+    """The host for one call, which may use all cores.
+
+    Diverged rows are told apart by their counters: no line on standard error, no MUJOCO_LOG.TXT.
+    """
+    with _TURN:
+        before = mujoco.get_mju_user_warning()
+        mujoco.set_mju_user_warning(_warned)
+        try:
+            yield
+        finally:
+            mujoco.set_mju_user_warning(before)
 
 
-def _ignored(message: str) -> None:
-    pass
+_told: set[str] = set()
+
+
+def _warned(message: str) -> None:
+    """Tell each kind of warning once, but for those of diverged rows."""
+    kind = message[:_KIND]
+    if _UNSTABLE not in message and kind not in _told:
+        _told.add(kind)
+        _log.warning("MuJoCo: %s", message)
