@@ -25,7 +25,7 @@ class MissingExtraError(ImportError, UserError):
 
 @contextlib.contextmanager
 def needs_extra(what: str, extra: str) -> Iterator[None]:
-    """Around the import of an optional package.
+    """Around the import of an optional package; around another such block, this one says who needs it.
 
     Args:
         what: Who needs it, with the verb, for the message: "datasets need".
@@ -36,7 +36,7 @@ def needs_extra(what: str, extra: str) -> Iterator[None]:
     """
     try:
         yield
-    except ModuleNotFoundError as error:
+    except (ModuleNotFoundError, MissingExtraError) as error:
         missing = (error.name or extra).partition(".")[0]
         if missing == __package__:
             raise

@@ -26,8 +26,9 @@ hypothesis.settings.load_profile("swmjax")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell has what it starts in the background ignore Ctrl-C, which some tests send.
+    # A shell has what it starts in the background ignore Ctrl-C, and nohup the end of a terminal; some tests send both.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     jax.config.update("jax_numpy_rank_promotion", "raise")
     # Through the environment as well, so that processes started by tests share the cache and leave the user's alone.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
