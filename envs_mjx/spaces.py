@@ -292,12 +292,27 @@ def reset_variation_space(
     space._require_check()
 
 
+def _numbers(name: str, value: Any) -> np.ndarray:
+    """A value of a factor as an array of numbers."""
+    try:
+        numbers = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        numbers = np.asarray(None)
+    if numbers.dtype.kind not in "biuf":
+        raise FactorError(f"factor {name!r} takes numbers, not {value!r}")
+    return numbers
+
+
 def _as_factor(name: str, leaf: Any, value: Any) -> Array:
     """An explicit value as a JAX array; its bounds are checked when it is concrete."""
+    if not isinstance(value, jax.core.Tracer):
+        value = _numbers(name, value)
+    if np.shape(value) == () and leaf.shape == (1,):
+        value = jnp.reshape(value, (1,)) if isinstance(value, jax.core.Tracer) else np.reshape(value, (1,))
     if np.shape(value) != leaf.shape:
         raise FactorError(f"factor {name!r} has shape {leaf.shape}, not {np.shape(value)}")
     if not isinstance(value, jax.core.Tracer):
-        host = np.asarray(value)
+        host = value
         low, high = leaf.bounds
         if np.issubdtype(host.dtype, np.inexact) and np.issubdtype(leaf.dtype, np.integer):
             raise FactorError(f"factor {name!r} takes integers, not {value!r}")

@@ -8,6 +8,8 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from envs_mjx.checks import UserError
 from swmjax.checkpoints.errors import CheckpointError, shown
 from swmjax.checkpoints.own_models import class_path
@@ -39,6 +41,8 @@ def to_json(value: Any, place: str = "config") -> Any:
         return {name: to_json(item, f"{place}.{name}") for name, item in value.items()}
     if isinstance(value, tuple | list):
         return [to_json(item, f"{place}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, np.integer | np.floating | np.bool_):
+        return value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise UserError(

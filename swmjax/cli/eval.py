@@ -47,6 +47,9 @@ def eval_command(
     skip_solved: Annotated[
         bool, Optional("--skip-solved", help="Leave problems that are solved at the start out of the figures.")
     ] = False,
+    allow_nonfinite: Annotated[
+        bool, Optional("--allow-nonfinite", help="Plan with weights that are NaN or infinite.")
+    ] = False,
     episodes: Annotated[int | None, Optional(help="Number of episodes.")] = None,
     seed: Annotated[int | None, Optional(help="Seed of the first episode; episode i has seed + i.")] = None,
     budget: Annotated[int | None, Optional(help="Environment steps per episode.")] = None,
@@ -96,6 +99,7 @@ def eval_command(
         "variation": variation,
         "values": dict(read_assignments(value, "agent.color=[255,0,0]", "--value")) if value else None,
         "skip_solved": True if skip_solved else None,
+        "allow_nonfinite": True if allow_nonfinite else None,
     }
 
     def load() -> "EvalConfig":

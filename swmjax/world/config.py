@@ -43,6 +43,7 @@ class EvalConfig(Settings):
         variation: Factors of variation that every episode samples; the environment's own choice if None.
         values: Factors of variation that are the same in every episode, by name.
         skip_solved: Leave episodes that are solved at the start out of the figures.
+        allow_nonfinite: Plan with a checkpoint whose weights are NaN or infinite.
 
     Raises:
         UserError: A value is out of its range; the message names the setting and what is allowed.
@@ -71,6 +72,7 @@ class EvalConfig(Settings):
     variation: Sequence[str] | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     skip_solved: bool = False
+    allow_nonfinite: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.env, str):
@@ -97,6 +99,7 @@ class EvalConfig(Settings):
             )
         check_mapping("values", self.values)
         check_flag("skip_solved", self.skip_solved)
+        check_flag("allow_nonfinite", self.allow_nonfinite)
         if self.variation is not None:
             listed = isinstance(self.variation, Sequence) and not isinstance(self.variation, str)
             if not listed or not all(isinstance(name, str) for name in self.variation):
@@ -128,6 +131,10 @@ class EvalConfig(Settings):
         kind, options = self._protocol()
         values = env.variation_space.as_factors(self.values)
         env.check_reset(self.variation, values)
+        if self.variation and not env.variation_space.names():
+            raise UserError(f"variation: {self.env} has no factors of variation")
+        if self.skip_solved and not env.has_success:
+            raise UserError(f"skip_solved: nothing is ever solved in {self.env}, which has only rewards")
         made = kind.make(self.seed, **options)
         variation = None if self.variation is None else tuple(self.variation)
         return dataclasses.replace(made, variation=variation, values=values)
@@ -140,6 +147,11 @@ class EvalConfig(Settings):
 
     def _protocol(self) -> tuple[type[Protocol], dict[str, Any]]:
         settings = self.protocol
+        if settings is not None and self.problems is not None:
+            raise UserError(
+                f"problems: {self.problems} and the protocol {settings} both say which episodes are played; give one "
+                "of them (--set protocol=null)"
+            )
         if settings is None and self.problems is not None:
             settings = {"name": "recorded", "path": self.problems}
         elif settings is None:

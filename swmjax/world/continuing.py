@@ -63,9 +63,18 @@ def begin(path: Path, mode: Mode, settings: Mapping[str, Any], seed: int | None,
             )
             return Begun(writer, left["seed"], done)
     writer = form.writer(path, mode)
+    if mode == "append" and left is not None:
+        there, given = (_class_of(record.get("env")) for record in (left, settings))
+        if there != given:
+            raise UserError(f"{path}: holds episodes of {there}, to which none of {given} are appended")
     first = _first_seed(writer, seed, episodes, note)
     writer.remember(dict(settings) | {"seed": first, "episodes": episodes, "first_episode": writer.episodes})
     return Begun(writer, first, 0)
+
+
+def _class_of(facts: Any) -> Any:
+    """The class of an environment that a record tells of."""
+    return facts.get("class") if isinstance(facts, Mapping) else facts
 
 
 def _is_same(left: Mapping[str, Any], mode: Mode, settings: Mapping[str, Any], seed: int | None, episodes: int) -> bool:

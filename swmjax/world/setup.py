@@ -61,7 +61,9 @@ def set_up(config: EvalConfig) -> Setup:
             "rewards (TD-MPC2), or another protocol"
         )
     reach = config.plan.horizon * config.plan.action_block
-    notes += protocol.remarks(env, config.env, reach, config.budget) + _remarks_on_factors(config, env)
+    notes += protocol.remarks(env, config.env, reach, config.budget)
+    if not protocol.places:
+        notes += _remarks_on_factors(config, env)
     notes += env.remarks
     return Setup(env=env, policy=policy, protocol=protocol, notes=notes)
 
@@ -107,7 +109,7 @@ def _world_model(config: EvalConfig, env: envs_mjx.Env) -> tuple[WorldModelPolic
     if not isinstance(space, Box):
         raise UserError(f"model: {config.env} has discrete actions; plan for it through its own physics (oracle)")
     notes: list[str] = []
-    model = load_pretrained(config.model, note=notes.append)
+    model = load_pretrained(config.model, allow_nonfinite=config.allow_nonfinite, note=notes.append)
     try:
         objective = planning_objective(model)
     except UserError as error:

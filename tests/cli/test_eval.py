@@ -319,6 +319,29 @@ def test_a_model_that_cannot_plan_says_so(toy):
     assert any("6 of 6 plans failed" in note for note in results["notes"])
 
 
+def test_what_has_no_effect_is_refused_or_said(toy, tmp_path, monkeypatch):
+    recorded = tmp_path / "problems.npz"
+    np.savez(recorded, start=np.zeros((2, 1)), goal=np.full((2, 1), 30.0))
+    result = run(toy, f"--problems={recorded}", "--variation=start.x", "--output=run")
+    said = " ".join(result.stderr.split())
+    assert f"starts and goals are those of {recorded}: factors that would place them have no effect" in said
+    assert "initial values" not in said
+    assert "both say which episodes are played" in refused(
+        toy, f"--problems={recorded}", "--set=protocol.name=episodic"
+    )
+    monkeypatch.setattr(GoalEnv, "has_success", False)
+    assert "both say which episodes are played" in refused("test/Goal-v0", f"--problems={recorded}")
+    assert "nothing is ever solved in test/Goal-v0" in refused("test/Goal-v0", "--skip-solved")
+
+
+def test_values_of_factors_that_are_no_numbers(toy):
+    for value in ("", "abc", "[1, [2, 3]]", ".nan"):
+        assert "factor 'shade'" in refused(toy, f"--value=shade={value}")
+    run(toy, "--value=start.x=0.25", "--episodes=1", "--output=run")
+    (row,) = episodes_table(("start.x",)).read(Path("run"))
+    assert row["start"] == row["variation.start.x"] == [0.25]
+
+
 def test_problems_that_are_solved_at_the_start(toy, tmp_path):
     recorded = tmp_path / "problems.npz"
     np.savez(recorded, start=np.zeros((4, 1)), goal=np.asarray([[0.0], [0.0625], [30.0], [2.0]]))

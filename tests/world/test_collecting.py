@@ -368,3 +368,14 @@ def test_a_policy_whose_actions_are_none_collects_nothing(tmp_path):
     bad = int(np.isnan(data["action"]).sum()) - 4
     assert note.startswith(f"{bad} of {len(data['action']) - 4} actions were refused by the environment: not finite")
     assert bad > 0
+
+
+def test_another_environment_is_not_appended(tmp_path):
+    path = tmp_path / "set.lance"
+    collected(path, 2)
+    with pytest.raises(ValueError, match="holds episodes of .*GoalEnv, to which none of .*OtherEnv are appended"):
+        collect(OtherEnv(gain=0.1), RandomPolicy.of(ENV.action_space), path, 2, mode="append", image_size=8)
+
+
+class OtherEnv(GoalEnv):
+    """The same under another name."""

@@ -44,6 +44,8 @@ def find_state_dict(top: Any, key: str | None = None) -> StateDict:
     """
     place, value = ((), top) if key is None else _entry(top, key)
     found = dict(_candidates(value, place))
+    if key is None and len(found) == 1:
+        found |= dict(_twins(value, next(iter(found.values()))))
     if len(found) > 1:
         names = [".".join(candidate) for candidate in found]
         under = " and ".join(shown(name) for name in names)
@@ -82,6 +84,13 @@ def _candidates(value: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str,
         return
     for name in ENTRIES:
         yield from _candidates(value.get(name), (*place, name))
+
+
+def _twins(value: Any, tensors: Mapping[str, np.ndarray]) -> Iterator[tuple[tuple[str, ...], dict[str, np.ndarray]]]:
+    """Entries under other names with tensors of the same names, such as those that a training loop averages."""
+    for name, item in value.items() if isinstance(value, dict) else ():
+        if isinstance(name, str) and isinstance(item, dict) and item is not tensors and set(item) == set(tensors):
+            yield (name,), item
 
 
 def _refuse_unless_tensors(value: Any, place: tuple[str, ...]) -> None:

@@ -28,11 +28,13 @@ class Protocol(abc.ABC):
     Attributes:
         options: What `make` understands beside the seed.
         files: Those of them that name a file.
+        places: Whether starts and goals come from elsewhere than resets, whatever factors of variation say.
         until: What an episode is over at: `success`, when its goal is reached, or `end`, when the environment ends it.
     """
 
     options: ClassVar[tuple[str, ...]] = ()
     files: ClassVar[tuple[str, ...]] = ()
+    places: ClassVar[bool] = False
     until: ClassVar[Literal["success", "end"]] = "success"
 
     seed: Any

@@ -31,6 +31,7 @@ class Recorded(Protocol):
     """
 
     options = files = ("path",)
+    places = True
 
     starts: Any
     goals: Any
@@ -79,6 +80,16 @@ class Recorded(Protocol):
             env.check_state(rows, f"{self.source}: {part}")
         if episodes > count:
             raise UserError(f"episodes: {self.source} holds {count} problems, got {episodes}")
+
+    def remarks(self, env: Env, name: str, reach: int, budget: int) -> tuple[str, ...]:
+        """As every protocol, and on factors that would place what the file places."""
+        remarks = super().remarks(env, name, reach, budget)
+        if self.variation or self.values:
+            remarks += (
+                f"starts and goals are those of {self.source}: factors that would place them have no effect, though "
+                "their values are recorded",
+            )
+        return remarks
 
     @property
     def count(self) -> int:

@@ -72,3 +72,14 @@ def test_a_file_that_refers_to_itself_ends() -> None:
     top["model"] = top["ema"] = top
     with pytest.raises(CheckpointError, match="holds a dict under 'model'"):
         find_state_dict(top)
+
+
+@pytest.mark.parametrize("name", ["model_ema", "ema_state_dict"])
+def test_the_same_tensors_under_another_name_are_a_second_candidate(name: str) -> None:
+    content = {"model": ONE, name: {key: 2 * value for key, value in ONE.items()}, "optimizer": {"state": {0: TWO}}}
+    with pytest.raises(
+        CheckpointError, match=f"2 state dicts, under 'model' and '{name}'; choose one with --key model"
+    ):
+        find_state_dict(content)
+    for key in ("model", name):
+        assert find_state_dict(content, key).tensors is content[key]
