@@ -217,6 +217,12 @@ def test_keys_of_a_published_configuration(home: Path, dino_wm: tuple[Path, list
     bad = run("import", "dino", "new", "--set", "model.pixel_token")
     assert (bad.exit_code, bad.stderr.count("\n")) == (2, 1)
     assert "must read NAME=VALUE, for example model.pixel_token=null" in bad.stderr
+    for typo in ("nothing.at.all=2", "model.pixl_token=null"):
+        bad = run("import", "dino", "new", *changes, "--set", typo)
+        assert bad.exit_code == 2
+        assert "is no key that this model reads, so setting it changes nothing" in bad.stderr
+    bad = run("import", "dino", "new", "--set", "model.x=${oc.env:HOME}")
+    assert "an interpolation, which is never evaluated" in bad.stderr
 
 
 @pytest.mark.reference

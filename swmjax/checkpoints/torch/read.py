@@ -196,14 +196,37 @@ def _set(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
             json.dumps(value)
         except TypeError:
             raise CheckpointError(f"{name}: is {shown(value)}; allowed is what JSON can hold") from None
+        if "${" in json.dumps(value):
+            raise CheckpointError(f"{name}: is {shown(value)}, an interpolation, which is never evaluated")
     nested = isinstance(raw.get("model"), dict)
     named = {name if nested else name.removeprefix("model."): value for name, value in settings.items()}
     result = override(raw, named)
+    for name in named:
+        if not _has(raw, name) and _reads_as(override(result, {name: None}, drop=True), result):
+            raise CheckpointError(f"{name}: is no key that this model reads, so setting it changes nothing")
     for name in (name for name, value in named.items() if value is None):
         without = override(result, {name: None}, drop=True)
         if read_family(without) == read_family(result):
             result = without
     return result
+
+
+def _has(raw: Mapping[str, Any], key: str) -> bool:
+    """Whether a JSON object has a dotted key."""
+    place: Any = raw
+    for part in key.split("."):
+        if not isinstance(place, dict) or part not in place:
+            return False
+        place = place[part]
+    return True
+
+
+def _reads_as(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two configurations describe the same model; not where the first one describes none."""
+    try:
+        return read_family(one) == read_family(other)
+    except CheckpointError:
+        return False
 
 
 def fill(
