@@ -88,7 +88,7 @@ def full_id(name: str) -> str:
     Raises:
         UserError: the name is short for several ids, or of a module that has registered none of that name.
     """
-    module, colon, short = name.rpartition(":")
+    module, colon, short = _parts(name)
     if short not in _SPECS and not any(id.startswith("swm/") for id in _named(short)):
         plugins.load()
     found = _named(short)
@@ -121,7 +121,7 @@ def import_named(name: str) -> str:
     Raises:
         UserError: the module cannot be imported, or registers no such environment.
     """
-    module, colon, short = name.rpartition(":")
+    module, colon, short = _parts(name)
     if not colon:
         return full_id(name)
     plugins.import_module(module, f"environment {name!r}")
@@ -129,6 +129,13 @@ def import_named(name: str) -> str:
     if id not in _SPECS:
         raise UserError(f"module {module!r} is imported, but: {unknown_name('environment', id, _SPECS)}")
     return f"{module}:{id}"
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    """Module, colon and the rest of a name."""
+    if not isinstance(name, str):
+        raise UserError(f"an environment is named by its id, such as 'swm/PushT-v1', got {name!r}")
+    return name.rpartition(":")
 
 
 def _named(short: str) -> list[str]:

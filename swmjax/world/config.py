@@ -104,7 +104,7 @@ class EvalConfig(Settings):
             listed = isinstance(self.variation, Sequence) and not isinstance(self.variation, str)
             if not listed or not all(isinstance(name, str) for name in self.variation):
                 raise UserError(f"variation must be a list of names of factors, got {self.variation!r}")
-            object.__setattr__(self, "variation", tuple(self.variation))
+            object.__setattr__(self, "variation", tuple(dict.fromkeys(self.variation)))
         self.make_solver()
         self._protocol()
         object.__setattr__(self, "env", envs_mjx.import_named(self.env))

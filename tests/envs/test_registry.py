@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from goal_env import unchecked_types
 
 import envs_mjx
 from envs_mjx import registry
@@ -127,3 +128,8 @@ def test_bad_registrations_are_refused():
 def test_importing_the_package_imports_no_environment():
     code = "import sys, envs_mjx; assert not [m for m in sys.modules if m.startswith('envs_mjx.pusht')]"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_id_is_text():
+    with unchecked_types(), pytest.raises(ValueError, match="an environment is named by its id, .* got 3"):
+        envs_mjx.make(3)
