@@ -166,7 +166,7 @@ def test_frames_have_three_channels(checkpoint, monkeypatch):
     model = load_pretrained(checkpoint)
     config = model.config
     model.config = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, num_channels=1))
-    monkeypatch.setattr("swmjax.world.setup.load_pretrained", lambda name, note: model)
+    monkeypatch.setattr("swmjax.world.setup.load_pretrained", lambda name, **options: model)
     with pytest.raises(ValueError, match="takes frames of 1 channels, but environments render 3"):
         set_up(settings(checkpoint))
 
