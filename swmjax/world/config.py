@@ -128,14 +128,14 @@ class EvalConfig(Settings):
             UserError: An option is out of range, a file that the protocol reads cannot be used, or the environment
                 lacks a factor or takes no such value of it.
         """
-        kind, options = self._protocol()
+        name, options = self._protocol()
         values = env.variation_space.as_factors(self.values)
         env.check_reset(self.variation, values)
         if self.variation and not env.variation_space.names():
             raise UserError(f"variation: {self.env} has no factors of variation")
         if self.skip_solved and not env.has_success:
             raise UserError(f"skip_solved: nothing is ever solved in {self.env}, which has only rewards")
-        made = kind.make(self.seed, **options)
+        made = PROTOCOLS[name].make(self.seed, **options)
         variation = None if self.variation is None else tuple(self.variation)
         return dataclasses.replace(made, variation=variation, values=values)
 
@@ -145,7 +145,7 @@ class EvalConfig(Settings):
         named = set(space.as_factors(self.values)) | set(space.select(self.variation or ()))
         return tuple(name for name in space.names() if name in named)
 
-    def _protocol(self) -> tuple[type[Protocol], dict[str, Any]]:
+    def _protocol(self) -> tuple[str, dict[str, Any]]:
         settings = self.protocol
         if settings is not None and self.problems is not None:
             raise UserError(
@@ -162,13 +162,12 @@ class EvalConfig(Settings):
         check_name("protocol", name, PROTOCOLS)
         for option in options:
             check_name(f"option of protocol {name!r}", str(option), PROTOCOLS[name].options)
-        return PROTOCOLS[name], options
+        return name, options
 
     @property
     def protocol_name(self) -> str:
         """The protocol as settings call it."""
-        kind, _ = self._protocol()
-        return next(name for name, known in PROTOCOLS.items() if known is kind)
+        return self._protocol()[0]
 
     @property
     def run_name(self) -> str:
@@ -179,8 +178,8 @@ class EvalConfig(Settings):
         """A model that does not begin with a dot is a name, and means the same everywhere."""
         protocol = self.protocol
         if protocol is not None:
-            kind, options = self._protocol()
-            paths = {name: options[name] for name in kind.files if isinstance(options.get(name), str)}
+            chosen, options = self._protocol()
+            paths = {name: options[name] for name in PROTOCOLS[chosen].files if isinstance(options.get(name), str)}
             protocol = {**protocol, **{name: _absolute(path) for name, path in paths.items()}}
         return dataclasses.replace(
             self,

@@ -63,7 +63,7 @@ def check_fields(env):
 @pytest.mark.parametrize(
     ("domain", "fixed"),
     [
-        pair if pair in (("ball_in_cup", False), ("cheetah", True)) else slow(*pair)
+        pair if pair in (("cartpole", True), ("ball_in_cup", False), ("cheetah", True)) else slow(*pair)
         for pair in itertools.product(recorded.NAMES, (False, True))
         if pair not in ((domain, False) for domain in INERT)
     ],

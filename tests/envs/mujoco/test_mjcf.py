@@ -41,7 +41,7 @@ def make(**kwargs):
     return MjcfEnv(**(arguments | {"masses": masses, "time_limit": 4, "resolution": 32} | kwargs))
 
 
-@pytest.fixture(scope="module", params=["c", pytest.param("jax", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["c", "jax"])
 def swing(request):
     env = make(impl=request.param)
     return env, jax.jit(lambda key: env.reset(key, values=VALUES)), jax.jit(env.step)

@@ -24,12 +24,16 @@ def shows(state):
     return jnp.concatenate([state.physics.qpos, state.physics.qvel, state.physics.target], axis=1)
 
 
-BOTH = [pytest.param(name, "c") for name in DOMAINS] + [
-    pytest.param(name, "jax", marks=[] if name == "reacher" else pytest.mark.slow) for name in DOMAINS
-]
+def both(c, jax):
+    """All domains with both implementations; those that are not named only in the slow suite."""
+    return [
+        pytest.param(name, impl, marks=[] if name in quick else pytest.mark.slow)
+        for impl, quick in (("c", c), ("jax", jax))
+        for name in DOMAINS
+    ]
 
 
-@pytest.mark.parametrize(("domain", "impl"), BOTH)
+@pytest.mark.parametrize(("domain", "impl"), both(DOMAINS, ("pendulum", "reacher", "ball_in_cup")))
 def test_one_step_in_double_precision(domain, impl):
     """Half of the rows have the nominal model, half have all factors drawn; rewards of all tasks."""
     golden = recorded.golden(domain)
@@ -39,29 +43,13 @@ def test_one_step_in_double_precision(domain, impl):
     assert max(apart.values()) < 1e-10, apart
 
 
-SINGLE = [
-    pytest.param(
-        name, impl, marks=[] if (impl, name) in (("c", "quadruped"), ("jax", "pendulum")) else pytest.mark.slow
-    )
-    for name in DOMAINS
-    for impl in ("c", "jax")
-]
-
-
-@pytest.mark.parametrize(("domain", "impl"), SINGLE)
+@pytest.mark.parametrize(("domain", "impl"), both(("quadruped",), ("cartpole",)))
 def test_one_step_in_single_precision(domain, impl):
     apart = recorded.differences(recorded.make(domain, impl=impl), recorded.golden(domain))
     assert max(apart.values()) < 1e-3, apart
 
 
-STARTS = [
-    pytest.param(name, impl, marks=[] if impl == "c" and name in ("cartpole", "manipulator") else pytest.mark.slow)
-    for name in DOMAINS
-    for impl in ("c", "jax")
-]
-
-
-@pytest.mark.parametrize(("domain", "impl"), STARTS)
+@pytest.mark.parametrize(("domain", "impl"), both(("cartpole", "manipulator"), ("cartpole", "reacher")))
 def test_episodes_start_like_the_suites(domain, impl):
     """Kolmogorov-Smirnov on every coordinate; the smallest of all p values is expected to be about 1 / coordinates."""
     golden = recorded.golden(domain)
