@@ -14,45 +14,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from goal_env import GoalEnv, registered, unchecked_types
+from toy_solver import ForwardSolver
 from typer.testing import CliRunner
 
 import envs_mjx
 from envs_mjx import plugins, registry
 from swmjax.cli import app as program
 from swmjax.cli import console
-from swmjax.planning import Plan, Solver, StepRecord, make_solver
+from swmjax.planning import make_solver
 from swmjax.planning.solvers import SOLVERS
-from swmjax.planning.spaces import nominal_actions
 from swmjax.policies import POLICIES, PlanConfig, RandomPolicy, Start, make_policy
 from swmjax.world import EvalConfig, RunFolder, evaluate, set_up
 from swmjax.world.protocols import PROTOCOLS, Protocol
 from swmjax.world.rows import EPISODES
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
-
-
-# What would be `planning/solvers/forward.py`.
-
-
-@dataclass(frozen=True)
-class ForwardSolver(Solver):
-    """Go on by the same amount.
-
-    Source: nobody 2026.
-    """
-
-    pace: float = 1.0
-    n_steps: int = 1
-    num_samples: int = 1
-
-    def init(self, key, space, horizon, warm_start=None, carry=None):
-        return nominal_actions(space, horizon, warm_start) * 0.0 + self.pace
-
-    def step(self, state, scorer):
-        return state, StepRecord(candidates=state[None], costs=scorer(state[None]))
-
-    def finish(self, state, scorer):
-        return Plan(actions=state, cost=scorer(state[None])[0], status=jnp.zeros((), jnp.int32))
 
 
 # What would be `world/protocols/line.py`.

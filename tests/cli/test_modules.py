@@ -29,13 +29,12 @@ PACKAGE = '''
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax.numpy as jnp
 from flax import nnx
+from toy_solver import ForwardSolver
 
 import envs_mjx
 from swmjax.checkpoints import register_model
-from swmjax.planning import Plan, Solver, StepRecord, register_solver
-from swmjax.planning.spaces import nominal_actions
+from swmjax.planning import register_solver
 from swmjax.policies import RandomPolicy, register_policy
 
 Path(__file__).with_name("imported").touch()
@@ -43,24 +42,11 @@ envs_mjx.register("mine/Planted-v0", "goal_env:GoalEnv", gain=0.5)
 
 
 @dataclass(frozen=True)
-class Forward(Solver):
+class Forward(ForwardSolver):
     """Go on by the same amount.
 
     Source: nobody 2026.
     """
-
-    pace: float = 1.0
-    n_steps: int = 1
-    num_samples: int = 1
-
-    def init(self, key, space, horizon, warm_start=None, carry=None):
-        return nominal_actions(space, horizon, warm_start) * 0.0 + self.pace
-
-    def step(self, state, scorer):
-        return state, StepRecord(candidates=state[None], costs=scorer(state[None]))
-
-    def finish(self, state, scorer):
-        return Plan(actions=state, cost=scorer(state[None])[0], status=jnp.zeros((), jnp.int32))
 
 
 class Melting:
