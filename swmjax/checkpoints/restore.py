@@ -115,8 +115,8 @@ def restore(
     with within(file):
         stamp = _Stamp.read(raw)
         model = _model(raw, stamp, own, extra_args, probes)
-    graph, state = nnx.split(model)
-    wanted, keys = _as_stored(named(state), stamp)
+        graph, state = nnx.split(model)
+        wanted, keys = _as_stored(named(state), stamp)
     kinds = {name: _dtype(name, stamp, dtype) for name in wanted}
     for kind in set(kinds.values()):
         if jax.dtypes.canonicalize_dtype(kind) != kind:

@@ -8,7 +8,7 @@ from typing import Any
 from gymnasium.spaces import Discrete, MultiDiscrete
 
 import envs_mjx
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_mapping
 from swmjax.runs.paths import config_path, configs_dir
 from swmjax.runs.settings import assign, read_assignments, read_settings, warn
 from swmjax.world.config import ORACLE, EvalConfig
@@ -53,7 +53,8 @@ def load_settings(
         UserError: No such file or preset, an unknown setting, or a value out of range.
     """
     path = _preset(env, model, assignments) if file is None else config_path(file)
-    _refuse_reference(path)
+    if file is not None:
+        _refuse_reference(path)
     return EvalConfig.load(path, {"env": env, "model": model, **(overrides or {})}, assignments, note)
 
 
@@ -69,7 +70,9 @@ def _preset(env: str | None, model: str | None, assignments: Sequence[str]) -> P
     for name, value in read_assignments(assignments, EvalConfig.example):
         if name.startswith("env_options"):
             assign(settings, name, value)
-    made = envs_mjx.make(id, **settings.get("env_options", {}))
+    options = settings.get("env_options", {})
+    check_mapping("env_options", options)
+    made = envs_mjx.make(id, **options)
     if not kind and isinstance(made.action_space, Discrete | MultiDiscrete):
         kind = "_discrete"
     return configs_dir() / "eval" / f"{'goals' if made.reaches_goals else 'rewards'}{kind}.yaml"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import swmjax
@@ -49,7 +50,7 @@ def results_of(config: EvalConfig, rows: Sequence[Row], notes: Sequence[str], co
         "failed_plans": failed,
         "notes": [*notes, *_remarks(config, rows, len(counted), plans, failed)],
         "device": jax.devices()[0].device_kind,
-        "dtype": "float32",
+        "dtype": str(jnp.result_type(float)),
         "versions": {"swmjax": swmjax.__version__, "jax": jax.__version__, "python": platform.python_version()},
     }
 

@@ -17,10 +17,10 @@ def tilt(state):
     return 1 - state.obs["observation"][1]
 
 
-@pytest.fixture(scope="module")
-def cartpole():
+@pytest.fixture(scope="module", params=[{"impl": "c"}, {"impl": "jax", "fidelity": "fast"}], ids=["c", "jax"])
+def cartpole(request):
     """The environment, a state with the pole nearly upright, and the costs of 16 candidates of 6 steps from it."""
-    env = envs_mjx.make("swm/CartpoleDMControl-v0", impl="c")
+    env = envs_mjx.make("swm/CartpoleDMControl-v0", **request.param)
     state = jax.jit(env.reset)(jax.random.key(0), options={"state": jnp.asarray([0.0, 0.3, 0.0, 0.0])})
     costs = jax.jit(lambda actions: OracleModel(env).cost_fn(state, lambda final: 3 * tilt(final), tilt)(actions))
     candidates = jax.random.uniform(jax.random.key(1), (16, 6, 1), minval=-1.0, maxval=1.0)
@@ -77,6 +77,7 @@ def test_all_twelve_domains_are_here():
     assert len(IDS) == 12
 
 
+@pytest.mark.parametrize("cartpole", [{"impl": "c"}], indirect=True)
 def test_candidates_that_would_take_too_much_memory_take_turns(cartpole, monkeypatch):
     env, state, _, candidates = cartpole
     cost = OracleModel(env).cost_fn(state, lambda final: 3 * tilt(final), tilt)

@@ -138,7 +138,7 @@ def test_evosax_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "evosax", None)
     monkeypatch.setitem(sys.modules, "evosax.algorithms", None)
     with pytest.raises(
-        MissingExtraError, match=r"EvosaxSolver needs evosax, which is not installed: pip install .swmjax"
+        MissingExtraError, match=r"EvosaxSolver needs evosax, which is not installed: pip install 'swmjax\[search\]'"
     ):
         EvosaxSolver()
 

@@ -70,4 +70,4 @@ def _begin(env: TrainingEnv, key: Key[Array, ""]) -> State:
 def _step(env: TrainingEnv, states: State, key: Key[Array, ""]) -> tuple[State, Bool[Array, ""]]:
     actions = jax.random.uniform(key, (_ENVIRONMENTS, env.action_size), jnp.float32, -1.0, 1.0)
     states, experience = env.step(states, actions)
-    return states, (experience.reward != 0.0).any()
+    return states, ((experience.reward != 0.0) & ~jnp.isnan(experience.reward)).any()

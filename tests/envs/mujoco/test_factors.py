@@ -140,10 +140,17 @@ def drawn(env, looks):
         raise
 
 
-@pytest.mark.parametrize("domain", [name if name == "reacher" else slow(name) for name in LOCKED])
-def test_locked_joints_keep_their_angle(domain):
+@pytest.mark.parametrize(
+    ("domain", "impl"),
+    [
+        ("reacher", "c"),
+        *(slow(name, "c") for name in LOCKED if name != "reacher"),
+        *(slow(name, "jax") for name in LOCKED),
+    ],
+)
+def test_locked_joints_keep_their_angle(domain, impl):
     """Over an episode with the motors at full power, which move the joint when it is free."""
-    env = recorded.make(domain, fixed=True, impl="c")
+    env = recorded.make(domain, fixed=True, impl=impl)
     factor, joint = env.lock
     assert env.variation_space.factor(factor).init_value == 0
     found = env.compiled.host.joint(joint)
@@ -181,8 +188,9 @@ def test_locks_do_nothing_in_the_faithful_variant():
         assert "dof_armature" not in env._more_fields(env.compiled.fields, factors)
 
 
-def test_rows_of_a_batch_have_models_of_their_own():
-    env = recorded.make("cartpole", impl="c")
+@pytest.mark.parametrize("impl", ["c", "jax"])
+def test_rows_of_a_batch_have_models_of_their_own(impl):
+    env = recorded.make("cartpole", impl=impl)
     start = jnp.asarray([0.0, 3.0, 0.0, 0.0])
 
     @jax.jit

@@ -113,9 +113,10 @@ def assert_same(picture, frame):
     assert (np.abs(picture.astype(int) - frame) > 8).mean() < 0.002
 
 
-def test_fast_is_another_physics_but_a_near_one():
+@pytest.mark.parametrize("impl", ["c", "jax"])
+def test_fast_is_another_physics_but_a_near_one(impl):
     """Euler steps instead of Runge-Kutta's: away from the recording by more than rounding, but not far."""
-    apart = recorded.differences(recorded.make("cartpole", fidelity="fast", impl="c"), recorded.golden("cartpole"))
+    apart = recorded.differences(recorded.make("cartpole", fidelity="fast", impl=impl), recorded.golden("cartpole"))
     assert 1e-5 < apart["qvel"] < 2e-2
     assert apart["qpos"] < 5e-3
 
