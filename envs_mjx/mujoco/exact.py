@@ -1,4 +1,4 @@
-"""Contacts as MuJoCo computes them, where MJX simplifies and has no setting for it; `impl="jax"` alone needs them.
+"""Contacts as MuJoCo computes them, where MJX simplifies and has no setting for it; for wherever MJX computes.
 
 Within one control step of the suite either simplification leaves MuJoCo's trajectory by far more than rounding. Both
 are replaced while a program is traced, and put back afterwards.

@@ -17,7 +17,7 @@ from envs_mjx.mujoco.implementation import Motion, Nominal
 from envs_mjx.mujoco.in_c import LEAVES, CImplementation
 from envs_mjx.mujoco.in_jax import JaxImplementation
 from envs_mjx.mujoco.masses import derived_fields
-from envs_mjx.mujoco.native import Job
+from envs_mjx.mujoco.native_models import Job
 from envs_mjx.mujoco.physics import MujocoPhysics
 
 

@@ -19,6 +19,7 @@ from envs_mjx.checks import UserError
 from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.implementation import Implementation, Look, Motion, Nominal
 from envs_mjx.mujoco.masses import MassTable
+from envs_mjx.mujoco.native_models import Job
 from envs_mjx.mujoco.physics import MujocoPhysics
 
 LEAVES = ("qpos", "qvel", "act", "warmstart")
@@ -88,8 +89,6 @@ class CImplementation(Implementation):
         look: Look,
     ) -> tuple[MujocoPhysics, Any]:
         """One call of the host for all steps."""
-        from envs_mjx.mujoco.native import Job
-
         names = self._wanted(physics, look)
         outputs = ("sensordata", *names)
         layout, packed = _packed(fields, physics.qpos.dtype)
@@ -117,8 +116,6 @@ class CImplementation(Implementation):
 
     def seen(self, physics: MujocoPhysics, fields: Mapping[str, Array], look: Look) -> Any:
         """One call of the host."""
-        from envs_mjx.mujoco.native import Job
-
         outputs = ("sensordata", *self._wanted(physics, look))
         layout, packed = _packed(fields, physics.qpos.dtype)
         result = jax.ShapeDtypeStruct((self._size(outputs),), physics.qpos.dtype)
@@ -130,8 +127,6 @@ class CImplementation(Implementation):
 
     def settled(self, physics: MujocoPhysics, fields: Mapping[str, Array], actuated: bool) -> MujocoPhysics:
         """One call of the host, which also leaves the warm start of the first step there."""
-        from envs_mjx.mujoco.native import Job
-
         layout, packed = _packed(fields, physics.qpos.dtype)
         results = (
             jax.ShapeDtypeStruct((self._width + self.host.nsensordata,), physics.qpos.dtype),
@@ -143,8 +138,6 @@ class CImplementation(Implementation):
 
     def gaps(self, physics: MujocoPhysics, fields: Mapping[str, Array]) -> Float[Array, "1"]:
         """The smallest gap of all contacts."""
-        from envs_mjx.mujoco.native import Job
-
         layout, packed = _packed(fields, physics.qpos.dtype)
         result = jax.ShapeDtypeStruct((1,), physics.qpos.dtype)
         return self._on_host("gap", (Job(layout),), (result,), *self._state(physics), packed)[0]

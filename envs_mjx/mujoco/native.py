@@ -9,14 +9,13 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import mujoco
 import numpy as np
 from mujoco.batch import DATA_FIELDS, Batch, SimulationError
 
-from envs_mjx.mujoco.native_models import Layout, Models
+from envs_mjx.mujoco.native_models import Job, Models
 
 STATE = ("qpos", "qvel", "act", "qacc_warmstart")
 """What of MuJoCo's data leads to the next state, in the order in which it is packed."""
@@ -40,23 +39,6 @@ _KIND = 30
 """Letters by which kinds of warnings are told apart; numbers follow."""
 _TURN = threading.Lock()
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a call does, known when a program is traced.
-
-    Attributes:
-        layout: the fields of the model that come with each row.
-        outputs: what of MuJoCo's data is wanted beside the state, in this order.
-        repeat: control steps in which a control is held.
-        substeps: physics steps in each.
-    """
-
-    layout: Layout = ()
-    outputs: tuple[str, ...] = ()
-    repeat: int = 1
-    substeps: int = 1
 
 
 class Native:

@@ -3,6 +3,7 @@
 import copy
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import mujoco
 import numpy as np
@@ -21,6 +22,23 @@ _FRAMES = {"body": ("body_ipos", "body_iquat"), "geom": ("geom_pos", "geom_quat"
 _SHAPES = ("geom_size", "geom_pos", "geom_quat", "body_ipos", "body_iquat")
 """Fields that a body's tree of bounding boxes depends on."""
 _INERTIAL = (int(mujoco.mjtSameFrame.mjSAMEFRAME_INERTIA), int(mujoco.mjtSameFrame.mjSAMEFRAME_INERTIAROT))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a call does, known when a program is traced.
+
+    Attributes:
+        layout: the fields of the model that come with each row.
+        outputs: what of MuJoCo's data is wanted beside the state, in this order.
+        repeat: control steps in which a control is held.
+        substeps: physics steps in each.
+    """
+
+    layout: Layout = ()
+    outputs: tuple[str, ...] = ()
+    repeat: int = 1
+    substeps: int = 1
 
 
 class Models:

@@ -1,4 +1,4 @@
-"""Factorisations of MJX one after the other; `impl="jax"` alone needs them, MuJoCo's C library has its own threads.
+"""Factorisations of MJX one after the other, for wherever MJX computes; MuJoCo's C library has its own threads.
 
 On a CPU, jaxlib 0.10 spreads a batch of Cholesky factorisations over XLA's threads and lets the thread that asked wait
 for them. When as many factorisations as there are threads run at the same time, all threads wait and the program never

@@ -73,6 +73,11 @@ class Wrapper(Env):
         return self.env.has_success
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Those of the environment inside."""
+        return self.env.remarks
+
+    @property
     def reaches_goals(self) -> bool:
         """As the environment inside."""
         return self.env.reaches_goals

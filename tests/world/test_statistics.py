@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swmjax.world.statistics import Latency, paired_interval, wilson_interval
+from swmjax.world.statistics import Latency, mean_interval, paired_interval, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,16 @@ def test_a_paired_interval_is_that_of_the_differences():
 def test_a_paired_interval_needs_pairs(successes, reference):
     with pytest.raises(ValueError, match="at least 2 problems"):
         paired_interval(successes, reference)
+
+
+def test_the_interval_of_a_mean_is_students():
+    # 2.776 is the 97.5 % quantile of Student's t with 4 degrees of freedom, as tables have it.
+    values = [1.0, 2.0, 3.0, 4.0, 5.0]
+    reach = 2.776445 * math.sqrt(2.5 / 5)
+    assert mean_interval(values) == pytest.approx((3 - reach, 3 + reach), rel=1e-6)
+    assert mean_interval([7.0, 7.0, 7.0]) == (7.0, 7.0)
+    for bad, message in (([1.0], "at least 2 finite numbers"), ([1.0, math.nan], "at least 2 finite numbers")):
+        with pytest.raises(ValueError, match=message):
+            mean_interval(bad)
+    with pytest.raises(ValueError, match="confidence is 1"):
+        mean_interval(values, 1.0)

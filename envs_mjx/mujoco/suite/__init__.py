@@ -1,4 +1,4 @@
-"""The control suite of DeepMind in MJX, one domain a file."""
+"""The control suite of DeepMind, one domain a file."""
 
 from envs_mjx.mujoco.suite.base import SuiteEnv
 

@@ -175,4 +175,4 @@ def _preset(env: str) -> Path:
     envs_mjx.spec(env)
     domain = re.sub(r"(DM)?Control$|Env$", "", re.sub(r"-v\d+$", "", env.rsplit("/", 1)[-1])).lower()
     path = configs_dir() / "expert" / f"{domain}.yaml"
-    return path if path.is_file() else configs_dir() / "expert" / "default.yaml"
+    return path if path.is_file() and env.startswith("swm/") else configs_dir() / "expert" / "default.yaml"
