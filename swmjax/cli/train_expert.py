@@ -62,7 +62,7 @@ def train_expert_command(
     folder = folder_of_run(settings, resumed, output)
     console.quiet_saving()
     with keeping(folder, "train-expert"):
-        results = _run(settings, folder)
+        results = _run(settings, folder, probed=resumed is None)
         folder.write_results(results)
     if as_json:
         console.print_json(results | {"folder": str(folder.path)})
@@ -70,14 +70,14 @@ def train_expert_command(
         _report(settings, results, folder)
 
 
-def _run(settings: "ExpertConfig", folder: "RunFolder") -> dict[str, Any]:
+def _run(settings: "ExpertConfig", folder: "RunFolder", *, probed: bool) -> dict[str, Any]:
     from swmjax import training
     from swmjax.runs.interrupts import Stopped
 
     total = settings.trained_steps
     try:
         with console.progress_bar(total, "steps", decimals=0) as (progress, note):
-            return training.train_expert(settings, folder.path, progress, note)
+            return training.train_expert(settings, folder.path, progress, note, probed=probed)
     except Stopped as stop:
         console.fail(
             f"interrupted: the state after {stop.done:,} of {total:,} steps is kept in {folder.path}; "

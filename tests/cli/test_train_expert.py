@@ -146,8 +146,10 @@ def test_interrupted_before_there_is_a_state(toy, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Watched, "compile", stop)
+    assert run(toy, "--output=run", code=130).stderr == "error: interrupted\n"
+    assert not Path("run").exists()  # random actions are looked at before there is a folder
     said = "error: interrupted before the first state; begin again with `swmjax train-expert --resume run`"
-    assert run(toy, "--output=run", code=130).stderr.strip() == said
+    assert run(toy, "--set=probe_steps=0", "--output=run", code=130).stderr.strip() == said
     assert RunFolder(Path("run")).read_config()["steps"] == 96
 
 

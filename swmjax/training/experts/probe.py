@@ -28,25 +28,16 @@ def check_reward(config: ExpertConfig, progress: Progress = silent, note: Note =
         Stopped: The user stopped it.
         UserError: No step had a reward.
     """
-    if config.probe_steps and not _meets_reward(config.make_env(), config.probe_steps, config.seed, progress, note):
+    if config.probe_steps and not _meets_reward(config, progress, note):
         raise UserError(
             f"{config.env} gave the reward 0 in {config.probe_steps:,} steps of random actions, from which no expert "
             "learns anything; take another environment or task, or --set probe_steps=0 where rewards are only rare"
         )
 
 
-_MET: dict[tuple[TrainingEnv, int, int], bool] = {}
-"""What has been found out in this process: a command asks before it makes a folder, and the training asks again."""
-
-
-def _meets_reward(env: TrainingEnv, steps: int, seed: int, progress: Progress, note: Note) -> bool:
-    if (env, steps, seed) not in _MET:
-        _MET[env, steps, seed] = _play(env, steps, jax.random.key(seed), progress, note)
-    return _MET[env, steps, seed]
-
-
-def _play(env: TrainingEnv, steps: int, key: Key[Array, ""], progress: Progress, note: Note) -> bool:
-    start_key, key = jax.random.split(key)
+def _meets_reward(config: ExpertConfig, progress: Progress, note: Note) -> bool:
+    env, steps = config.make_env(), config.probe_steps
+    start_key, key = jax.random.split(jax.random.key(config.seed))
     with watched(progress, note) as run:
         begin, _ = run.compile("compiling random actions", _begin, env, start_key)
         states = run.finish(begin, start_key)

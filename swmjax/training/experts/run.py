@@ -98,7 +98,7 @@ class Returns(Evaluation):
 
 
 def train_expert(
-    config: ExpertConfig, folder: Path, progress: Progress = silent, note: Note = silent
+    config: ExpertConfig, folder: Path, progress: Progress = silent, note: Note = silent, *, probed: bool = False
 ) -> dict[str, Any]:
     """Train an expert, from the start or from the last state in the run folder; see `train`.
 
@@ -108,6 +108,7 @@ def train_expert(
             `expert.npz` when an evaluation is the best one, and `checkpoints/` holds the last two states.
         progress: Told the stage and the environment steps so far.
         note: Told what the user should read at once, and once what could not be done and is not needed to go on.
+        probed: Whether `check_reward` has let these settings pass already.
 
     Returns:
         Figures of the training; `complete` is True.
@@ -122,7 +123,8 @@ def train_expert(
     if not saved_epochs(folder):
         for remark in config.remarks():
             note(remark)
-        check_reward(config, progress, note)
+        if not probed:
+            check_reward(config, progress, note)
     start_key, play_key = jax.random.split(jax.random.key(config.seed))
     learner = ExpertLearner(config.make_algorithm(), config.make_env(), config.iterations_per_epoch)
     returns = Returns(config, learner.env, folder, play_key)
