@@ -1,8 +1,9 @@
 """Functional environments in JAX; importing this package also registers their ids with Gymnasium."""
 
 from envs_mjx import spaces
-from envs_mjx.core import Env, State
+from envs_mjx.core import Env
 from envs_mjx.registry import Spec, full_id, import_named, make, register, registered_ids, spec
+from envs_mjx.state import State
 
 __all__ = ["Env", "Spec", "State", "full_id", "import_named", "make", "register", "registered_ids", "spaces", "spec"]
 

@@ -1,79 +1,21 @@
 """The contract of every environment: a frozen `Env` whose methods are pure functions of a `State`."""
 
 import abc
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self, final
+from typing import Any, ClassVar, final
 
-import chex
 import gymnasium
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
+from envs_mjx.arguments import check_key, check_single, checked_action, valid_action
 from envs_mjx.checks import UserError, check_name
 from envs_mjx.processes import check_process
+from envs_mjx.state import CHANGING, State, choose
 from envs_mjx.state_bounds import StateBounds, check_vectors, is_traced, traced_vector, unbounded
-
-_CHANGING = ("physics", "obs", "reward", "success", "terminated", "truncated", "info")
-"""What a step or another state changes, beside the step counter; goal, factors and key stay."""
-
-
-@chex.dataclass(frozen=True)
-class State:
-    """Everything that changes in an environment, as one pytree of fixed structure and dtypes.
-
-    Under `vmap` every leaf gains leading batch axes, so the shapes below are those of one environment.
-
-    Attributes:
-        physics: the environment's own pytree (positions, velocities, contact caches).
-        obs: observation by name, contained in `Env.observation_space`.
-        reward: scalar reward of the last step, 0 after a reset.
-        success: scalar, whether the task is solved; always False where a task cannot be, but goes on until the robot
-            falls, the player dies or time is over.
-        terminated: scalar, whether the task ended, by the reference's rule: in success, for goal tasks.
-        truncated: scalar, whether the episode was cut.
-        info: further arrays by name; the same names at reset and at every step. `invalid_action` tells whether the
-            last action was refused, `invalid_state` whether a state or goal that cannot be was given since the reset.
-        goal: the goal in the environment's own form, an array or a pytree.
-        factors: value of every factor of variation by dotted name.
-        key: typed random key; the only source of randomness.
-        step: scalar int, steps since the reset.
-    """
-
-    physics: Any
-    obs: dict[str, Array]
-    reward: Float[Array, "*batch"]
-    success: Bool[Array, "*batch"]
-    terminated: Bool[Array, "*batch"]
-    truncated: Bool[Array, "*batch"]
-    info: dict[str, Any]
-    goal: Any
-    factors: dict[str, Array]
-    key: Array
-    step: Int[Array, "*batch"]
-
-    if TYPE_CHECKING:  # chex adds it, where type checkers do not see it
-
-        def replace(self, **changes: Any) -> Self:
-            """The state with other values of some attributes."""
-
-    def __repr__(self) -> str:
-        """Shapes and dtypes, since the numbers would fill a screen."""
-        lines = [f"  {field.name}: {outline(getattr(self, field.name))}" for field in dataclasses.fields(self)]
-        return "\n".join(["State(", *lines, ")"])
-
-
-def outline(tree: Any) -> str:
-    """Shapes and dtypes of what is named in a pytree; of one without names, how many arrays it has."""
-    if isinstance(tree, Mapping):
-        return ", ".join(f"{name} {outline(value)}" for name, value in tree.items()) or "nothing"
-    if hasattr(tree, "dtype"):
-        return f"{tree.dtype}{list(tree.shape)}"
-    return f"{type(tree).__name__} of {len(jax.tree.leaves(tree))} arrays"
 
 
 @dataclass(frozen=True)
@@ -307,7 +249,7 @@ class Env(abc.ABC):
         safe = jax.tree.map(lambda leaf: jnp.where(valid, leaf, jnp.zeros_like(leaf)), action)
         after = advance(state, safe)
         after = after.replace(info=state.info | after.info)
-        after = _where(valid, after, state.replace(reward=jnp.zeros_like(after.reward)))
+        after = choose(valid, after, state.replace(reward=jnp.zeros_like(after.reward)))
         flags = {"invalid_action": ~valid, "invalid_state": state.info["invalid_state"]}
         return after.replace(info=after.info | flags)
 
@@ -365,7 +307,7 @@ class Env(abc.ABC):
     def _set_state(self, state: State, value: Any) -> State:
         """`set_state` as it is traced."""
         value, finite, possible = traced_vector(value, self.state_bounds)
-        moved = _where(finite, self._rested(self._set_physics(state, value)), state)
+        moved = choose(finite, self._rested(self._set_physics(state, value)), state)
         flags = {"invalid_action": jnp.asarray(False), "invalid_state": state.info["invalid_state"] | ~possible}
         return moved.replace(info=moved.info | flags)
 
@@ -431,7 +373,7 @@ class Env(abc.ABC):
         if not is_traced(value):
             return change(state, value)
         value, finite, possible = traced_vector(value, self.state_bounds)
-        after = _where(finite, change(state, value), state, (*_CHANGING, "goal"))
+        after = choose(finite, change(state, value), state, (*CHANGING, "goal"))
         return after.replace(info=after.info | {"invalid_state": state.info["invalid_state"] | ~possible})
 
     def _set_goal(self, state: State, goal: Any) -> State:
@@ -466,94 +408,6 @@ class Env(abc.ABC):
 def _given(options: Mapping[str, Any] | None) -> dict[str, Any]:
     """Options of a reset without absent ones."""
     return {name: value for name, value in (options or {}).items() if value is not None}
-
-
-def _where(good: Bool[Array, ""], after: State, before: State, names: Sequence[str] = _CHANGING) -> State:
-    """The state after, but these parts of it as before unless it is good."""
-    return after.replace(
-        **{
-            name: jax.tree.map(lambda a, b: jnp.where(good, a, b), getattr(after, name), getattr(before, name))
-            for name in names
-        }
-    )
-
-
-def check_single(state: Any, call: str, advice: str = "") -> None:
-    """Refuse what is not the state of one environment.
-
-    Args:
-        state: what was given.
-        call: to which method.
-        advice: what to do with a batch; `jax.vmap` by default.
-
-    Raises:
-        UserError: says what was given, and what to do with a batch.
-    """
-    if not isinstance(state, State):
-        raise UserError(f"{call} takes a State, as reset returns it, got {type(state).__name__}")
-    if jnp.ndim(state.step):
-        advice = advice or f"jax.vmap(env.{call}) takes a batch"
-        raise UserError(f"{call} takes the state of one environment, got a batch of {list(state.step.shape)}: {advice}")
-
-
-def check_key(key: Any, call: str, advice: str) -> None:
-    """Refuse what is not one random key; a raw one of JAX's older kind is let pass.
-
-    Args:
-        key: what was given.
-        call: to which function.
-        advice: what takes a batch of keys.
-
-    Raises:
-        UserError: says what was given, and what to do with a batch.
-    """
-    dtype, shape = getattr(key, "dtype", None), np.shape(key) if hasattr(key, "dtype") else None
-    if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
-        if shape:
-            raise UserError(f"{call} takes one key, got a batch of {list(shape)}: {advice}")
-    elif dtype != jnp.uint32 or not shape:
-        raise UserError(f"{call} takes a random key such as jax.random.key(0), got {key!r}")
-
-
-def checked_action(action: Any, space: gymnasium.Space) -> Any:
-    """An action, or a batch of actions in a batched space, as arrays of the kind that the space has.
-
-    Args:
-        action: an array, or a mapping of arrays for a `Dict` space.
-        space: the action space.
-
-    Raises:
-        UserError: another shape, other names, or numbers of another kind.
-    """
-    if isinstance(space, gymnasium.spaces.Dict):
-        if not isinstance(action, Mapping) or set(action) != set(space.spaces):
-            names = sorted(action) if isinstance(action, Mapping) else outline(action)
-            raise UserError(f"action must be a dict with the entries {', '.join(space.spaces)}, got {names}")
-        return {name: checked_action(action[name], part) for name, part in space.spaces.items()}
-    if not hasattr(action, "dtype") and not isinstance(action, int | float):
-        raise UserError(f"action must be an array for {space}, got the {type(action).__name__} {action!r}")
-    dtype = jnp.result_type(action)
-    wanted = "floating point" if np.issubdtype(space.dtype, np.floating) else "integer"
-    kind = jnp.floating if wanted == "floating point" else jnp.integer
-    if jnp.shape(action) != space.shape or not jnp.issubdtype(dtype, kind):
-        shape = jnp.shape(action)
-        batch = "; jax.vmap(env.step) takes a batch" if shape and shape[1:] == space.shape else ""
-        raise UserError(
-            f"action must be {wanted} of shape {list(space.shape or ())} for {space}, "
-            f"got {dtype} of shape {list(shape)}{batch}"
-        )
-    return jnp.asarray(action)
-
-
-def valid_action(action: Any, space: gymnasium.Space) -> Bool[Array, ""]:
-    """Whether all numbers of an action are finite, and those of a discrete action in their range."""
-    if isinstance(space, gymnasium.spaces.Dict):
-        return jnp.stack([valid_action(action[name], part) for name, part in space.spaces.items()]).all()
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return (action >= int(space.start)) & (action < int(space.start + space.n))
-    if isinstance(space, gymnasium.spaces.MultiDiscrete):
-        return ((action >= jnp.asarray(space.start)) & (action < jnp.asarray(space.start + space.nvec))).all()
-    return jnp.isfinite(action).all()
 
 
 # The programs know what an environment is, so they come last.

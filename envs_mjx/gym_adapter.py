@@ -12,9 +12,11 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Array
 
 from envs_mjx import programs, registry
+from envs_mjx.arguments import checked_action
 from envs_mjx.checks import UserError, check_choice, check_whole
-from envs_mjx.core import Env, State, checked_action
+from envs_mjx.core import Env
 from envs_mjx.processes import check_process
+from envs_mjx.state import State
 from envs_mjx.wrappers import AutoReset, TimeLimit
 from envs_mjx.wrappers.auto_reset import NOTES
 

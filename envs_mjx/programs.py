@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Key, UInt8
 
-from envs_mjx.core import Env, State
+from envs_mjx.core import Env
+from envs_mjx.state import State
 
 _program = functools.partial(jax.jit, inline=True)
 

@@ -20,8 +20,9 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError
-from envs_mjx.core import Env, State, outline
+from envs_mjx.core import Env
 from envs_mjx.processes import check_process
+from envs_mjx.state import State, outline
 from envs_mjx.third_party import leniently, like, quietly, settled
 
 _OWN_STREAM = 2**31 - 1

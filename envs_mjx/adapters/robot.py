@@ -18,9 +18,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from envs_mjx import spaces
-from envs_mjx.core import State
 from envs_mjx.mujoco.ordered import ordered_factors
 from envs_mjx.mujoco.state_vector import StateVectorEnv, sound
+from envs_mjx.state import State
 from envs_mjx.third_party import leniently, like, settled
 
 _P = ParamSpec("_P")

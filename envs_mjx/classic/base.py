@@ -19,7 +19,8 @@ from jaxtyping import Array, Bool, Float, Key, UInt8, UInt32
 from envs_mjx import spaces
 from envs_mjx.checks import UserError
 from envs_mjx.classic.gfx import RGB, packed, unpack
-from envs_mjx.core import Env, State
+from envs_mjx.core import Env
+from envs_mjx.state import State
 from envs_mjx.state_bounds import StateBounds
 
 _MARGIN = 1.5

@@ -17,9 +17,10 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError, check_whole
-from envs_mjx.core import Env, State
+from envs_mjx.core import Env
 from envs_mjx.image_positioning.pictures import MAX_PICTURES, Picture, default_pictures, framed
 from envs_mjx.image_positioning.render import colored_noise, render_frame
+from envs_mjx.state import State
 from envs_mjx.state_bounds import StateBounds
 
 _MAX_DELTA = 0.1

@@ -14,8 +14,8 @@ import mujoco
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
+from envs_mjx.arguments import checked_action
 from envs_mjx.checks import UserError, check_choice, check_whole
-from envs_mjx.core import State, checked_action
 from envs_mjx.mujoco import engine
 from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.implementation import AUTO, Implementation, Look, Motion, Taken, taken
@@ -26,6 +26,7 @@ from envs_mjx.mujoco.state_vector import sound
 from envs_mjx.mujoco.task import MujocoTask
 from envs_mjx.mujoco.view import View
 from envs_mjx.processes import check_process
+from envs_mjx.state import State
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from envs_mjx.checks import UserError, check_whole
-from envs_mjx.core import Env, State
+from envs_mjx.core import Env
+from envs_mjx.state import State
 from envs_mjx.state_bounds import StateBounds
 
 _BROKEN = 1e10

@@ -13,12 +13,12 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import check_flag, check_whole
-from envs_mjx.core import State
 from envs_mjx.piecewise import dynamics, expert
 from envs_mjx.piecewise.factors import DEFAULT_VARIATIONS, piecewise_variation_space
 from envs_mjx.piecewise.render import render_frame
 from envs_mjx.planar.arena import SIZE, SUCCESS_DISTANCE
 from envs_mjx.planar.point_goal import Factors, PointGoalEnv
+from envs_mjx.state import State
 
 _MAX_GRID = 14
 

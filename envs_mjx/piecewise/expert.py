@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from envs_mjx.core import State
 from envs_mjx.piecewise.dynamics import zone
 from envs_mjx.piecewise.factors import of_zones
+from envs_mjx.state import State
 
 BEHAVIOUR_NOISE = 2.0
 """Standard deviation of the behaviour policy's noise: that of TwoRoom's, since no dataset of Piecewise is known."""

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from envs_mjx.checks import UserError
-from envs_mjx.core import Env, State
+from envs_mjx.core import Env
 from envs_mjx.planar.arena import SUCCESS_DISTANCE, length, point
+from envs_mjx.state import State
 from envs_mjx.state_bounds import StateBounds
 
 Factors = Mapping[str, Array]

@@ -16,10 +16,10 @@ from jaxtyping import Array, Float, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError, check_flag
-from envs_mjx.core import State
 from envs_mjx.planar.point_goal import Factors, PointGoalEnv
 from envs_mjx.point_maze.factors import DEFAULT_VARIATIONS, SIZE, WALLS, blocked, maze_variation_space, walls_fit
 from envs_mjx.point_maze.render import render_frame
+from envs_mjx.state import State
 
 _SUCCESS_REWARD, _STEP_REWARD = 1.0, -0.01
 

@@ -9,9 +9,9 @@ import gymnasium
 from jaxtyping import Array, Int, Key
 
 from envs_mjx.checks import UserError
-from envs_mjx.core import State
 from envs_mjx.pusht.env import PushT
 from envs_mjx.pusht.quantizer import PolarQuantizer
+from envs_mjx.state import State
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError, check_count, check_flag, is_finite_number
-from envs_mjx.core import Env, State
+from envs_mjx.core import Env
 from envs_mjx.pusht import dynamics, expert, shapes
 from envs_mjx.pusht.action_mark import mark_action
 from envs_mjx.pusht.factors import DEFAULT_VARIATIONS, pusht_variation_space
 from envs_mjx.pusht.render import PushTScene, render_scene
+from envs_mjx.state import State
 from envs_mjx.state_bounds import StateBounds
 
 _SUCCESS_DISTANCE = 20.0

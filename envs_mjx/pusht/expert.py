@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from envs_mjx.core import State
 from envs_mjx.pusht.dynamics import ACTION_SCALE
+from envs_mjx.state import State
 
 
 def behaviour_action(key: Key[Array, ""], state: State, max_distance: float = 100.0) -> Float[Array, "2"]:

@@ -15,9 +15,9 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError, check_choice, check_flag
-from envs_mjx.core import State
 from envs_mjx.planar.arena import SIZE, SUCCESS_DISTANCE, length
 from envs_mjx.planar.point_goal import Factors, PointGoalEnv
+from envs_mjx.state import State
 from envs_mjx.tworoom import dynamics, expert
 from envs_mjx.tworoom.factors import (
     DEFAULT_VARIATIONS,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from envs_mjx.core import State
+from envs_mjx.state import State
 from envs_mjx.tworoom.factors import DOOR_FIT, WALL_CENTER, fitting_doors
 
 BEHAVIOUR_NOISE = 2.0

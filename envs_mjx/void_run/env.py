@@ -17,7 +17,8 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError, check_flag, check_whole
-from envs_mjx.core import Env, State
+from envs_mjx.core import Env
+from envs_mjx.state import State
 from envs_mjx.state_bounds import StateBounds
 from envs_mjx.void_run.factors import DEFAULT_VARIATIONS, MAX_SIZE, void_run_variation_space
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from envs_mjx.checks import UserError, check_count
-from envs_mjx.core import State
+from envs_mjx.state import State
 from envs_mjx.wrappers.base import Wrapper
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from envs_mjx.checks import check_choice
-from envs_mjx.core import State
+from envs_mjx.state import State
 from envs_mjx.wrappers.base import Wrapper
 
 _MODES = ("same_step", "next_step")

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError
-from envs_mjx.core import Env, State
+from envs_mjx.core import Env
+from envs_mjx.state import State
 from envs_mjx.state_bounds import StateBounds
 
 

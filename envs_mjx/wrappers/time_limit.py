@@ -7,7 +7,7 @@ from typing import Any
 from jaxtyping import Array
 
 from envs_mjx.checks import check_count
-from envs_mjx.core import State
+from envs_mjx.state import State
 from envs_mjx.wrappers.base import Wrapper
 
 

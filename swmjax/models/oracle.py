@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from envs_mjx.arguments import check_single
 from envs_mjx.checks import UserError
-from envs_mjx.core import State, check_single
+from envs_mjx.state import State
 
 StateCost = Callable[[Any], Float[Array, ""]]
 """State of one environment to a cost, for example its distance from the goal."""

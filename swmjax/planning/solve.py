@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Key
 
+from envs_mjx.arguments import check_key
 from envs_mjx.checks import UserError, check_integer
-from envs_mjx.core import check_key
 from swmjax.planning.base import Listener, Solver
 from swmjax.planning.costs.transitions import ProblemTransitions, TransitionCost
 from swmjax.planning.metrics import DEFAULT_METRICS, Metric

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from envs_mjx.checks import UserError
-from envs_mjx.core import outline
+from envs_mjx.state import outline
 from swmjax.planning.plotting import plot_trace
 
 if TYPE_CHECKING:

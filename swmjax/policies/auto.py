@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from envs_mjx.arguments import check_key
 from envs_mjx.checks import UserError
-from envs_mjx.core import check_key
 from swmjax.checkpoints.errors import CheckpointError
 from swmjax.checkpoints.load import load_pretrained
 from swmjax.checkpoints.torch import families

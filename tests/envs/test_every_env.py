@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 
 import envs_mjx
 from envs_mjx import programs
-from envs_mjx.core import checked_action
+from envs_mjx.arguments import checked_action
 
 # Those with an extra have tests of their own, since their programs take long to compile.
 IDS = [id for id in envs_mjx.registered_ids() if id.startswith("swm/") and envs_mjx.spec(id).extra is None]

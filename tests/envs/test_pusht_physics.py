@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import envs_mjx
-from envs_mjx.core import State
+from envs_mjx.state import State
 
 pytestmark = pytest.mark.optimised
 
