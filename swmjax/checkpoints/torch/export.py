@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,7 +23,7 @@ from swmjax.checkpoints.torch.key_rules import KeyRules
 from swmjax.checkpoints.torch.matching import TensorSpec, spell_tensors, tensor_specs
 from swmjax.checkpoints.torch.source import Loaded
 from swmjax.checkpoints.torch.writer import write_state_dict
-from swmjax.runs.files import check_writable, disk_errors
+from swmjax.runs.files import check_writable, disk_errors, hidden, remove_leftovers
 
 _DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
@@ -60,13 +58,12 @@ def export_pretrained(
     folder = checkpoint_path(dest, root)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder}: exists already; allowed is a folder that does not exist yet")
+    check_writable(folder.parent)
     config, tensors = torch_checkpoint(loaded, transformers)
     check_writable(folder.parent, sum(array.nbytes for array in tensors.values()))
     made = _make_parents(folder.parent)
-    # What an export that was killed left goes first.
-    for stale in folder.parent.glob(f".{glob.escape(folder.name)}-export-*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    temporary = folder.with_name(f".{folder.name}-export-{secrets.token_hex(4)}")
+    remove_leftovers(folder)
+    temporary = hidden(folder)
     try:
         with disk_errors(folder):
             temporary.mkdir()
