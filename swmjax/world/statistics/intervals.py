@@ -1,6 +1,5 @@
-"""Figures of an evaluation: intervals of success rates, means and differences, a summary of latencies."""
+"""Intervals of success rates, of means, and of differences on the same problems."""
 
-import dataclasses
 import math
 import statistics
 from collections.abc import Sequence
@@ -31,7 +30,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
         raise UserError(f"trials is {trials}, an interval needs at least 1")
     if not 0 <= successes <= trials:
         raise UserError(f"successes is {successes}, it must be between 0 and trials ({trials})")
-    _check_confidence(confidence)
+    check_confidence(confidence)
     # From the lower tail: 0.5 + confidence / 2 rounds to 1 for a confidence close to 1.
     z = -statistics.NormalDist().inv_cdf((1.0 - confidence) / 2.0)
     centre = successes + z * z / 2.0
@@ -39,39 +38,6 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     low = 0.0 if successes == 0 else (centre - spread) / (trials + z * z)
     high = 1.0 if successes == trials else (centre + spread) / (trials + z * z)
     return low, high
-
-
-@dataclasses.dataclass(frozen=True)
-class Latency:
-    """How long one thing took, over several measurements.
-
-    Attributes:
-        median: seconds; half of the measurements took no longer.
-        p95: seconds; 95 % took no longer, interpolated between neighbours.
-        n: number of measurements.
-    """
-
-    median: float
-    p95: float
-    n: int
-
-    @classmethod
-    def of(cls, seconds: Sequence[float]) -> "Latency":
-        """Summarise measurements.
-
-        Args:
-            seconds: at least one duration, s, finite and not negative.
-
-        Raises:
-            UserError: if there is no measurement or one is no duration.
-        """
-        if len(seconds) == 0:
-            raise UserError("no latency was measured, a summary needs at least 1")
-        for i, value in enumerate(seconds):
-            if not 0.0 <= value < math.inf:
-                raise UserError(f"latency {i} is {value} s, it must be finite and not negative")
-        median, p95 = np.percentile(np.asarray(seconds, float), [50, 95]).tolist()
-        return cls(median=median, p95=p95, n=len(seconds))
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
@@ -89,7 +55,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     """
     if len(values) < 2 or not np.isfinite(values).all():
         raise UserError(f"values must be at least 2 finite numbers, got {list(values)}")
-    _check_confidence(confidence)
+    check_confidence(confidence)
     numbers = np.asarray(values, float)
     reach = _reach(numbers, confidence)
     mean = float(numbers.mean())
@@ -121,7 +87,7 @@ def paired_interval(
             f"successes must be [seeds, problems] and reference [problems] with at least 2 problems, "
             f"got {list(rows.shape)} and {list(other.shape)}"
         )
-    _check_confidence(confidence)
+    check_confidence(confidence)
     differences = rows.mean(0) - other
     mean = float(differences.mean())
     reach = _reach(differences, confidence)
@@ -134,6 +100,7 @@ def _reach(values: np.ndarray, confidence: float) -> float:
     return float(stats.t.ppf((1.0 + confidence) / 2.0, values.size - 1)) * error
 
 
-def _check_confidence(confidence: float) -> None:
+def check_confidence(confidence: float) -> None:
+    """Raise `UserError` unless a confidence lies between 0 and 1."""
     if not 0.0 < confidence < 1.0:
         raise UserError(f"confidence is {confidence}, it must be between 0 and 1 exclusive")
