@@ -15,6 +15,7 @@ from swmjax.runs.compilation_cache import enable_compilation_cache
 
 COMMANDS = {
     "eval": "eval:eval_command",
+    "compare": "compare:compare_command",
     "train-expert": "train_expert:train_expert_command",
     "collect": "collect:collect_command",
     "envs": "envs:envs_command",

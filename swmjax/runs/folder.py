@@ -18,6 +18,7 @@ from swmjax.runs.files import check_writable, read, remove_leftovers, replacing
 from swmjax.runs.plain import one_line, plain
 
 CONFIG = "config.yaml"
+RESULTS = "results.json"
 
 
 def create_run_folder(root: Path, name: str, now: datetime.datetime | None = None) -> Path:
@@ -142,16 +143,28 @@ class RunFolder:
             OSError: if the file cannot be written.
         """
         figures = plain(results, "results", finite=True)
-        self._write_text("results.json", json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        self._write_text(RESULTS, json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def read_results(self) -> dict[str, Any]:
+        """Figures of `results.json`; UserError if it is missing or damaged."""
+        path, expected = self.path / RESULTS, "the JSON object of figures that a run writes when it ends"
+        try:
+            results = json.loads(read(path, expected))
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{path}: {one_line(error)}; expected {expected}") from error
+        if not isinstance(results, dict):
+            raise UserError(f"{path}: holds a {type(results).__name__}; expected {expected}")
+        return results
 
     @property
     def complete(self) -> bool:
         """Whether the results say that the run ended; False where there are none, or none that can be read."""
         try:
-            results = json.loads((self.path / "results.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return self.read_results().get("complete") is True
+        except (OSError, UserError):
             return False
-        return isinstance(results, dict) and results.get("complete") is True
 
     def _write_text(self, name: str, text: str) -> None:
         with replacing(self.path / name) as temporary:

@@ -107,6 +107,9 @@ def speed_of(config: EvalConfig, fresh: Sequence[Row], plans: int, compile_s: fl
         return count / run_s if fresh and run_s > 0.0 else None
 
     return {
+        "candidates": solver.num_samples,
+        "iterations": solver.n_steps,
+        "model_steps": candidates * config.plan.horizon,
         "compile_s": {"episodes": compile_s},
         "run_s": run_s,
         "candidates_per_s": rate(candidates),

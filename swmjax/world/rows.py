@@ -1,11 +1,16 @@
 """The table of an evaluation, one row an episode."""
 
+import contextlib
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from swmjax.runs.table import Table
 
+_FACTOR = "variation."
 _ALWAYS = (
     pa.field("episode", pa.int32()),
     pa.field("seed", pa.int64()),
@@ -36,9 +41,22 @@ def episodes_table(factors: Sequence[str] = ()) -> Table:
     return Table("episodes", pa.schema([*_ALWAYS, *varied]), frozenset(_NOT_EVERYWHERE | _NEW))
 
 
+def stored_episodes(run: Path) -> list[dict[str, Any]]:
+    """The rows of a run folder, whatever factors of variation they tell of.
+
+    Raises:
+        UserError: The table is missing or damaged, or has other columns; names it.
+    """
+    path, factors = episodes_table().path(run), []
+    if path.exists():
+        with contextlib.suppress(pa.ArrowException, OSError):  # `read` says what is wrong
+            factors = [name.removeprefix(_FACTOR) for name in pq.read_schema(path).names if name.startswith(_FACTOR)]
+    return episodes_table(factors).read(run)
+
+
 def factor_column(name: str) -> str:
     """The column of a factor of variation."""
-    return f"variation.{name}"
+    return _FACTOR + name
 
 
 EPISODES = episodes_table()

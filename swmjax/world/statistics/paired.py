@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from envs_mjx.checks import UserError
-from swmjax.world.statistics.intervals import check_confidence
+from swmjax.world.statistics.intervals import check_confidence, mean_interval
 from swmjax.world.statistics.resampling import RESAMPLES
 
 _LEAST_EPISODES = 2
@@ -87,6 +87,70 @@ def compare_paired(
     )
 
 
+@dataclass(frozen=True)
+class PairedMeans:
+    """Returns of two methods on the same episodes.
+
+    Attributes:
+        episodes: How many.
+        difference: Mean of the first less mean of the second.
+        low: Lower bound of the difference, by Student's t.
+        high: Upper bound.
+        p_value: Of the permutation test that swaps the two within episodes.
+        deviation: Standard deviation of the episodes' differences.
+    """
+
+    episodes: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    deviation: float
+
+
+def compare_means(
+    first: Sequence[float] | np.ndarray,
+    second: Sequence[float] | np.ndarray,
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> PairedMeans:
+    """Compare returns, or other numbers, of the same episodes.
+
+    Args:
+        first: One entry an episode, at least 2.
+        second: The same episodes in the same order.
+        confidence: Of the interval.
+        resamples: Permutations at most; all there are, where they are fewer.
+        seed: Of their draws.
+
+    Raises:
+        UserError: The numbers of episodes differ, there are fewer than 2, or one is not finite.
+    """
+    ours, theirs = np.asarray(first, float), np.asarray(second, float)
+    if ours.ndim != 1 or ours.shape != theirs.shape:
+        raise UserError(f"both must be of the same episodes, got {list(ours.shape)} and {list(theirs.shape)}")
+    differences = ours - theirs
+    low, high = mean_interval(differences, confidence)
+    test = stats.permutation_test(
+        (differences,),
+        lambda values, axis: values.mean(axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        rng=np.random.default_rng(seed),
+    )
+    return PairedMeans(
+        episodes=ours.size,
+        difference=float(differences.mean()),
+        low=low,
+        high=high,
+        p_value=float(test.pvalue),
+        deviation=float(differences.std(ddof=1)),
+    )
+
+
 def mcnemar(only_first: int, only_second: int) -> float:
     """P-value of the exact two-sided test that each of two methods is as likely as the other to solve what one misses.
 
@@ -146,9 +210,33 @@ def episodes_needed(only_first: float, only_second: float, *, power: float = 0.8
         raise UserError(f"shares must be at least 0 and together at most 1, got {only_first} and {only_second}")
     if difference == 0:
         raise UserError(f"both solve as many episodes that the other misses ({only_first}): no number tells them apart")
+    alarm, miss = _quantiles(power, confidence)
+    width = alarm * math.sqrt(discordant) + miss * math.sqrt(discordant - difference**2)
+    return max(math.ceil((width / difference) ** 2), _LEAST_EPISODES)
+
+
+def episodes_needed_for_means(
+    difference: float, deviation: float, *, power: float = 0.8, confidence: float = 0.95
+) -> int:
+    """How many paired episodes tell two mean returns apart, if they differ as much as has been seen.
+
+    Args:
+        difference: Of the means.
+        deviation: Standard deviation of the episodes' differences, positive.
+        power: How often the difference is to be found, between 0 and 1 exclusive.
+        confidence: 1 less the rate of false alarms, between 0 and 1 exclusive.
+
+    Raises:
+        UserError: There is no difference, so that no number is enough, or a number is out of range.
+    """
+    if difference == 0 or deviation <= 0:
+        raise UserError(f"a difference of {difference} that varies by {deviation} needs no number of episodes")
+    return max(math.ceil((sum(_quantiles(power, confidence)) * deviation / difference) ** 2), _LEAST_EPISODES)
+
+
+def _quantiles(power: float, confidence: float) -> tuple[float, float]:
+    """Standard deviations that keep false alarms and misses as rare as wanted."""
     check_confidence(confidence)
     if not 0.0 < power < 1.0:
         raise UserError(f"power is {power}, it must be between 0 and 1 exclusive")
-    alarm, miss = stats.norm.ppf((1 + confidence) / 2), stats.norm.ppf(power)
-    width = alarm * math.sqrt(discordant) + miss * math.sqrt(discordant - difference**2)
-    return max(math.ceil((width / difference) ** 2), _LEAST_EPISODES)
+    return float(stats.norm.ppf((1 + confidence) / 2)), float(stats.norm.ppf(power))

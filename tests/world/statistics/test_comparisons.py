@@ -7,8 +7,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from swmjax.world.statistics import PairedTest, compare_paired, episodes_needed, holm, mcnemar
+from swmjax.world.statistics import (
+    PairedTest,
+    compare_means,
+    compare_paired,
+    episodes_needed,
+    episodes_needed_for_means,
+    holm,
+    mcnemar,
+    mean_interval,
+)
 
 
 @pytest.mark.parametrize(("first", "second"), [(5, 0), (10, 2), (7, 7), (0, 1), (30, 12)])
@@ -31,6 +41,18 @@ def test_two_runs_are_compared_episode_by_episode():
     assert (found.low, found.high) == pytest.approx((0.2 - reach, 0.2 + reach), abs=0.03)
     same = compare_paired(first, first)
     assert (same.difference, same.low, same.high, same.p_value) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_returns_are_compared_by_swapping_within_episodes():
+    first, second = np.array([3.0, 5.0, 4.0, 8.0]), np.array([1.0, 4.0, 3.0, 5.0])
+    found = compare_means(first, second)
+    # Of the 16 ways to swap, only none and all of them give a mean as far from 0.
+    assert (found.difference, found.p_value) == (1.75, 2 / 16)
+    assert (found.low, found.high) == mean_interval(first - second)
+    n = episodes_needed_for_means(0.5, 2.0)
+    draws = np.random.default_rng(0).normal(0.5, 2.0, (1000, n))
+    powers = np.abs(draws.mean(1)) / draws.std(1, ddof=1) * np.sqrt(n) > stats.t.ppf(0.975, n - 1)
+    assert powers.mean() == pytest.approx(0.8, abs=0.04)
 
 
 def test_holm_adjusts_as_in_its_definition():
@@ -110,6 +132,9 @@ def test_a_real_difference_is_found(decisions):
         (lambda: episodes_needed(0.1, 0.1), "no number tells them apart"),
         (lambda: episodes_needed(0.8, 0.3), "together at most 1, got 0.8 and 0.3"),
         (lambda: episodes_needed(0.2, 0.1, power=1.0), "power is 1.0"),
+        (lambda: compare_means([1.0, 2.0], [1.0]), "of the same episodes, got \\[2\\] and \\[1\\]"),
+        (lambda: compare_means([1.0, np.nan], [1.0, 1.0]), "at least 2 finite numbers"),
+        (lambda: episodes_needed_for_means(0.0, 1.0), "needs no number of episodes"),
         (lambda: PairedTest(-1, 0), "PairedTest.only_first"),
         (lambda: PairedTest(1, 0).decided(1.0), "confidence is 1.0"),
     ],
