@@ -63,6 +63,12 @@ def begin(physics, task):
         task.initialize_episode(physics)
 
 
+def rest(env, factors, physics):
+    """Stop a locked joint, as every step of the environment begins."""
+    if hasattr(env, "lock") and env.fixed and factors[env.lock[0]]:
+        physics.named.data.qvel[env.lock[1]] = 0
+
+
 def flat(observation):
     """An observation as the environments concatenate it."""
     return np.concatenate([np.ravel(value) for value in observation.values()])
@@ -113,11 +119,10 @@ def rows_of(env, seed, count, more_tasks=None, kind=None, walked=20):
         factors = varied_factors(env, rng, vary=index % 3 != 0)
         physics = physics_of(env, factors, kind)
         begin(physics, first)
-        if hasattr(env, "lock") and env.fixed and factors[env.lock[0]]:
-            physics.named.data.qvel[env.lock[1]] = 0
         for _ in range(walked * (index // 3 % 2)):
             physics.set_control(scaled(physics, rng.uniform(-1, 1, physics.model.nu)))
             physics.step(2 * env.substeps)
+        rest(env, factors, physics)
         physics.forward()
         action = rng.uniform(-1, 1, physics.model.nu).astype(np.float32)
         data = physics.data
@@ -125,6 +130,7 @@ def rows_of(env, seed, count, more_tasks=None, kind=None, walked=20):
         row |= {"action": action, "target": target_of(env.domain, physics), "factors": factors}
         after = []
         for _ in range(2):
+            rest(env, factors, physics)
             physics.set_control(scaled(physics, action.astype(float)))
             physics.step(env.substeps)
             observed = flat(first.get_observation(physics))
