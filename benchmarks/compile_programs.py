@@ -141,7 +141,7 @@ def programs() -> dict[str, Callable[[], Program | list[Program]]]:
         **{f"pusht-round-{part.__name__}": partial(part, *ROUND) for part in (reset, step, render)},
         "eval": main_job,
         "tworoom-step": partial(step, "swm/TwoRoom-v1", {}),
-        **{name: partial(step, env_id, {}) for name, env_id in suite},
+        **{name: partial(step, env_id, {"impl": "jax"}) for name, env_id in suite},
         "lewm-plan": lewm_plan,
         **{f"solver-{name}": partial(solver_plan, name) for name in SOLVERS if name not in left_out},
     }

@@ -60,13 +60,13 @@ def main() -> None:
 
 def steps_of(domain: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Largest differences by task that needs a program of its own, and precision."""
-    env, found = recorded.make(domain), {}
+    env, found = recorded.make(domain, impl="jax"), {}
     tasks, kind = None, None
     if arguments.reference_python and domain in _OWN_TASKS:
         (site,) = arguments.reference_python.parents[1].glob("lib/python3*/site-packages")
         tasks, kind = live.reference_tasks(env, site)
     for task in (env.task, *recorded.ALONE.get(domain, ())):
-        one = recorded.make(domain, task=task)
+        one = recorded.make(domain, task=task, impl="jax")
         rows = live.rows_of(one, SEED, arguments.states, tasks, kind)
         with jax.enable_x64(True):
             double = live.differences(one, rows)
@@ -76,7 +76,7 @@ def steps_of(domain: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def episodes_of(domain: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """One number per episode of every quantity on both sides, p by quantity, and the CPU time here, s."""
-    env = recorded.make(domain)
+    env = recorded.make(domain, impl="jax")
     ours, seconds = live.our_episodes(env, SEED, *EPISODES.get(domain, USUAL))
     theirs = live.suite_episodes(env, SEED + 1, *EPISODES.get(domain, USUAL))
     return {"ours": plain(ours), "theirs": plain(theirs), "p": live.told_apart(ours, theirs), "seconds": seconds}
@@ -84,7 +84,7 @@ def episodes_of(domain: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def fast_of(domain: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """The same two things of the fidelity `fast`."""
-    env = recorded.make(domain, fidelity="fast")
+    env = recorded.make(domain, fidelity="fast", impl="jax")
     apart = live.differences(env, live.rows_of(env, SEED, arguments.states))
     ours, seconds = live.our_episodes(env, SEED + 2, *EPISODES.get(domain, USUAL))
     theirs = live.suite_episodes(env, SEED + 1, *EPISODES.get(domain, USUAL))

@@ -1,4 +1,4 @@
-"""A crane out of an MJCF of one's own: CEM plans the trolley's motions through its physics in MJX.
+"""A crane out of an MJCF of one's own: CEM plans the trolley's motions through its physics.
 
 python examples/own_mjcf.py
 """

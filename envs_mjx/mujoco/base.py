@@ -1,5 +1,6 @@
 """How all MuJoCo environments run: stepping, resets, factors, goals, limits and rendering."""
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from envs_mjx.mujoco import engine
 from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.implementation import AUTO, Implementation, Look, Motion, Taken, taken
 from envs_mjx.mujoco.model import FIDELITIES, Compiled, compiled
-from envs_mjx.mujoco.physics import MujocoPhysics
+from envs_mjx.mujoco.physics import UNKNOWN, MujocoPhysics
 from envs_mjx.mujoco.scene import Scene
 from envs_mjx.mujoco.state_vector import sound
 from envs_mjx.mujoco.task import MujocoTask
@@ -58,7 +59,7 @@ class MujocoEnv(MujocoTask):
     """
 
     fidelity: str = "parity"
-    impl: str = "jax"
+    impl: str = "auto"
     warp_contacts: int = 200_000
     renderer: str = "host"
     threads: int = 0
@@ -77,7 +78,11 @@ class MujocoEnv(MujocoTask):
     @property
     def taken(self) -> Taken:
         """The implementation that moves it, and why it is that one."""
-        return taken(self.impl, self.mjx_is_faster)
+        found = taken(self.impl, self.mjx_is_faster)
+        if self.impl != AUTO or found.name != "c" or self.runs_in_c:
+            return found
+        refusal = _refusal_of_c(self)
+        return found if refusal is None else dataclasses.replace(taken("jax"), why=refusal)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -328,8 +333,7 @@ class MujocoEnv(MujocoTask):
             sensordata=jnp.zeros((host.nsensordata,), dtype),
             target=jnp.zeros((self.target_size,), dtype),
             fields={},
-            # As doubles these bits are NaN.
-            exact=jnp.full((self.compiled.moves.exact_size,), np.iinfo(np.uint32).max, jnp.uint32),
+            exact=jnp.full((self.compiled.moves.exact_size,), UNKNOWN, jnp.uint32),
         )
 
     def _fields(self, factors: Mapping[str, Array]) -> dict[str, Array]:
@@ -414,6 +418,20 @@ def _last_of(frames: tuple[MujocoPhysics, tuple[Any, Any, Bool[Array, " K"] | No
         sums = jax.tree.map(total, values)
     at_last = functools.partial(jax.tree.map, lambda leaf: leaf[last])
     return at_last(physics), at_last(seen), sums, solved
+
+
+@functools.lru_cache(maxsize=64)
+def _refusal_of_c(env: MujocoEnv) -> str | None:
+    """Why the C library cannot run what MJX may: the model, or something that the task looks at; None where it can."""
+    try:
+        asked = dataclasses.replace(env, impl="c")
+        blank, goal = asked._blank(), jnp.full((asked._state_size,), jnp.nan)
+        look = asked._looking(blank, goal, asked._reward, asked._shown)
+        jax.eval_shape(lambda: asked.compiled.moves.seen(blank, {}, look))
+    # A task's functions are the user's: what is wrong with them MJX will say as well.
+    except Exception as error:
+        return str(error)
+    return None
 
 
 @functools.lru_cache(maxsize=64)

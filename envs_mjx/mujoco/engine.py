@@ -14,6 +14,7 @@ from mujoco.mjx._src import collision_driver
 
 from envs_mjx.checks import MissingExtraError, UserError, check_choice
 from envs_mjx.mujoco.exact import exact_contacts
+from envs_mjx.mujoco.implicit import implicit_solver
 from envs_mjx.mujoco.ordered import ordered_factors
 
 _P = ParamSpec("_P")
@@ -34,11 +35,11 @@ def promoting(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def colliding(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Trace a function that collides geoms, with MuJoCo's contacts."""
+    """Trace a function that collides geoms and solves constraints, with MuJoCo's contacts and with derivatives."""
 
     @functools.wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with exact_contacts():
+        with exact_contacts(), implicit_solver():
             return promoting(function)(*args, **kwargs)
 
     return call

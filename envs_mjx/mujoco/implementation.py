@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import jax
+import jax.numpy as jnp
 import mujoco
 from jaxtyping import Array, Bool, Float
 
@@ -16,6 +18,7 @@ from envs_mjx.checks import check_choice
 from envs_mjx.mujoco.fields import ModelFields
 from envs_mjx.mujoco.masses import MassTable
 from envs_mjx.mujoco.physics import MujocoPhysics
+from envs_mjx.mujoco.state_vector import sound
 
 IMPLEMENTATIONS = {
     "jax": "envs_mjx.mujoco.in_jax:JaxImplementation",
@@ -35,14 +38,12 @@ class Nominal:
     """What implementations are made for.
 
     Attributes:
-        host: the nominal model.
-        bare: makes the same without textures, which take 12 MB and move nothing.
+        host: the nominal model, without textures.
         warp_contacts: contacts at most in all rows of a batch together, for Warp.
         threads: threads on the host that step a batch; 0 for all cores.
     """
 
     host: mujoco.MjModel
-    bare: Callable[[], mujoco.MjModel]
     warp_contacts: int
     threads: int
 
@@ -131,11 +132,23 @@ class Implementation(abc.ABC):
         resting: Bool[Array, " nv"] | None,
         look: Look,
     ) -> tuple[MujocoPhysics, Any]:
-        """H steps at once, with leading axes H and control step; as `moved` one after the other.
+        """H steps, with leading axes H and control step; as `moved` one after the other.
 
-        A step with a control that is not finite moves nothing, and one that diverges ends where it began.
+        A step with a control that is not finite moves nothing, and what is wanted of it means nothing. After one that
+        diverges the next begins where it began.
         """
-        raise NotImplementedError
+
+        def step(before: MujocoPhysics, given: tuple[Array, Array]) -> tuple[MujocoPhysics, Any]:
+            ctrl, moves = given
+            after, found = self.moved(before, fields, ctrl, motion, resting, look)
+            last = jax.tree.map(lambda leaf: leaf[-1], after)
+            kept = moves & sound((last.qpos, last.qvel, last.act))
+            frames = jax.tree.map(lambda new, old: jnp.where(moves, new, old), after, before)
+            return jax.tree.map(lambda new, old: jnp.where(kept, new, old), last, before), (frames, found)
+
+        rolled: tuple[MujocoPhysics, Any]
+        _, rolled = jax.lax.scan(step, physics, finite_controls(ctrls))
+        return rolled
 
     @abc.abstractmethod
     def drifted(self, physics: MujocoPhysics, fields: Mapping[str, Array], steps: int) -> MujocoPhysics:
@@ -152,6 +165,15 @@ class Implementation(abc.ABC):
     @abc.abstractmethod
     def gaps(self, physics: MujocoPhysics, fields: Mapping[str, Array]) -> Float[Array, " C"]:
         """Gaps between geoms, less the margin of a contact, m; see `Scene.gaps`."""
+
+
+def finite_controls(ctrls: Float[Array, "H nu"]) -> tuple[Float[Array, "H nu"], Bool[Array, " H"]]:
+    """Controls with 0 for those of which one is not finite, and which are finite.
+
+    Not even a step whose result is dropped may see NaN: its derivative would be NaN.
+    """
+    finite = jnp.isfinite(ctrls).all(1)
+    return jnp.where(finite[:, None], ctrls, 0.0), finite
 
 
 @dataclass(frozen=True)

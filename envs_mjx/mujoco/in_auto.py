@@ -1,9 +1,12 @@
 """The implementation that suits the machine: MuJoCo's C library on a CPU, MJX's JAX code elsewhere.
 
-The C library has no derivatives: those that are asked for are MJX's, at the same state.
+The C library has no derivatives, and no program takes it along: derivatives are MJX's at the same state, and programs
+that are exported, or lowered for another platform, hold MJX's steps.
 """
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,7 +21,8 @@ from envs_mjx.mujoco.in_c import LEAVES, CImplementation
 from envs_mjx.mujoco.in_jax import JaxImplementation
 from envs_mjx.mujoco.masses import derived_fields
 from envs_mjx.mujoco.native_models import Job
-from envs_mjx.mujoco.physics import MujocoPhysics
+from envs_mjx.mujoco.physics import UNKNOWN, MujocoPhysics
+from envs_mjx.mujoco.portable import portable
 
 
 def chosen(mjx_is_faster: bool) -> tuple[str, str]:
@@ -40,32 +44,51 @@ def chosen(mjx_is_faster: bool) -> tuple[str, str]:
         CImplementation.check()
     except UserError as error:
         return "jax", str(error)
-    return "c", "the device is a CPU; derivatives are MJX's"
+    return "c", "the device is a CPU; derivatives and exported programs are MJX's"
 
 
 class DifferentiableC(CImplementation):
-    """The C library, with MJX's derivatives; MJX is asked only where there are some."""
+    """The C library on this machine's CPU, with MJX's derivatives, and MJX in programs for elsewhere.
+
+    MJX is traced only where it is needed.
+    """
 
     def __init__(self, nominal: Nominal) -> None:
         super().__init__(nominal)
         self._nominal = nominal
         self._twin: JaxImplementation | None = None
 
+    def _called(
+        self, name: str, setting: tuple[Any, ...], results: tuple[jax.ShapeDtypeStruct, ...], *arguments: Array
+    ) -> tuple[Array, ...]:
+        by_mjx = self._by_mjx(name, setting)
+
+        def in_jax(*arguments: Array) -> tuple[Array, ...]:
+            # States without exact numbers.
+            unknown = [jnp.full(result.shape, UNKNOWN, result.dtype) for result in results[1:]]
+            return by_mjx(*arguments), *unknown
+
+        return portable(functools.partial(getattr(self._native, name), *setting), in_jax, results, *arguments)
+
     def _slopes(
         self, name: str, setting: tuple[Any, ...], primals: tuple[Array, ...], tangents: tuple[Array, ...]
     ) -> Array:
+        by_mjx = self._by_mjx(name, setting)
         smooth = [index for index, primal in enumerate(primals) if jnp.issubdtype(primal.dtype, jnp.floating)]
 
-        def by_mjx(*values: Array) -> Array:
+        def of_smooth(*values: Array) -> Array:
             arguments = list(primals)
             for index, value in zip(smooth, values, strict=True):
                 arguments[index] = value
-            found: Array = getattr(self, f"_{name}_by_mjx")(*setting, *arguments)
-            return found
+            return by_mjx(*arguments)
 
         given = tuple(primals[index] for index in smooth), tuple(tangents[index] for index in smooth)
-        slopes: Array = jax.jvp(by_mjx, *given)[1]
+        slopes: Array = jax.jvp(of_smooth, *given)[1]
         return slopes
+
+    def _by_mjx(self, name: str, setting: tuple[Any, ...]) -> Callable[..., Array]:
+        """MJX's counterpart of a method of `native.Native`: its first result, of one row."""
+        return functools.partial(getattr(self, f"_{name}_by_mjx"), *setting)
 
     @property
     def _mjx(self) -> JaxImplementation:
@@ -82,11 +105,8 @@ class DifferentiableC(CImplementation):
         def look(physics: MujocoPhysics, data: Any) -> Array:
             return jnp.concatenate([_vector(physics), self._outputs(job, data)])
 
-        def step(before: MujocoPhysics, ctrl: Array) -> tuple[MujocoPhysics, Array]:
-            after, found = self._mjx.moved(before, fields, ctrl, motion, still, look)
-            return jax.tree.map(lambda leaf: leaf[-1], after), found
-
-        return jax.lax.scan(step, self._at(rounded), ctrls)[1]
+        found: Array = self._mjx.rolled(self._at(rounded), fields, ctrls, motion, still, look)[1]
+        return found
 
     def _look_by_mjx(self, job: Job, rounded: Array, exact: Array, packed: Array) -> Array:
         found: Array = self._mjx.seen(

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float
 
 from envs_mjx.checks import UserError
 from envs_mjx.mujoco.fields import ModelFields
-from envs_mjx.mujoco.implementation import Implementation, Look, Motion, Nominal
+from envs_mjx.mujoco.implementation import Implementation, Look, Motion, Nominal, finite_controls
 from envs_mjx.mujoco.masses import MassTable
 from envs_mjx.mujoco.native_models import Job
 from envs_mjx.mujoco.physics import MujocoPhysics
@@ -38,7 +38,7 @@ class CImplementation(Implementation):
 
         self.host = nominal.host
         _check_model(nominal.host)
-        self._native = Native(nominal.bare(), nominal.threads)
+        self._native = Native(nominal.host, nominal.threads)
         self._width = sum(self._native.sizes)
         self.exact_size = 0 if jnp.result_type(float) == jnp.float64 else 2 * self._width
         self._late = _late_readings(nominal.host)
@@ -107,7 +107,7 @@ class CImplementation(Implementation):
             return after, look(after, data)
 
         held = jax.vmap(frame, (0, 0, None))
-        return jax.vmap(held)(found, exact, ctrls)
+        return jax.vmap(held)(found, exact, finite_controls(ctrls)[0])
 
     def drifted(self, physics: MujocoPhysics, fields: Mapping[str, Array], steps: int) -> MujocoPhysics:
         """One call of the host."""
@@ -146,14 +146,10 @@ class CImplementation(Implementation):
         self, name: str, setting: tuple[Any, ...], results: tuple[jax.ShapeDtypeStruct, ...], *arguments: Array
     ) -> tuple[Array, ...]:
         """The results of a method of `native.Native`, for a whole batch in one call."""
-        function = functools.partial(getattr(self._native, name), *setting)
-        shapes = tuple(map(_coded_shape, results))
 
         @jax.custom_jvp
         def call(*arguments: Array) -> tuple[Array, ...]:
-            coded = [_coded(argument) for argument in arguments]
-            found = jax.pure_callback(function, shapes, *coded, vmap_method="expand_dims")
-            return tuple(_decoded(result, wanted.dtype) for result, wanted in zip(found, results, strict=True))
+            return self._called(name, setting, results, *arguments)
 
         @call.defjvp
         def derive(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[tuple[Array, ...], Any]:
@@ -164,6 +160,15 @@ class CImplementation(Implementation):
 
         found: tuple[Array, ...] = call(*arguments)
         return found
+
+    def _called(
+        self, name: str, setting: tuple[Any, ...], results: tuple[jax.ShapeDtypeStruct, ...], *arguments: Array
+    ) -> tuple[Array, ...]:
+        """`_on_host` without derivatives."""
+        function, shapes = functools.partial(getattr(self._native, name), *setting), tuple(map(_coded_shape, results))
+        coded = [_coded(argument) for argument in arguments]
+        found = jax.pure_callback(function, shapes, *coded, vmap_method="expand_dims")
+        return tuple(_decoded(result, wanted.dtype) for result, wanted in zip(found, results, strict=True))
 
     def _slopes(
         self, name: str, setting: tuple[Any, ...], primals: tuple[Array, ...], tangents: tuple[Array, ...]

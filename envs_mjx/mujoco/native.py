@@ -5,6 +5,7 @@ time take turns.
 """
 
 import contextlib
+import copy
 import logging
 import math
 import threading
@@ -55,7 +56,9 @@ class Native:
     """
 
     def __init__(self, model: mujoco.MjModel, threads: int) -> None:
-        self.model, self._threads = model, threads
+        # A call may change its flags for a while.
+        self.model, self._threads = copy.copy(model), threads
+        model = self.model
         self.sizes = (model.nq, model.nv, model.na, model.nv)
         self.models = Models(model)
         self._nominal = [model]

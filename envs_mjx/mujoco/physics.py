@@ -1,7 +1,11 @@
 """What moves in a MuJoCo environment."""
 
 import chex
+import numpy as np
 from jaxtyping import Array, Float, UInt32
+
+UNKNOWN = np.iinfo(np.uint32).max
+"""What stands in `MujocoPhysics.exact` for numbers that are not known exactly: as doubles these bits are NaN."""
 
 
 @chex.dataclass(frozen=True)

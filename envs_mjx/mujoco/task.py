@@ -34,6 +34,8 @@ class MujocoTask(StateVectorEnv):
     """Mass to which all bodies are scaled, kg."""
     mjx_is_faster: ClassVar[bool] = False
     """Whether MJX moves large batches of this model faster than the C library, even on a CPU."""
+    runs_in_c: ClassVar[bool] = False
+    """Whether the C library is known to run the task; `auto` tries it otherwise."""
     target_size: ClassVar[int] = 0
     """Length of the target vector."""
 

@@ -123,7 +123,7 @@ def _lamps(host: mujoco.MjModel, data: mjx.Data) -> tuple[Float[Array, "L 3"], F
 
 @functools.lru_cache(maxsize=_SCENES)
 def _scene(source: Cast, size: int) -> _Scene:
-    host = source.compiled.host
+    host = source.compiled.textured()
     with jax.ensure_compile_time_eval():
         context = mjx.create_render_context(
             host,

@@ -108,7 +108,8 @@ def collect_command(
         kept = f"{stop.done} of {episodes} episodes are kept in {output}; the same command collects the others"
         console.fail(f"interrupted: {kept if stop.done else 'nothing was written'}", console.INTERRUPTED)
     if as_json:
-        console.print_json({"env": env_id, "policy": policy, "episodes": written, "path": str(output)})
+        results = {"env": env_id, "policy": policy, "episodes": written, "path": str(output)}
+        console.print_json(results | {"notes": list(env.remarks)})
     else:
         console.out().print(f"{written} episodes of {env_id} written to {output}", highlight=False, markup=False)
 

@@ -1,5 +1,6 @@
 """`swmjax eval`: plan episodes and report how they go, and how fast."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -113,14 +114,14 @@ def eval_command(
     setup = world.set_up(settings)
     table = episodes_table(settings.factors(setup.env))
     done = table.read(resumed.path) if resumed is not None and table.path(resumed.path).exists() else []
-    folder = folder_of_run(settings, resumed, output)
+    folder = folder_of_run(settings, resumed, output, setup.env.remarks)
     for note in setup.notes:
         console.note(note)
     results = _run(settings, setup, folder, done)
     if as_json:
         console.print_json(results | {"folder": str(folder.path)})
     else:
-        _report(results, folder)
+        _report(results, folder, setup.env.remarks)
         for note in results["notes"][len(setup.notes) :]:
             console.note(note)
     if every_plan_failed(results):
@@ -149,7 +150,7 @@ def _run(settings: "EvalConfig", setup: Any, folder: "RunFolder", done: list[dic
         )
 
 
-def _report(results: dict[str, Any], folder: "RunFolder") -> None:
+def _report(results: dict[str, Any], folder: "RunFolder", remarks: Sequence[str]) -> None:
     latency, compiled = results["plan_latency_s"], results["compile_s"]
     rows = [
         *_figures(results),
@@ -166,6 +167,7 @@ def _report(results: dict[str, Any], folder: "RunFolder") -> None:
         ("environment steps", f"{_rate(results['env_steps_per_s'])} in all, "
          f"{_rate(results['executed_env_steps_per_s'])} executed"),
         ("device", f"{results['device']}, {results['dtype']}"),
+        *(("environment", remark) for remark in remarks),
     ]  # fmt: skip
     title = f"{results['env']}, model {results['model']}, solver {results['solver']}"
     console.print_facts(title, rows)

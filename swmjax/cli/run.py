@@ -86,13 +86,16 @@ def check_output(output: Path | None) -> None:
     check_writable(RESULTS) if output is None else check_run_folder(output)
 
 
-def folder_of_run(settings: "Settings", resumed: "RunFolder | None", output: Path | None) -> "RunFolder":
+def folder_of_run(
+    settings: "Settings", resumed: "RunFolder | None", output: Path | None, remarks: Sequence[str] = ()
+) -> "RunFolder":
     """The folder of a run, made and with the settings in it unless the run is resumed.
 
     Args:
         settings: of the run.
         resumed: folder of the resumed run.
         output: what the user asked for; `results/<time>-<name>` if None.
+        remarks: what the settings came to on this machine, for whoever reads them.
     """
     from swmjax.runs.folder import RunFolder, create_run_folder, explicit_run_folder
 
@@ -100,7 +103,7 @@ def folder_of_run(settings: "Settings", resumed: "RunFolder | None", output: Pat
         return resumed
     path = create_run_folder(RESULTS, settings.run_name) if output is None else explicit_run_folder(output)
     folder = RunFolder(path)
-    folder.write_config(settings.to_dict())
+    folder.write_config(settings.to_dict(), remarks)
     return folder
 
 

@@ -54,12 +54,12 @@ def train_expert_command(
     import_allowed(allow_module)
     settings, resumed = settings_of_run(training.ExpertConfig, load, resume, output, given)
     brax_parts()
-    settings.make_env()
+    remarks = settings.remarks()
     if resumed is None:
         check_output(output)
         with console.progress_bar(settings.probe_steps, "random steps", decimals=0) as (progress, note):
             training.check_reward(settings, progress, note)
-    folder = folder_of_run(settings, resumed, output)
+    folder = folder_of_run(settings, resumed, output, remarks)
     console.quiet_saving()
     with keeping(folder, "train-expert"):
         results = _run(settings, folder, probed=resumed is None)
@@ -101,6 +101,7 @@ def _report(settings: "ExpertConfig", results: dict[str, Any], folder: "RunFolde
         ("time", f"{results['train_s']:.0f} s of training ({rate:,.0f} steps per s), "
          f"{results['compile_s']:.0f} s of compiling"),
         ("device", results["device"]),
+        *(("environment", remark) for remark in settings.make_env().env.remarks),
     ]  # fmt: skip
     console.print_facts(f"{results['env']}, {results['algorithm']}", rows)
     print_written(folder)

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +101,12 @@ class RunFolder:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
         check_writable(self.path)
 
-    def write_config(self, config: Mapping[str, Any]) -> None:
+    def write_config(self, config: Mapping[str, Any], remarks: Sequence[str] = ()) -> None:
         """Write `config.yaml`, everything needed to run again, in the order given.
 
         Args:
             config: nested settings; NumPy and JAX values, tuples and paths are written as plain ones.
+            remarks: what the settings came to on this machine; comments above them.
 
         Raises:
             UserError: if YAML has no form for a value; the message names it.
@@ -116,7 +117,7 @@ class RunFolder:
             text = OmegaConf.to_yaml(OmegaConf.create(settings))
         except Exception as error:  # the interpolation grammar and the container each raise their own kind
             raise UserError(f"config cannot be written: {one_line(error)}") from error
-        self._write_text(CONFIG, text)
+        self._write_text(CONFIG, "".join(f"# {one_line(remark)}\n" for remark in remarks) + text)
 
     def read_config(self) -> dict[str, Any]:
         """Settings of `config.yaml`; ValueError if it is missing or damaged."""

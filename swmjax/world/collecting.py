@@ -101,6 +101,8 @@ def collect(
         env, policy, max_steps=max_steps, image_size=image_size, variation=None if names is None else list(names)
     )
     begun = begin(Path(path), mode, settings, seed, episodes, note)
+    for remark in env.remarks:
+        note(remark)
     writer = begun.writer
 
     def fitting(episode: Episode) -> Episode:

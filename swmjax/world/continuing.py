@@ -133,7 +133,10 @@ def collection_settings(env: Env, policy: Policy, **settings: Any) -> dict[str, 
         policy: The policy.
         **settings: Numbers, text and sequences of them.
     """
-    return {"env": _facts(env), "policy": _facts(policy)} | {name: _facts(value) for name, value in settings.items()}
+    # Another implementation of the physics makes other episodes.
+    remarks = {"remarks": list(env.remarks)} if env.remarks else {}
+    facts = {"env": _facts(env), "policy": _facts(policy)} | remarks
+    return facts | {name: _facts(value) for name, value in settings.items()}
 
 
 def _facts(value: Any) -> Any:

@@ -67,7 +67,8 @@ def test_random_actions_append_and_overwrite():
     assert column("data/set.lance", "seed")[column("data/set.lance", "step_idx") == 0].tolist() == list(range(7))
     assert set(column("data/set.lance", "episode_idx")) == set(range(7))
     printed = json.loads(run(*SHORT, "--episodes=1", "--output=data/set.lance", "--overwrite", "--json").stdout)
-    assert printed == {"env": "test/Goal-v0", "policy": "random", "episodes": 1, "path": "data/set.lance"}
+    expected = {"env": "test/Goal-v0", "policy": "random", "episodes": 1, "path": "data/set.lance", "notes": []}
+    assert printed == expected
     assert set(column("data/set.lance", "episode_idx")) == {0}
 
 

@@ -64,6 +64,7 @@ class SuiteEnv(MujocoEnv):
     fixed: bool = False
 
     action_repeat = 2
+    runs_in_c = True
     domain: ClassVar[str]
     """Name of the suite's domain."""
     tasks: ClassVar[tuple[str, ...]]

@@ -122,14 +122,16 @@ class ExpertConfig(Settings):
         return self.epochs * self.steps_per_epoch
 
     def remarks(self) -> tuple[str, ...]:
-        """What the user should know before the training."""
+        """What the user should know before the training; raises as `make_env` does."""
+        remarks: tuple[str, ...] = self.make_env().env.remarks
         if self.trained_steps == self.steps:
-            return ()
+            return remarks
         iteration = self.make_algorithm().steps_per_iteration
         return (
             f"{self.trained_steps:,} steps will be trained instead of {self.steps:,}: there are {self.epochs:,} epochs "
             f"(evaluations {self.evaluations} x epochs_per_evaluation {self.epochs_per_evaluation}), and each is made "
             f"of whole iterations of {iteration:,} steps, here {self.iterations_per_epoch:,}",
+            *remarks,
         )
 
     @property

@@ -157,6 +157,7 @@ def train_expert(
         "train_s": trained.train_seconds,
         "compile_s": trained.compile_seconds,
         "device": jax.devices()[0].device_kind,
+        "notes": list(config.remarks()),
     }
 
 

@@ -10,10 +10,11 @@ import mujoco
 import numpy as np
 import pytest
 from envs.mujoco import recorded
+from envs.mujoco.arm import ARM, tip
 from envs.mujoco.varied import varied_model
 
 from envs_mjx import programs
-from envs_mjx.mujoco import MassFactor, MjcfEnv
+from envs_mjx.mujoco import MjcfEnv
 from envs_mjx.mujoco.implementation import Motion
 from envs_mjx.mujoco.native_models import Models
 
@@ -295,56 +296,6 @@ def test_the_models_of_all_factors_are_those_that_the_compiler_makes(domain, fix
                 assert np.abs(own - other).max() < 1e-4 * np.abs(other).max()
             touched += contacts
         assert touched or domain not in TOUCHING
-
-
-def test_what_auto_takes_and_why(monkeypatch):
-    auto = recorded.make("cartpole", impl="auto")
-    assert (auto.taken.name, auto.taken.why) == ("c", "the device is a CPU; derivatives are MJX's")
-    assert recorded.make("cartpole", impl="jax").taken.why == "as asked for"
-    for domain in ("pendulum", "acrobot"):
-        assert recorded.make(domain, impl="auto").taken.name == "jax"
-    with jax.enable_x64(True):
-        assert auto.taken.name == "jax"
-    monkeypatch.setattr(jax, "device_count", lambda: 2)
-    assert (auto.taken.name, auto.taken.why) == ("jax", "the program may run on 2 devices")
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert (auto.taken.name, auto.taken.why) == ("jax", "the device is a GPU")
-
-
-ARM = """
-<mujoco>
-  <worldbody>
-    <body pos="0 0 1">
-      <joint name="hinge" axis="0 1 0" damping=".1"/>
-      <geom name="rod" type="capsule" fromto="0 0 0 0 0 -.5" size=".02"/> <site name="tip" pos="0 0 -.5"/>
-    </body>
-  </worldbody>
-  <actuator> <motor joint="hinge" ctrlrange="-2 4"/> </actuator>
-</mujoco>
-"""
-
-
-def tip(view):
-    return view.site("tip")[2]
-
-
-@pytest.mark.parametrize("varied", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_auto_has_the_gradients_of_mjx(varied):
-    """As differences of rollouts in C have them; in the slow suite with a rod heavier than the nominal one."""
-    masses = (MassFactor("rod.density", ("rod",)),) if varied else ()
-    env = MjcfEnv(mjcf=ARM, reward=tip, masses=masses, substeps=2, action_repeat=4, impl="auto")
-    assert env.taken.name == "c"
-    start = env.reset(jax.random.key(0), values={"rod.density": jnp.asarray([1400.0])} if varied else {})
-    start = env.set_state(start, jnp.asarray([1.0, 0.5]))
-
-    def total(actions):
-        return env.rollout(start, actions)[1].reward.sum()
-
-    actions, away = jnp.asarray([[0.3], [-0.5]]), 0.05 * jnp.eye(2)[:, :, None]
-    slopes = jax.jit(jax.grad(total))(actions)
-    ends = jax.vmap(total)(jnp.concatenate([actions[None] + away, actions[None] - away]))
-    np.testing.assert_allclose(slopes[:, 0], (ends[:2] - ends[2:]) / 0.1, rtol=2e-2)
-    assert np.abs(slopes).min() > 1e-4
 
 
 PILE = "".join('<body pos="0 0 .05"><freejoint/><geom size=".1"/></body>' for _ in range(6))

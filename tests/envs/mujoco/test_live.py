@@ -35,7 +35,7 @@ def worst(differences, but=()):
 @pytest.mark.parametrize("domain", recorded.NAMES)
 def test_one_step(domain):
     """In double and in single precision, from starts of episodes and from random walks, nominal and varied."""
-    env = recorded.make(domain)
+    env = recorded.make(domain, impl="jax")
     rows = live.rows_of(env, seed=11, count=12)
     with jax.enable_x64(True):
         apart = live.differences(env, rows)
@@ -47,7 +47,7 @@ def test_one_step(domain):
 
 
 def test_one_step_of_the_task_with_a_hinge_of_its_own():
-    env = recorded.make("finger", task="spin")
+    env = recorded.make("finger", task="spin", impl="jax")
     with jax.enable_x64(True):
         apart = live.differences(env, live.rows_of(env, seed=12, count=12))
     assert worst(apart) < 1e-8, apart
@@ -56,7 +56,7 @@ def test_one_step_of_the_task_with_a_hinge_of_its_own():
 @pytest.mark.parametrize("domain", REPAIRED)
 def test_one_step_with_repaired_factors(domain):
     """Locks, shapes, lengths and floors, as MuJoCo's compiler has them in a changed MJCF."""
-    env = recorded.make(domain, fixed=True)
+    env = recorded.make(domain, fixed=True, impl="jax")
     with jax.enable_x64(True):
         apart = live.differences(env, live.rows_of(env, seed=13, count=12))
     assert worst(apart) < 1e-8, apart
@@ -65,7 +65,7 @@ def test_one_step_with_repaired_factors(domain):
 @pytest.mark.parametrize("domain", recorded.NAMES)
 def test_episodes_are_alike(domain):
     """Kolmogorov-Smirnov on the return and on what moves, where chaos separates single episodes."""
-    env = recorded.make(domain)
+    env = recorded.make(domain, impl="jax")
     episodes, steps = EPISODES.get(domain, (64, 200))
     ours, _ = live.our_episodes(env, 21, episodes, steps)
     values = live.told_apart(ours, live.suite_episodes(env, 22, episodes, steps))
@@ -73,7 +73,7 @@ def test_episodes_are_alike(domain):
 
 
 def test_episodes_under_another_gravity_are_not_alike():
-    env = recorded.make("hopper")
+    env = recorded.make("hopper", impl="jax")
     ours, _ = live.our_episodes(env, 21, 64, 100)
     light = live.suite_episodes(env, 22, 64, 100, {"gravity.z": np.asarray([-5.0])})
     values = live.told_apart(ours, light)
@@ -94,7 +94,7 @@ def reference_site(monkeypatch):
 @pytest.mark.reference
 @pytest.mark.parametrize("domain", ["cheetah", "hopper", "walker"])
 def test_rewards_of_the_references_own_tasks(domain, reference_site):
-    env = recorded.make(domain)
+    env = recorded.make(domain, impl="jax")
     tasks, kind = live.reference_tasks(env, reference_site)
     rows = live.rows_of(env, 14, 12, tasks, kind)
     assert set(rows["after"]["reward"]) == set(env.tasks)

@@ -49,7 +49,7 @@ def test_a_large_batch_comes_to_an_end():
     """Without the order, two cores stopped within a few steps; a hanging program can only be stopped from outside."""
     code = """
 import jax, envs_mjx
-env = envs_mjx.make("swm/CheetahDMControl-v0")
+env = envs_mjx.make("swm/CheetahDMControl-v0", impl="jax")
 states = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), 64))
 states = jax.tree.map(lambda leaf: leaf[jax.numpy.arange(1024) % 64], states)
 actions = jax.random.uniform(jax.random.key(1), (30, 1024, 6), minval=-1, maxval=1)

@@ -133,9 +133,10 @@ def test_fast_keeps_strong_damping_stable(domain):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("impl", ["c", "jax"])
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_all_factors_at_once_stay_finite_and_in_their_spaces(domain):
-    env = recorded.make(domain)
+def test_all_factors_at_once_stay_finite_and_in_their_spaces(domain, impl):
+    env = recorded.make(domain, impl=impl)
     keys = jax.random.split(jax.random.key(9), 4)
 
     @jax.jit

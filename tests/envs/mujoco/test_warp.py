@@ -20,7 +20,7 @@ needs_warp = pytest.mark.skipif(importlib.util.find_spec("warp") is None, reason
 @needs_warp
 @pytest.mark.parametrize("domain", ["pendulum", "walker"])
 def test_warp_steps_as_jax_does(domain):
-    env, warp = recorded.make(domain), recorded.make(domain, impl="warp")
+    env, warp = recorded.make(domain, impl="jax"), recorded.make(domain, impl="warp")
     keys = jax.random.split(jax.random.key(0), 3)
     state = jax.jit(jax.vmap(lambda key: env.reset(key, variation=("gravity", "agent"))))(keys)
     action = jnp.linspace(-1, 1, 3)[:, None] * jnp.ones((3, *env.action_space.shape))
@@ -34,7 +34,7 @@ def test_warp_steps_as_jax_does(domain):
 @pytest.mark.slow
 @needs_warp
 def test_warp_draws_a_batch_as_opengl_does():
-    env, warp = (recorded.make("walker", resolution=64, renderer=renderer) for renderer in ("host", "warp"))
+    env, warp = (recorded.make("walker", resolution=64, renderer=renderer, impl="jax") for renderer in ("host", "warp"))
     keys = jax.random.split(jax.random.key(0), 3)
     states = jax.jit(jax.vmap(lambda key: env.reset(key, variation=("agent.color", "light"))))(keys)
     ours, theirs = (np.asarray(jax.jit(jax.vmap(one.render))(states), int) for one in (env, warp))
