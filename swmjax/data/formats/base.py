@@ -1,14 +1,23 @@
-"""The contract of formats of datasets: how one is recognised, and how episodes are written into it."""
+"""The contract of formats of datasets: how one is recognised, how rows are read, and how episodes are written.
+
+A new format is one file with a class under `Format`, its `Reader` and its `Writer`, and one line in `FORMATS`. Windows,
+caches, transforms, merging and loaders stand on `Reader` and know no format.
+"""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from jaxtyping import Int64
+
+from envs_mjx.checks import UserError
 
 Mode = Literal["error", "append", "overwrite"]
 MODES: tuple[str, ...] = ("error", "append", "overwrite")
@@ -16,8 +25,90 @@ MODES: tuple[str, ...] = ("error", "append", "overwrite")
 EPISODE, STEP, SEED, ID = "episode_idx", "step_idx", "seed", "id"
 """Columns with a meaning: numbers of the episode and of the row in it, which writers fill by themselves; the seed that
 an episode began from, and a random number that tells it from all others."""
-Episode = Mapping[str, np.ndarray | Sequence[Any] | str | int | float]
-"""Columns by name, with the same number of rows; a single value is that of every row."""
+EPISODE_DATA = "_episode_data"
+"""The key of an episode under which values of the whole episode stand, by name."""
+Episode = Mapping[str, Any]
+"""Columns by name, arrays or sequences with the same number of rows; a single value is that of every row. Values that
+belong to the whole episode may stand by name under `EPISODE_DATA`."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column of a dataset holds.
+
+    Attributes:
+        kind: `image` for pictures, `number` for numbers and truth values, `text` for one text a row.
+        shape: Of one row: [height, width, 3] of an image, () of a text.
+        dtype: Of the arrays that are read: uint8 of an image, object of a text.
+    """
+
+    kind: Literal["image", "number", "text"]
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+class Reader(abc.ABC):
+    """Reads rows of one dataset.
+
+    Making one opens the dataset and reads what says how it is laid out, no more. It may be pickled, and used from many
+    threads; a process that unpickles it opens the dataset by itself.
+
+    Attributes:
+        path: The dataset, a path or an address.
+        columns: Columns by name, in their order; without those that only number rows and episodes.
+        lengths: Rows of each episode; episodes follow one another in the order of their numbers.
+    """
+
+    path: str
+    columns: Mapping[str, Column]
+    lengths: Int64[np.ndarray, " E"]
+
+    @cached_property
+    def offsets(self) -> Int64[np.ndarray, " E"]:
+        """The row at which each episode begins."""
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.lengths)[:-1]])[: len(self.lengths)]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all episodes."""
+        return int(self.lengths.sum())
+
+    @abc.abstractmethod
+    def read(
+        self,
+        columns: Sequence[str],
+        rows: Int64[np.ndarray, " R"],
+        out: Mapping[str, np.ndarray] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Read exactly these rows of these columns; nothing else is fetched or decoded.
+
+        Args:
+            columns: Names among `columns`.
+            rows: Numbers of rows from 0 on, in any order, repeated as asked.
+            out: Arrays [R, ...] by name that are filled instead of made anew, for any of the columns.
+
+        Returns:
+            Arrays [R, *shape] by name, in the order of `rows`; images are RGB, height first.
+
+        Raises:
+            UserError: A file is damaged; the message says which, and at which row.
+        """
+
+    @property
+    def episode_columns(self) -> tuple[str, ...]:
+        """Names of the values that belong to whole episodes."""
+        return ()
+
+    def episode_data(self, episodes: Sequence[int] | None = None) -> dict[str, list[Any]]:
+        """Values of whole episodes.
+
+        Args:
+            episodes: Numbers of episodes, in any order, repeated as asked; all of them if None.
+
+        Returns:
+            A value for each of them, by name.
+        """
+        return {}
 
 
 class Writer(abc.ABC):
@@ -80,39 +171,63 @@ class Writer(abc.ABC):
             OSError: As the file system says it.
         """
 
+    def write_episodes(self, episodes: Iterable[Episode]) -> None:
+        """Add episodes, one after the other; what was written before an error among them stays."""
+        for episode in episodes:
+            self.write_episode(episode)
+
     @abc.abstractmethod
     def settle(self) -> None:
         """Commit what waits if the last commit was long ago; for pauses of unknown length, such as between batches."""
 
 
 class Format(abc.ABC):
-    """A format of datasets."""
+    """A format of datasets; its docstring's first line is its summary."""
 
-    name: ClassVar[str]
-    place: ClassVar[str]
+    name: ClassVar[str] = ""
+    place: ClassVar[str] = ""
     """What its paths look like, for messages."""
+    extra: ClassVar[str] = ""
+    """What to install for it: `pip install 'swmjax[EXTRA]'`."""
+    supports_episode_data: ClassVar[bool] = False
+    """Whether it holds values of whole episodes."""
 
-    @staticmethod
+    @classmethod
     @abc.abstractmethod
-    def detect(path: Path) -> bool:
-        """Whether a path is that of a dataset in this format, be there one or not."""
+    def detect(cls, path: str | Path) -> bool:
+        """Whether a path, or an address, is that of a dataset in this format, be there one or not."""
 
-    @staticmethod
-    @abc.abstractmethod
-    def writer(path: Path, mode: Mode = "error") -> Writer:
+    @classmethod
+    def reader(cls, path: str | Path, **options: Any) -> Reader:
+        """A reader.
+
+        Args:
+            path: The dataset.
+            **options: Of the format; its own override names them.
+
+        Raises:
+            UserError: There is no such dataset, it is damaged, or it holds what this format does not have.
+            MissingExtraError: A package is not installed; the message says how to install it.
+        """
+        raise UserError(f"{path}: datasets in the format {cls.name} can only be written")
+
+    @classmethod
+    def writer(cls, path: str | Path, mode: Mode = "error", **options: Any) -> Writer:
         """A writer; nothing is written before it is entered and given an episode.
 
         Args:
             path: The dataset.
             mode: What to do where there is one.
+            **options: Of the format; its own override names them.
 
         Raises:
             UserError: There is no dataset of this layout to append to.
             FileExistsError: There is something already, and the mode is `error`.
             MissingExtraError: A package is not installed; the message says how to install it.
         """
+        raise UserError(f"{path}: datasets in the format {cls.name} can only be read")
 
-    @staticmethod
-    @abc.abstractmethod
-    def record(path: Path) -> dict[str, Any] | None:
+    @classmethod
+    def record(cls, path: Path) -> dict[str, Any] | None:
         """What `Writer.remember` was told last; None where there is no dataset, or none that says it."""
+        return None

@@ -313,18 +313,19 @@ class Lance(Format):
     name = "lance"
     place = "end in .lance"
 
-    @staticmethod
-    def detect(path: Path) -> bool:
+    @classmethod
+    def detect(cls, path: str | Path) -> bool:
         """Whether the name ends in `.lance`."""
+        path = Path(path)
         return path.suffix == ".lance" and bool(path.stem)
 
-    @staticmethod
-    def writer(path: Path, mode: Mode = "error") -> LanceWriter:
+    @classmethod
+    def writer(cls, path: str | Path, mode: Mode = "error", **options: Any) -> LanceWriter:
         """A `LanceWriter`."""
         return LanceWriter(path, mode)
 
-    @staticmethod
-    def record(path: Path) -> dict[str, Any] | None:
+    @classmethod
+    def record(cls, path: Path) -> dict[str, Any] | None:
         """What the metadata of its schema say."""
         if not _is_dataset(path):
             return None
