@@ -333,7 +333,7 @@ class Windows(Dataset):
             )
         names = list(reader.columns) if keys_to_load is None else list(dict.fromkeys(keys_to_load))
         for name in names:
-            check_name(f"{reader.path}: column", name, reader.columns)
+            check_name(f"column of {reader.path}", name, reader.columns)
         if not names:
             raise UserError(f"{reader.path}: has no columns to load")
         columns = {name: reader.columns[name] for name in names}
@@ -344,7 +344,7 @@ class Windows(Dataset):
         self.columns = columns
         self._cache: dict[str, np.ndarray] = {}
         for name in keys_to_cache or ():
-            check_name(f"{reader.path}: column", name, self.columns)
+            check_name(f"column of {reader.path}", name, self.columns)
             self._cache[name] = self.get_col_data(name)
 
     @property
@@ -362,7 +362,7 @@ class Windows(Dataset):
         if not names:
             raise UserError(f"{self.reader.path}: no column is called {source!r}, to be joined to {target}")
         for name in names:
-            check_name(f"{self.reader.path}: column", name, stored)
+            check_name(f"column of {self.reader.path}", name, stored)
         return names
 
     def _joined_column(self, target: str) -> Column:

@@ -213,9 +213,9 @@ def test_what_cannot_be_cut_is_refused():
     for numbers in ({"num_steps": 0}, {"frameskip": -1}):
         with pytest.raises(UserError, match=next(iter(numbers))):
             Windows(reader, **numbers)
-    with pytest.raises(UserError, match="unknown column 'pixel'; did you mean pixels"):
+    with pytest.raises(UserError, match="unknown column of arrays 'pixel'; did you mean 'pixels'"):
         Windows(reader, keys_to_load=["pixel"])
-    with pytest.raises(UserError, match="unknown column 'missing'"):
+    with pytest.raises(UserError, match="unknown column of arrays 'missing'"):
         Windows(reader, keys_to_cache=["missing"])
     with pytest.raises(UserError, match="no columns"):
         Windows(reader, keys_to_load=[])
