@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from jaxtyping import Int64
 
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_name
 
 Mode = Literal["error", "append", "overwrite"]
 MODES: tuple[str, ...] = ("error", "append", "overwrite")
@@ -26,6 +26,9 @@ MODES: tuple[str, ...] = ("error", "append", "overwrite")
 EPISODE, STEP, SEED, ID = "episode_idx", "step_idx", "seed", "id"
 """Columns with a meaning: numbers of the episode and of the row in it, which writers fill by themselves; the seed that
 an episode began from, and a random number that tells it from all others."""
+NUMBERS = (EPISODE, STEP, "ep_idx")
+"""Columns that number episodes or rows. In Lance they are part of the layout; elsewhere they are stored as any others,
+so that readers list them, as the reference does. What copies episodes leaves them out: writers fill them anew."""
 EPISODE_DATA = "_episode_data"
 """The key of an episode under which values of the whole episode stand, by name."""
 Episode = Mapping[str, Any]
@@ -47,7 +50,8 @@ class Column:
 
     Attributes:
         kind: `image` for pictures, `number` for numbers and truth values, `text` for one text a row.
-        shape: Of one row: [height, width, 3] of an image, () of a text.
+        shape: Of one row: [height, width, channels] of an image, () of a text. An image has 3 channels, or 1 where that
+            is how it is stored.
         dtype: Of the arrays that are read: uint8 of an image, object of a text.
     """
 
@@ -64,7 +68,7 @@ class Reader(abc.ABC):
 
     Attributes:
         path: The dataset, a path or an address.
-        columns: Columns by name, in their order; without those that only number rows and episodes.
+        columns: Columns by name, in their order; without those that a layout itself numbers rows and episodes by.
         lengths: Rows of each episode; episodes follow one another in the order of their numbers.
     """
 
@@ -97,11 +101,48 @@ class Reader(abc.ABC):
             out: Arrays [R, ...] by name that are filled instead of made anew, for any of the columns.
 
         Returns:
-            Arrays [R, *shape] by name, in the order of `rows`; images are RGB, height first.
+            Arrays [R, *shape] by name, in the order of `rows`; images are RGB or grey, height first.
 
         Raises:
             UserError: A file is damaged; the message says which, and at which row.
         """
+
+    def empty(
+        self, columns: Sequence[str], count: int, out: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """What `read` fills.
+
+        Args:
+            columns: Names among `columns`.
+            count: Rows.
+            out: Arrays that are taken instead of new ones.
+
+        Raises:
+            UserError: There is no such column, or an array of `out` does not fit its rows.
+        """
+        made = {}
+        for name in columns:
+            check_name(f"column of {self.path}", name, self.columns)
+            shape, dtype = (count, *self.columns[name].shape), self.columns[name].dtype
+            array = np.empty(shape, dtype) if out is None or name not in out else out[name]
+            if array.shape != shape or array.dtype != dtype:
+                raise UserError(
+                    f"{self.path}: {name} is {dtype} {list(shape)}, and the array for it {array.dtype} "
+                    f"{list(array.shape)}"
+                )
+            made[name] = array
+        return made
+
+    def locate(self, rows: Int64[np.ndarray, " R"]) -> tuple[Int64[np.ndarray, " R"], Int64[np.ndarray, " R"]]:
+        """Episodes of rows, and where in them they are.
+
+        Raises:
+            IndexError: There is no such row.
+        """
+        if len(rows) and not (0 <= rows.min() and rows.max() < self.rows):
+            raise IndexError(f"{self.path}: has {self.rows} rows, got numbers from {rows.min()} to {rows.max()}")
+        episodes = np.searchsorted(self.offsets, rows, side="right") - 1
+        return episodes, rows - self.offsets[episodes]
 
     @property
     def episode_columns(self) -> tuple[str, ...]:
