@@ -114,7 +114,7 @@ def test_an_error_before_the_first_group_leaves_what_was_there(tmp_path, mode):
 
 @pytest.mark.parametrize("mode", ["error", "append", "overwrite"])
 def test_every_group_can_be_read_at_once_and_stays(tmp_path, mode, monkeypatch):
-    monkeypatch.setattr(formats.lance, "_GROUP_BYTES", 1)
+    monkeypatch.setattr(formats.groups, "BYTES", 1)
     path = tmp_path / "set.lance"
     old = 0 if mode == "error" else 2
     write(path, [episode(4)] * old)
@@ -134,7 +134,7 @@ def test_every_group_can_be_read_at_once_and_stays(tmp_path, mode, monkeypatch):
 
 def test_groups_are_committed_by_time(tmp_path, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(formats.lance.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(formats.groups.time, "monotonic", lambda: now[0])
     with LanceWriter(tmp_path / "set.lance") as writer:
         now[0] += 100  # such as compiling
         writer.write_episode(episode(2))
@@ -166,7 +166,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path, mode, monke
         write(path, [episode(4)])
     died = subprocess.Popen(["true"])
     died.wait()
-    monkeypatch.setattr(formats.lance, "_GROUP_BYTES", 1)
+    monkeypatch.setattr(formats.groups, "BYTES", 1)
 
     def kill(*args, **options):
         raise _Killed

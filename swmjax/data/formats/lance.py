@@ -10,7 +10,6 @@ import datetime
 import json
 import os
 import shutil
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -21,16 +20,11 @@ import pyarrow as pa
 
 from envs_mjx.checks import UserError, needs_extra
 from swmjax.data.formats.base import EPISODE, ID, MODES, SEED, STEP, Episode, Format, Mode, Writer
+from swmjax.data.formats.groups import Group
 from swmjax.data.jpeg import encode_jpegs, jpeg_shape
 from swmjax.runs.files import check_writable, disk_errors, hidden, holding, remove_leftovers
 
 _RECORD = b"swmjax.record"
-_GROUP_BYTES = 64 * 2**20
-"""What waits is committed when it takes so much memory; smaller groups would make many small files."""
-_GROUP_SECONDS = 30.0
-_GROUP_SHARE = 0.01
-"""What waits is committed after so long, or after this share of the time since the writer began, so that a day's work
-ends with some hundred versions: a kill costs half a minute, or 1 % of a long run."""
 
 
 class LanceWriter(Writer):
@@ -74,7 +68,6 @@ class LanceWriter(Writer):
             self._read()
         self.committed = self.episodes
         self._waiting: list[pa.RecordBatch] = []
-        self._bytes = 0
         self._held = False
         self._block: contextlib.ExitStack | None = None
 
@@ -90,8 +83,7 @@ class LanceWriter(Writer):
                 self._remove_uncommitted()
             remove_leftovers(self.path)
             self._block = block.pop_all()
-        self._begun = self._last = time.monotonic()
-        self._waiting_since = self._begun
+        self._group = Group()
         return self
 
     def __exit__(
@@ -121,12 +113,9 @@ class LanceWriter(Writer):
             self._schema = _schema(columns)
             self.columns = tuple(self._schema.names)
         self._check(columns)
-        if not self._waiting:
-            self._waiting_since = time.monotonic()
         self._waiting.append(self._batch(columns))
-        self._bytes += self._waiting[-1].nbytes
         self.episodes += 1
-        if self._bytes >= _GROUP_BYTES or self._is_late(self._waiting_since):
+        if self._group.add(self._waiting[-1].nbytes):
             self._commit()
 
     @staticmethod
@@ -149,12 +138,8 @@ class LanceWriter(Writer):
 
     def settle(self) -> None:
         """Commit what waits if the last commit was long ago."""
-        if self._is_late(self._last):
+        if self._group.is_late():
             self._commit()
-
-    def _is_late(self, since: float) -> bool:
-        now = time.monotonic()
-        return now - since >= max(_GROUP_SECONDS, _GROUP_SHARE * (now - self._begun))
 
     def _read(self) -> None:
         """Columns and episodes of the dataset that is appended to."""
@@ -247,9 +232,9 @@ class LanceWriter(Writer):
             if self._dataset is not None:
                 self._remove_uncommitted()
             raise
-        self._waiting, self._bytes = [], 0
+        self._waiting = []
         self.committed = self.episodes
-        self._last = time.monotonic()
+        self._group.commit()
 
     def _create(self, group: pa.RecordBatchReader) -> None:
         aside = hidden(self.path)
