@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from envs_mjx.checks import UserError
 from swmjax.data.formats import lance_layout as layout
 from swmjax.data.formats.base import EPISODE, STEP, Column, Reader
 from swmjax.data.formats.lance_episodes import EpisodeTable
-from swmjax.data.jpeg import decode_jpeg, jpeg_shape
+from swmjax.data.jpeg import decode_jpegs, jpeg_shape
 
 
 class LanceReader(Reader):
@@ -80,8 +82,9 @@ class LanceReader(Reader):
         """Height, width and channels of all images of a column: those of the first."""
         if not len(self.lengths):
             return (0, 0, 3)
-        data = self._take([name], np.zeros(1, np.int64)).column(0)[0]
-        return (*jpeg_shape(_bytes(data, f"{self.path}: row 0 of {name}"), f"{self.path}: row 0 of {name}")[:2], 3)
+        first = np.zeros(1, np.int64)
+        height, width, _ = jpeg_shape(self._take([name], first).column(0)[0].as_py(), self._place(name, first, 0))
+        return height, width, 3
 
     def read(
         self,
@@ -90,41 +93,32 @@ class LanceReader(Reader):
         out: Mapping[str, np.ndarray] | None = None,
     ) -> dict[str, np.ndarray]:
         """Read exactly these rows of these columns."""
-        if not len(rows):
-            return {name: np.empty((0, *self.columns[name].shape), self.columns[name].dtype) for name in columns}
-        table = self._take(list(columns), rows)
-        found: dict[str, np.ndarray] = {}
-        for name in columns:
+        found = self.empty(columns, len(rows), out)
+        if not len(rows) or not found:
+            return found
+        table = self._take(list(found), rows)
+        for name, array in found.items():
             column, stored = self.columns[name], table.column(name).combine_chunks()
             if stored.null_count:
                 row = int(rows[np.flatnonzero(stored.is_null().to_numpy(zero_copy_only=False))[0]])
                 raise UserError(f"{self.path}: row {row} of {name} has no value")
-            array = np.empty((len(rows), *column.shape), column.dtype) if out is None or name not in out else out[name]
             if column.kind == "image":
-                self._decode(name, stored, rows, array)
+                decode_jpegs(_files(stored), array, partial(self._place, name, rows))
             elif column.kind == "text":
                 array[:] = stored.to_pylist()
             else:
                 flat = stored.flatten() if column.shape else stored
                 array[...] = flat.to_numpy(zero_copy_only=False).reshape(array.shape)
-            found[name] = array
         return found
+
+    def _place(self, name: str, rows: Int64[np.ndarray, " R"], number: int) -> str:
+        return f"{self.path}: row {rows[number]} of {name}"
 
     def _take(self, columns: Sequence[str], rows: Int64[np.ndarray, " R"]) -> pa.Table:
         try:
             return self._dataset.take(rows.tolist(), columns=list(columns))
         except Exception as error:
             raise layout.unreadable(self.path, error) from error
-
-    def _decode(self, name: str, stored: Any, rows: Int64[np.ndarray, " R"], out: np.ndarray) -> None:
-        for i, row in enumerate(rows.tolist()):
-            place = f"{self.path}: row {row} of {name}"
-            data = _bytes(stored[i], place)
-            shape = (*jpeg_shape(data, place)[:2], 3)
-            if shape != self.columns[name].shape:
-                height, width, _ = self.columns[name].shape
-                raise UserError(f"{place} is {shape[0]} x {shape[1]} px, and the first one {height} x {width} px")
-            out[i] = decode_jpeg(data)
 
     @property
     def episode_columns(self) -> tuple[str, ...]:
@@ -136,8 +130,10 @@ class LanceReader(Reader):
         return self._episodes.values(range(len(self.lengths)) if episodes is None else episodes)
 
 
-def _bytes(value: Any, place: str) -> bytes:
-    data = value.as_py()
-    if data is None:
-        raise UserError(f"{place} has no value")
-    return data
+def _files(stored: Any) -> list[memoryview]:
+    """Values of a binary column, in Arrow's own memory."""
+    _, ends, data = stored.buffers()
+    width = np.int64 if pa.types.is_large_binary(stored.type) else np.int32
+    places = np.frombuffer(ends, width)[stored.offset :][: len(stored) + 1].tolist()
+    content = memoryview(data or b"").cast("B")
+    return [content[begin:end] for begin, end in pairwise(places)]

@@ -24,7 +24,7 @@ from swmjax.data.formats import lance_layout as layout
 from swmjax.data.formats.base import EPISODE, MODES, SEED, STEP, Episode, Mode, Writer, split_episode_data
 from swmjax.data.formats.groups import Group
 from swmjax.data.formats.lance_episodes import EpisodeRows, EpisodeTable
-from swmjax.data.jpeg import encode_jpeg, jpeg_shape
+from swmjax.data.jpeg import encode_jpegs, jpeg_shape
 from swmjax.runs.files import check_writable, disk_errors, hidden, holding, remove_leftovers
 
 
@@ -204,7 +204,7 @@ class LanceWriter(Writer):
                 continue
             column = columns[field.name]
             if pa.types.is_binary(field.type):
-                arrays.append(pa.array([encode_jpeg(frame) for frame in column], pa.binary()))
+                arrays.append(pa.array(encode_jpegs(column), pa.binary()))
             elif pa.types.is_string(field.type):
                 arrays.append(pa.array(column.astype(str).tolist(), pa.string()))
             elif field.type == pa.int64():

@@ -244,7 +244,7 @@ def test_what_is_no_dataset_of_episodes_is_refused(tmp_path):
             ({"episode_idx": [0, 1, 0]}, "episode_idx decreases"),
             ({"x": [{"a": 1}] * 3}, "column x is struct<a: int64>, which holds no numbers, images or texts"),
             ({"x": [b"no picture"] * 3}, "row 0 of x holds something that is no picture"),
-            ({"x": pa.array([None] * 3, pa.binary())}, "row 0 of x has no value"),
+            ({"x": pa.array([None] * 3, pa.binary())}, "row 0 of x holds something that is no picture"),
         )
     ):
         with pytest.raises(UserError, match=message):
@@ -255,7 +255,7 @@ def test_what_is_no_dataset_of_episodes_is_refused(tmp_path):
         reader.read(["x"], np.array([2, 1]))
     pictures = [encode_jpeg(np.zeros((4, height, 3), np.uint8)) for height in (4, 4, 5)]
     reader = LanceReader(_table(tmp_path / "sizes.lance", x=pictures))
-    with pytest.raises(UserError, match="row 2 of x is 4 x 5 px, and the first one 4 x 4 px"):
+    with pytest.raises(UserError, match="row 2 of x is a picture of 4 x 5 px; expected are 4 x 4 px"):
         reader.read(["x"], np.array([1, 2]))
     with pytest.raises(UserError, match="there is no such dataset"):
         LanceReader(tmp_path / "nowhere.lance")
