@@ -91,6 +91,11 @@ class Dataset(abc.ABC):
         return list(self.columns)
 
     @property
+    def window_columns(self) -> list[str]:
+        """Names of the columns of windows, but for those that a transform makes."""
+        return self.column_names
+
+    @property
     def episode_column_names(self) -> list[str]:
         """Names of the values that belong to whole episodes."""
         return []
@@ -135,7 +140,7 @@ class Dataset(abc.ABC):
             if not out[ACTION].flags.c_contiguous:
                 raise UserError(f"the array for {ACTION} has gaps in memory; `empty` makes one without")
             out = {**out, ACTION: out[ACTION].reshape(-1, self.span, *self.columns[ACTION].shape)}
-        return in_steps(self._windows(indices, out), len(np.asarray(indices)), self.num_steps)
+        return in_steps(self._windows(indices, out=out), len(np.asarray(indices)), self.num_steps)
 
     def empty(self, size: int) -> dict[str, np.ndarray]:
         """Arrays for `batch` to fill, in the memory layout that it fills fastest.
@@ -248,15 +253,19 @@ class Dataset(abc.ABC):
         """Names of the columns that every row has."""
         return self.column_names
 
-    def _windows(self, indices: Indices, out: Arrays | None = None) -> dict[str, np.ndarray]:
-        """Windows before the dataset's own transform, with single actions."""
+    def _windows(
+        self, indices: Indices, columns: Sequence[str] | None = None, out: Arrays | None = None
+    ) -> dict[str, np.ndarray]:
+        """Windows before the dataset's own transform, with single actions; see `_fetch`."""
         episodes, starts = self.clip_indices.locate(indices)
-        return self._fetch(episodes, starts, self.span, out=out)
+        return self._fetch(episodes, starts, self.span, columns, out)
 
-    def windows(self, indices: Indices, out: Arrays | None = None) -> dict[str, np.ndarray]:
-        """As `_windows`, behind the transform; for datasets that stand on this one."""
+    def windows(
+        self, indices: Indices, columns: Sequence[str] | None = None, out: Arrays | None = None
+    ) -> dict[str, np.ndarray]:
+        """As `_windows`, behind the transform, which sees all columns; for datasets that stand on this one."""
         if self.transform is None:
-            return self._windows(indices, out)
+            return self._windows(indices, columns, out)
         return stacked(self._transformed(self._cut_windows(indices)), out)
 
     def slices(
@@ -267,7 +276,7 @@ class Dataset(abc.ABC):
         columns: Sequence[str] | None = None,
         out: Arrays | None = None,
     ) -> dict[str, np.ndarray]:
-        """As `_fetch`, behind the transform; for datasets that stand on this one."""
+        """As `_fetch`, behind the transform, which sees all columns; for datasets that stand on this one."""
         if self.transform is None:
             return self._fetch(episodes, starts, length, columns, out)
         return stacked(self._transformed(self._cut(episodes, starts, length)), out)
