@@ -21,7 +21,7 @@ import pyarrow as pa
 from envs_mjx.checks import UserError, needs_extra
 from swmjax.data.formats.base import EPISODE, ID, MODES, SEED, STEP, Episode, Format, Mode, Writer
 from swmjax.data.formats.groups import Group
-from swmjax.data.jpeg import encode_jpeg, jpeg_shape
+from swmjax.data.jpeg import encode_jpegs, jpeg_shape
 from swmjax.runs.files import check_writable, disk_errors, hidden, holding, remove_leftovers
 
 _RECORD = b"swmjax.record"
@@ -204,7 +204,7 @@ class LanceWriter(Writer):
                 continue
             column = columns[field.name]
             if pa.types.is_binary(field.type):
-                arrays.append(pa.array([encode_jpeg(frame) for frame in column], pa.binary()))
+                arrays.append(pa.array(encode_jpegs(column), pa.binary()))
             elif pa.types.is_string(field.type):
                 arrays.append(pa.array(column.astype(str).tolist(), pa.string()))
             elif field.type == pa.int64():
