@@ -7,6 +7,7 @@ caches, transforms, merging and loaders stand on `Reader` and know no format.
 from __future__ import annotations
 
 import abc
+import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,14 @@ EPISODE_DATA = "_episode_data"
 Episode = Mapping[str, Any]
 """Columns by name, arrays or sequences with the same number of rows; a single value is that of every row. Values that
 belong to the whole episode may stand by name under `EPISODE_DATA`."""
+
+
+def split_episode_data(episode: Episode) -> tuple[Episode, Mapping[str, Any]]:
+    """An episode's columns, and its values of the whole episode; the episode itself is not changed."""
+    if EPISODE_DATA not in episode:
+        return episode, {}
+    columns = {name: column for name, column in episode.items() if name != EPISODE_DATA}
+    return columns, dict(episode[EPISODE_DATA])
 
 
 @dataclass(frozen=True)
@@ -222,6 +231,23 @@ class Writer(abc.ABC):
         """Commit what waits if the last commit was long ago; for pauses of unknown length, such as between batches."""
 
 
+@dataclass(frozen=True)
+class Version:
+    """What a dataset was at one of its commits.
+
+    Attributes:
+        number: Of the version.
+        time: When it was committed.
+        episodes: Episodes in it.
+        rows: Rows in it.
+    """
+
+    number: int
+    time: datetime.datetime
+    episodes: int
+    rows: int
+
+
 class Format(abc.ABC):
     """A format of datasets; its docstring's first line is its summary."""
 
@@ -232,11 +258,19 @@ class Format(abc.ABC):
     """What to install for it: `pip install 'swmjax[EXTRA]'`."""
     supports_episode_data: ClassVar[bool] = False
     """Whether it holds values of whole episodes."""
+    supports_versions: ClassVar[bool] = False
+    """Whether a dataset can be what it was at an earlier commit."""
 
     @classmethod
     @abc.abstractmethod
     def detect(cls, path: str | Path) -> bool:
         """Whether a path, or an address, is that of a dataset in this format, be there one or not."""
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """UserError if options are left that no reader, or writer, of the format knows."""
+        if options:
+            raise UserError(f"the format {cls.name} knows no option {', '.join(map(repr, options))}")
 
     @classmethod
     def reader(cls, path: str | Path, **options: Any) -> Reader:
@@ -272,3 +306,22 @@ class Format(abc.ABC):
     def record(cls, path: Path) -> dict[str, Any] | None:
         """What `Writer.remember` was told last; None where there is no dataset, or none that says it."""
         return None
+
+    @classmethod
+    def versions(cls, path: Path) -> list[Version]:
+        """What a dataset was at each of its commits, the oldest first.
+
+        Raises:
+            UserError: The format keeps no versions, or there is no such dataset.
+        """
+        raise UserError(f"{path}: datasets in the format {cls.name} keep no versions")
+
+    @classmethod
+    def restore(cls, path: Path, version: int) -> None:
+        """Have a dataset be what it was at a commit; what came after it stays among its versions.
+
+        Raises:
+            UserError: The format keeps no versions, there is no such dataset or version, or another process writes to
+                it.
+        """
+        raise UserError(f"{path}: datasets in the format {cls.name} keep no versions")
