@@ -83,7 +83,7 @@ def check_columns(place: object, known: Mapping[str, Column], columns: Columns) 
 
 def _fits(array: np.ndarray, dtype: np.dtype) -> bool:
     """Whether numbers can be stored so, rounded at most as floats are."""
-    if array.dtype == dtype or dtype == object or np.can_cast(array.dtype, dtype, "safe"):
+    if array.dtype == dtype or dtype.kind == "O" or np.can_cast(array.dtype, dtype, "safe"):
         return True
     if dtype.kind == "f":
         return np.can_cast(array.dtype, dtype, "same_kind")

@@ -18,7 +18,7 @@ from swmjax.data.formats.writing import GroupWriter
 from swmjax.runs.files import check_writable, disk_errors, holding, remove_leftovers, replacing
 
 _CHUNK = 64 * 2**10
-"""Bytes of a chunk at most, unless one row takes more; the reference has a chunk a row, which small columns suffer from."""
+"""Bytes of a chunk at most, unless a row takes more; the reference has a chunk a row, which is slow for small rows."""
 _SLAB = 64 * 2**20
 _MOST_PARTS = 256
 """Groups that may wait to be joined to a file; a reader opens each."""
@@ -147,10 +147,13 @@ class HDF5Writer(GroupWriter):
         else:
             target = layout.part(self.path, self._mark, self.committed)
         try:
-            with disk_errors(target), replacing(target, new=self._new) as temporary:
-                with self._h5py.File(temporary, "w", libver="latest") as file:
-                    self._fill(file)
-                    self._say(file, self._mark)
+            with (
+                disk_errors(target),
+                replacing(target, new=self._new) as temporary,
+                self._h5py.File(temporary, "w", libver="latest") as file,
+            ):
+                self._fill(file)
+                self._say(file, self._mark)
         except OSError as error:
             if error.filename != str(target):
                 raise

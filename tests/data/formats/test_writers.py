@@ -9,7 +9,7 @@ import pytest
 from data_episodes import episode, every_episode_a_group, joined, listed, read, write
 from goal_env import unchecked_types
 
-from swmjax.data.formats import EPISODE_DATA, detect_format, format_of, get_format
+from swmjax.data.formats import EPISODE_DATA, detect_format, get_format
 
 pytest.importorskip("h5py", reason="needs h5py: pip install 'swmjax[formats]'")
 pytest.importorskip("av", reason="needs av: pip install 'swmjax[formats]'")
