@@ -170,7 +170,8 @@ def mark_of(file: Any, path: str, lengths: np.ndarray) -> str:
     said = file.attrs.get(MARK)
     if isinstance(said, str) and re.fullmatch("[0-9a-f]{16}", said):
         return said
-    return hashlib.sha256(lengths.tobytes() + str(Path(path).stat().st_size).encode()).hexdigest()[:16]
+    size = 0 if is_address(path) else Path(path).stat().st_size
+    return hashlib.sha256(lengths.tobytes() + str(size).encode()).hexdigest()[:16]
 
 
 def record_of(path: Path) -> dict[str, Any] | None:

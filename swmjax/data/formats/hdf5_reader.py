@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 import weakref
@@ -51,15 +52,16 @@ class HDF5Reader(Reader):
         self.columns = layout.columns_in(file, self.path)
         self.lengths = layout.lengths_in(file, self.path, self.columns)
         self._files = [self.path]
+        self._marks = [layout.mark_of(file, self.path, self.lengths)]
         self._begins = [0]
         self._open = {0: _File(self.path, file)}
         if not layout.is_address(self.path):
-            self._add_parts(layout.mark_of(file, self.path, self.lengths))
+            self._add_parts()
         if not self.columns:
             raise UserError(f"{self.path}: has no columns")
 
-    def _add_parts(self, mark: str) -> None:
-        for first, part in layout.parts_of(Path(self.path), mark):
+    def _add_parts(self) -> None:
+        for first, part in layout.parts_of(Path(self.path), self._marks[0]):
             file = layout.opened(str(part))
             columns = layout.columns_in(file, str(part))
             if first != len(self.lengths) or columns != self.columns:
@@ -69,6 +71,7 @@ class HDF5Reader(Reader):
             self._begins.append(self.rows)
             self._open[len(self._files)] = _File(str(part), file)
             self._files.append(str(part))
+            self._marks.append(self._marks[0])
             self.lengths = np.concatenate([self.lengths, layout.lengths_in(file, str(part), columns)])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -104,8 +107,11 @@ class HDF5Reader(Reader):
             if number not in self._open:
                 path = self._files[number]
                 if not layout.is_address(path) and not Path(path).exists():
-                    raise UserError(f"{path}: was joined to {self.path} meanwhile; open that again")
-                self._open[number] = _File(path, layout.opened(path, self._options))
+                    raise UserError(f"{self.path}: was written to meanwhile; open it again")
+                file = layout.opened(path, self._options)
+                if layout.mark_of(file, path, layout.lengths_in(file, path, {})) != self._marks[number]:
+                    raise UserError(f"{self.path}: was written to meanwhile; open it again")
+                self._open[number] = _File(path, file)
             return self._open[number]
 
 
@@ -117,7 +123,7 @@ class _File:
         self._columns: dict[str, _Rows] = {}
         self._direct: _Direct | None = None
         if not layout.is_address(path) and hasattr(os, "preadv") and not file.userblock_size:
-            self._direct = _Direct(path)
+            self._direct = _Direct(file)
 
     def read(self, name: str, column: Column, rows: Int64[np.ndarray, " R"], out: np.ndarray) -> None:
         """Rows of a column, into an array [R, ...]."""
@@ -231,10 +237,11 @@ class _Rows:
 class _Direct:
     """A file that is read past HDF5."""
 
-    def __init__(self, path: str):
-        self._file = os.open(path, os.O_RDONLY)
+    def __init__(self, file: Any):
+        # Not by its name, which may be that of another file by now.
+        self._file = os.dup(file.id.get_vfd_handle())
         weakref.finalize(self, os.close, self._file)
-        self._map = np.memmap(path, np.uint8, "r")
+        self._map = np.frombuffer(mmap.mmap(self._file, 0, access=mmap.ACCESS_READ), np.uint8)
 
     def read(self, addresses: Int64[np.ndarray, " R"], size: int, out: np.ndarray, place: Any) -> None:
         """Rows of so many bytes, into an array [R, ...]; `place` says of a number of a row where it is."""

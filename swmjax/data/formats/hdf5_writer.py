@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 
 from envs_mjx.checks import UserError
+from swmjax.data.formats import groups
 from swmjax.data.formats import hdf5_layout as layout
 from swmjax.data.formats.base import SEED, Column, Mode
 from swmjax.data.formats.episodes import Columns
 from swmjax.data.formats.writing import GroupWriter
-from swmjax.runs.files import check_writable, disk_errors, holding, remove_leftovers, replacing
+from swmjax.runs.files import check_writable, holding, remove_leftovers, replacing
 
 _CHUNK = 64 * 2**10
 """Bytes of a chunk at most, unless a row takes more; the reference has a chunk a row, which is slow for small rows."""
 _SLAB = 64 * 2**20
-_MOST_PARTS = 256
-"""Groups that may wait to be joined to a file; a reader opens each."""
 
 
 class HDF5Writer(GroupWriter):
@@ -139,25 +138,19 @@ class HDF5Writer(GroupWriter):
         return sum(column.nbytes for column in columns.values())
 
     def _commit_group(self) -> None:
-        if len(self._parts) >= _MOST_PARTS:
+        if len(self._parts) >= groups.MOST:
             self._join()
         if self._new or self._replaces:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             target, self._mark = self.path, secrets.token_hex(8)
         else:
             target = layout.part(self.path, self._mark, self.committed)
-        try:
-            with (
-                disk_errors(target),
-                replacing(target, new=self._new) as temporary,
-                self._h5py.File(temporary, "w", libver="latest") as file,
-            ):
-                self._fill(file)
-                self._say(file, self._mark)
-        except OSError as error:
-            if error.filename != str(target):
-                raise
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        with (
+            replacing(target, new=self._new) as temporary,
+            self._h5py.File(temporary, "w", libver="latest") as file,
+        ):
+            self._fill(file)
+            self._say(file, self._mark)
         if self._new:
             assert self._block is not None
             self._hold(self._block)
@@ -207,7 +200,7 @@ class HDF5Writer(GroupWriter):
     def _join(self) -> None:
         """Have the file hold the groups beside it."""
         mark = secrets.token_hex(8)
-        with disk_errors(self.path), replacing(self.path) as temporary:
+        with replacing(self.path) as temporary:
             shutil.copyfile(self.path, temporary)
             with self._reopened(temporary) as file:
                 for part in self._parts:

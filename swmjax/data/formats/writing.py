@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ from envs_mjx.checks import UserError, check_choice
 from swmjax.data.formats.base import EPISODE, MODES, NUMBERS, STEP, Column, Episode, Mode, Writer, split_episode_data
 from swmjax.data.formats.episodes import Columns, check_columns, column_of, columns_of
 from swmjax.data.formats.groups import Group
+from swmjax.runs.files import disk_errors
 
 
 class GroupWriter(Writer):
@@ -106,7 +107,8 @@ class GroupWriter(Writer):
             try:
                 if kind is None:
                     self._commit()
-                    self._finish()
+                    with self._disk():
+                        self._finish()
             finally:
                 self._discard()
 
@@ -129,7 +131,8 @@ class GroupWriter(Writer):
             self._schema |= dict.fromkeys((EPISODE, STEP), Column("number", (), np.dtype(np.int64)))
             self.columns = tuple(self._schema)
         numbers = {name: np.full(length, self.episodes) for name in NUMBERS} | {STEP: np.arange(length)}
-        size = self._add({name: columns[name] if name in columns else numbers[name] for name in self._schema})
+        with self._disk():
+            size = self._add({name: columns[name] if name in columns else numbers[name] for name in self._schema})
         self.episodes += 1
         if self._group.add(size):
             self._commit()
@@ -156,7 +159,19 @@ class GroupWriter(Writer):
     def _commit(self) -> None:
         if self.committed == self.episodes:
             return
-        self._commit_group()
+        with self._disk():
+            self._commit_group()
         self._new = self._replaces = False
         self.committed = self.episodes
         self._group.commit()
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
+        """What the file system says names the dataset, whichever of its files it was about."""
+        try:
+            with disk_errors(self.path):
+                yield
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise OSError(error.errno, error.strerror, str(self.path)) from error

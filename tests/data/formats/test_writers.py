@@ -14,7 +14,7 @@ from swmjax.data.formats import EPISODE_DATA, detect_format, get_format
 pytest.importorskip("h5py", reason="needs h5py: pip install 'swmjax[formats]'")
 pytest.importorskip("av", reason="needs av: pip install 'swmjax[formats]'")
 
-PATHS = {"hdf5": "set.h5"}
+PATHS = {"hdf5": "set.h5", "folder": "set", "video": "clips"}
 """Formats, and what a dataset of each may be called."""
 EXACT = ("agent", "terminated", "count", "task", "action", "seed")
 
