@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from envs_mjx.checks import UserError, check_choice
-from swmjax.data.formats.base import EPISODE_DATA, MODES, Column, Episode, Format, Mode, Reader, Writer
-from swmjax.data.formats.lance import Lance, LanceWriter
+from swmjax.data.formats.base import EPISODE_DATA, MODES, Column, Episode, Format, Mode, Reader, Version, Writer
+from swmjax.data.formats.lance import Lance
+from swmjax.data.formats.lance_reader import LanceReader
+from swmjax.data.formats.lance_writer import LanceWriter
 
 FORMATS: dict[str, type[Format]] = {"lance": Lance}
 
@@ -62,9 +64,11 @@ __all__ = [
     "Column",
     "Episode",
     "Format",
+    "LanceReader",
     "LanceWriter",
     "Mode",
     "Reader",
+    "Version",
     "Writer",
     "detect_format",
     "format_of",

@@ -7,6 +7,7 @@ caches, transforms, merging and loaders stand on `Reader` and know no format.
 from __future__ import annotations
 
 import abc
+import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from jaxtyping import Int64
 
-from envs_mjx.checks import UserError
+from envs_mjx.checks import UserError, check_name
 
 Mode = Literal["error", "append", "overwrite"]
 MODES: tuple[str, ...] = ("error", "append", "overwrite")
@@ -25,11 +26,22 @@ MODES: tuple[str, ...] = ("error", "append", "overwrite")
 EPISODE, STEP, SEED, ID = "episode_idx", "step_idx", "seed", "id"
 """Columns with a meaning: numbers of the episode and of the row in it, which writers fill by themselves; the seed that
 an episode began from, and a random number that tells it from all others."""
+NUMBERS = (EPISODE, STEP, "ep_idx")
+"""Columns that number episodes or rows. In Lance they are part of the layout; elsewhere they are stored as any others,
+so that readers list them, as the reference does. What copies episodes leaves them out: writers fill them anew."""
 EPISODE_DATA = "_episode_data"
 """The key of an episode under which values of the whole episode stand, by name."""
 Episode = Mapping[str, Any]
 """Columns by name, arrays or sequences with the same number of rows; a single value is that of every row. Values that
 belong to the whole episode may stand by name under `EPISODE_DATA`."""
+
+
+def split_episode_data(episode: Episode) -> tuple[Episode, Mapping[str, Any]]:
+    """An episode's columns, and its values of the whole episode; the episode itself is not changed."""
+    if EPISODE_DATA not in episode:
+        return episode, {}
+    columns = {name: column for name, column in episode.items() if name != EPISODE_DATA}
+    return columns, dict(episode[EPISODE_DATA])
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,8 @@ class Column:
 
     Attributes:
         kind: `image` for pictures, `number` for numbers and truth values, `text` for one text a row.
-        shape: Of one row: [height, width, 3] of an image, () of a text.
+        shape: Of one row: [height, width, channels] of an image, () of a text. An image has 3 channels, or 1 where that
+            is how it is stored.
         dtype: Of the arrays that are read: uint8 of an image, object of a text.
     """
 
@@ -55,7 +68,7 @@ class Reader(abc.ABC):
 
     Attributes:
         path: The dataset, a path or an address.
-        columns: Columns by name, in their order; without those that only number rows and episodes.
+        columns: Columns by name, in their order; without those that a layout itself numbers rows and episodes by.
         lengths: Rows of each episode; episodes follow one another in the order of their numbers.
     """
 
@@ -88,11 +101,48 @@ class Reader(abc.ABC):
             out: Arrays [R, ...] by name that are filled instead of made anew, for any of the columns.
 
         Returns:
-            Arrays [R, *shape] by name, in the order of `rows`; images are RGB, height first.
+            Arrays [R, *shape] by name, in the order of `rows`; images are RGB or grey, height first.
 
         Raises:
             UserError: A file is damaged; the message says which, and at which row.
         """
+
+    def empty(
+        self, columns: Sequence[str], count: int, out: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """What `read` fills.
+
+        Args:
+            columns: Names among `columns`.
+            count: Rows.
+            out: Arrays that are taken instead of new ones.
+
+        Raises:
+            UserError: There is no such column, or an array of `out` does not fit its rows.
+        """
+        made = {}
+        for name in columns:
+            check_name(f"column of {self.path}", name, self.columns)
+            shape, dtype = (count, *self.columns[name].shape), self.columns[name].dtype
+            array = np.empty(shape, dtype) if out is None or name not in out else out[name]
+            if array.shape != shape or array.dtype != dtype:
+                raise UserError(
+                    f"{self.path}: {name} is {dtype} {list(shape)}, and the array for it {array.dtype} "
+                    f"{list(array.shape)}"
+                )
+            made[name] = array
+        return made
+
+    def locate(self, rows: Int64[np.ndarray, " R"]) -> tuple[Int64[np.ndarray, " R"], Int64[np.ndarray, " R"]]:
+        """Episodes of rows, and where in them they are.
+
+        Raises:
+            IndexError: There is no such row.
+        """
+        if len(rows) and not (0 <= rows.min() and rows.max() < self.rows):
+            raise IndexError(f"{self.path}: has {self.rows} rows, got numbers from {rows.min()} to {rows.max()}")
+        episodes = np.searchsorted(self.offsets, rows, side="right") - 1
+        return episodes, rows - self.offsets[episodes]
 
     @property
     def episode_columns(self) -> tuple[str, ...]:
@@ -181,6 +231,23 @@ class Writer(abc.ABC):
         """Commit what waits if the last commit was long ago; for pauses of unknown length, such as between batches."""
 
 
+@dataclass(frozen=True)
+class Version:
+    """What a dataset was at one of its commits.
+
+    Attributes:
+        number: Of the version.
+        time: When it was committed.
+        episodes: Episodes in it.
+        rows: Rows in it.
+    """
+
+    number: int
+    time: datetime.datetime
+    episodes: int
+    rows: int
+
+
 class Format(abc.ABC):
     """A format of datasets; its docstring's first line is its summary."""
 
@@ -191,11 +258,19 @@ class Format(abc.ABC):
     """What to install for it: `pip install 'swmjax[EXTRA]'`."""
     supports_episode_data: ClassVar[bool] = False
     """Whether it holds values of whole episodes."""
+    supports_versions: ClassVar[bool] = False
+    """Whether a dataset can be what it was at an earlier commit."""
 
     @classmethod
     @abc.abstractmethod
     def detect(cls, path: str | Path) -> bool:
         """Whether a path, or an address, is that of a dataset in this format, be there one or not."""
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """UserError if options are left that no reader, or writer, of the format knows."""
+        if options:
+            raise UserError(f"the format {cls.name} knows no option {', '.join(map(repr, options))}")
 
     @classmethod
     def reader(cls, path: str | Path, **options: Any) -> Reader:
@@ -231,3 +306,22 @@ class Format(abc.ABC):
     def record(cls, path: Path) -> dict[str, Any] | None:
         """What `Writer.remember` was told last; None where there is no dataset, or none that says it."""
         return None
+
+    @classmethod
+    def versions(cls, path: Path) -> list[Version]:
+        """What a dataset was at each of its commits, the oldest first.
+
+        Raises:
+            UserError: The format keeps no versions, or there is no such dataset.
+        """
+        raise UserError(f"{path}: datasets in the format {cls.name} keep no versions")
+
+    @classmethod
+    def restore(cls, path: Path, version: int) -> None:
+        """Have a dataset be what it was at a commit; what came after it stays among its versions.
+
+        Raises:
+            UserError: The format keeps no versions, there is no such dataset or version, or another process writes to
+                it.
+        """
+        raise UserError(f"{path}: datasets in the format {cls.name} keep no versions")
