@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from envs_mjx.checks import UserError, check_whole
+from swmjax.data.clips import ACTION, Clips
 from swmjax.data.formats import get_format
 from swmjax.data.formats.base import EPISODE_DATA, Column, Episode, Mode
-from swmjax.data.windows import ACTION, Clips, Dataset, Transform
+from swmjax.data.windows import Dataset, Transform
 
 Sampler = Callable[[int, "ReplayBuffer", int, int], Any]
 """Told the step, the buffer, the size of a batch and the steps of a clip; gives that many numbers of clips."""
@@ -173,7 +174,7 @@ class ReplayBuffer(Dataset):
                 f"the sampler must give {batch_size} whole numbers, got {chosen.dtype} {list(chosen.shape)}"
             )
         episodes, starts = clips.locate(chosen)
-        found = self._cut(episodes, starts, steps * self.frameskip, list(self.columns))
+        found = self._gather(episodes, starts, steps * self.frameskip, list(self.columns))
         if ACTION in found:
             found[ACTION] = found[ACTION].reshape(batch_size, steps, -1)
         return found
@@ -224,19 +225,12 @@ class ReplayBuffer(Dataset):
         wanted = range(self.num_episodes) if episodes is None else episodes
         return {name: [self._episodes[i][1].get(name) for i in wanted] for name in self.episode_column_names}
 
-    def empty(self, size: int) -> dict[str, np.ndarray]:
-        """Arrays for `batch` to fill."""
-        if self.transform is not None:
-            return super().empty(size)
+    def _empty(self, size: int) -> dict[str, np.ndarray]:
         arrays = {}
         for name, rows in self._rows.items():
-            shape = rows.shape[1:]
-            if self.columns[name].kind == "text":
-                arrays[name] = np.empty(size, object)
-            elif name == ACTION:
-                arrays[name] = np.empty((size, self.num_steps, self.frameskip * int(np.prod(shape))), rows.dtype)
-            else:
-                arrays[name] = np.empty((size, self.num_steps, *shape), rows.dtype)
+            leading = (size, self.span if name == ACTION else self.num_steps)
+            text = self.columns[name].kind == "text"
+            arrays[name] = np.empty(leading[:1] if text else (*leading, *rows.shape[1:]), rows.dtype)
         return arrays
 
     def _fetch(
@@ -249,15 +243,15 @@ class ReplayBuffer(Dataset):
     ) -> dict[str, np.ndarray]:
         names = list(self.columns if columns is None else columns)
         texts = [name for name in names if self.columns[name].kind == "text"]
-        found = self._cut(episodes, starts, length, [name for name in names if name not in texts], out)
-        for name, array in self._cut(episodes, starts, 1, texts).items():
+        found = self._gather(episodes, starts, length, [name for name in names if name not in texts], out)
+        for name, array in self._gather(episodes, starts, 1, texts).items():
             found[name] = array[:, 0]
             if out is not None and name in out:
                 out[name][:] = found[name]
                 found[name] = out[name]
         return {name: found[name] for name in names}
 
-    def _cut(
+    def _gather(
         self,
         episodes: Int64[np.ndarray, " B"],
         starts: Int64[np.ndarray, " B"],

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key, UInt32
 
 from envs_mjx.checks import UserError, check_whole
-from swmjax.data.windows import ACTION
+from swmjax.data.clips import ACTION
 
 
 @chex.dataclass(frozen=True)

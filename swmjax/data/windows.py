@@ -3,68 +3,29 @@
 from __future__ import annotations
 
 import abc
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, SupportsIndex, overload
+from typing import Any, SupportsIndex
 
 import numpy as np
 from jaxtyping import Int64
 
 from envs_mjx.checks import UserError, check_name, check_whole
-from swmjax.data.formats.base import Column, Reader
+from swmjax.data.clips import (
+    ACTION,
+    Arrays,
+    Clips,
+    Indices,
+    Window,
+    empty_rows,
+    height_first,
+    in_steps,
+    single,
+    stacked,
+)
+from swmjax.data.formats.base import EPISODE, STEP, Column, Reader
 
-ACTION = "action"
-"""The column that windows hold densely: one action a row, not one a step."""
-Window = dict[str, Any]
-"""Arrays by column name, [T, ...]; the text of the first row of a column of texts."""
 Transform = Callable[[Window], Window]
-
-
-class Clips(Sequence[tuple[int, int]]):
-    """Where windows begin, as (episode, row in it), episode after episode; computed and not stored.
-
-    Args:
-        counts: Windows of each episode; they begin at its first rows.
-    """
-
-    def __init__(self, counts: np.ndarray):
-        self._ends = np.cumsum(counts, dtype=np.int64)
-
-    def __len__(self) -> int:
-        return int(self._ends[-1]) if len(self._ends) else 0
-
-    @overload
-    def __getitem__(self, index: SupportsIndex) -> tuple[int, int]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[tuple[int, int]]: ...
-    def __getitem__(self, index: SupportsIndex | slice) -> tuple[int, int] | list[tuple[int, int]]:
-        if isinstance(index, slice):
-            episodes, starts = self.locate(np.arange(len(self))[index])
-            return list(zip(episodes.tolist(), starts.tolist(), strict=True))
-        episodes, starts = self.locate([int(index)])
-        return int(episodes[0]), int(starts[0])
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.stack(self.locate(np.arange(len(self))), axis=1).astype(dtype or np.int64, copy=False)
-
-    def locate(self, indices: Sequence[int] | np.ndarray) -> tuple[Int64[np.ndarray, " B"], Int64[np.ndarray, " B"]]:
-        """Episode and first row of windows.
-
-        Args:
-            indices: Numbers of windows; those below 0 count from the end.
-
-        Raises:
-            IndexError: There is no such window.
-        """
-        given = np.asarray(indices, np.int64).reshape(-1)
-        found = np.where(given < 0, given + len(self), given)
-        wrong = (found < 0) | (found >= len(self))
-        if wrong.any():
-            raise IndexError(f"there is no window {given[wrong][0]}; there are {len(self)}")
-        episodes = np.searchsorted(self._ends, found, side="right")
-        begins = np.where(episodes > 0, self._ends[episodes - 1], 0)
-        return episodes, found - begins
 
 
 class Dataset(abc.ABC):
@@ -100,7 +61,7 @@ class Dataset(abc.ABC):
         starts: Int64[np.ndarray, " B"],
         length: int,
         columns: Sequence[str] | None = None,
-        out: Mapping[str, np.ndarray] | None = None,
+        out: Arrays | None = None,
     ) -> dict[str, np.ndarray]:
         """What lies `length` rows from each start, before the dataset's own transform; actions are single.
 
@@ -130,6 +91,11 @@ class Dataset(abc.ABC):
         return list(self.columns)
 
     @property
+    def window_columns(self) -> list[str]:
+        """Names of the columns of windows, but for those that a transform makes."""
+        return self.column_names
+
+    @property
     def episode_column_names(self) -> list[str]:
         """Names of the values that belong to whole episodes."""
         return []
@@ -144,13 +110,11 @@ class Dataset(abc.ABC):
     def __getitem__(self, index: SupportsIndex) -> Window:
         return self.__getitems__([int(index)])[0]
 
-    def __getitems__(self, indices: Sequence[int] | np.ndarray) -> list[Window]:
+    def __getitems__(self, indices: Indices) -> list[Window]:
         """Windows, fetched together."""
-        return [_in_steps(window, self.num_steps) for window in self._transformed(self._windows(indices))]
+        return [in_steps(window, self.num_steps) for window in self._transformed(self._cut_windows(indices))]
 
-    def batch(
-        self, indices: Sequence[int] | np.ndarray, out: Mapping[str, np.ndarray] | None = None
-    ) -> dict[str, np.ndarray]:
+    def batch(self, indices: Indices, out: Arrays | None = None) -> dict[str, np.ndarray]:
         """Windows as arrays; the fastest way to many of them.
 
         Args:
@@ -163,15 +127,20 @@ class Dataset(abc.ABC):
 
         Raises:
             IndexError: There is no such window.
-            UserError: A file is damaged, or the transform gives windows of different shapes.
+            UserError: A file is damaged, or the windows differ in their columns or shapes.
         """
         if self.transform is not None:
             return stacked(self.__getitems__(indices), out)
+        if out is not None and self.transforms:
+            made = self.batch(indices)
+            for name, array in made.items():
+                out[name][...] = array
+            return {name: out[name] for name in made}
         if out is not None and ACTION in out:
             if not out[ACTION].flags.c_contiguous:
                 raise UserError(f"the array for {ACTION} has gaps in memory; `empty` makes one without")
             out = {**out, ACTION: out[ACTION].reshape(-1, self.span, *self.columns[ACTION].shape)}
-        return _in_steps(self._windows(indices, out), len(np.asarray(indices)), self.num_steps)
+        return in_steps(self._windows(indices, out=out), len(np.asarray(indices)), self.num_steps)
 
     def empty(self, size: int) -> dict[str, np.ndarray]:
         """Arrays for `batch` to fill, in the memory layout that it fills fastest.
@@ -182,24 +151,34 @@ class Dataset(abc.ABC):
         Returns:
             Arrays [size, ...] by name, with anything in them.
         """
-        if self.transform is not None:
-            return {
-                name: np.empty((size, *np.shape(value)), object if isinstance(value, str) else np.asarray(value).dtype)
-                for name, value in self[0].items()
-            }
-        arrays = {
-            name: empty_rows(column, (size, self.span if name == ACTION else self.num_steps))
-            for name, column in self._window_columns().items()
+        if not self.transforms:
+            return in_steps(self._empty(size), size, self.num_steps)
+        return {
+            name: np.empty((size, *np.shape(value)), object if isinstance(value, str) else np.asarray(value).dtype)
+            for name, value in self.seeded(0)[0].items()
         }
-        return _in_steps(arrays, size, self.num_steps)
 
-    def _window_columns(self) -> Mapping[str, Column]:
-        """What the columns of windows hold; some have more than the dataset has."""
-        return self.columns
+    @property
+    def transforms(self) -> bool:
+        """Whether windows are transformed, here or in a dataset that this one stands on."""
+        return self.transform is not None
 
-    def load_chunk(
-        self, episodes: Sequence[int] | np.ndarray, starts: Sequence[int] | np.ndarray, ends: Sequence[int] | np.ndarray
-    ) -> list[Window]:
+    def seeded(self, *key: int) -> Dataset:
+        """This dataset with what it draws at random made of a key; itself if it draws nothing.
+
+        A loader that asks the dataset of each batch's own key gets the same batch whatever it loaded before, and in
+        however many threads.
+        """
+        return self
+
+    def _empty(self, size: int) -> dict[str, np.ndarray]:
+        """What `_windows` fills, if nothing is transformed."""
+        return {
+            name: empty_rows(column, (size, self.span if name == ACTION else self.num_steps))
+            for name, column in self.columns.items()
+        }
+
+    def load_chunk(self, episodes: Indices, starts: Indices, ends: Indices) -> list[Window]:
         """Parts of episodes, strided as windows are.
 
         Args:
@@ -217,16 +196,16 @@ class Dataset(abc.ABC):
             if length % self.frameskip and ACTION in self.columns:
                 raise UserError(f"chunks of {length} rows have no whole number of steps of {self.frameskip} actions")
             places = np.flatnonzero(ends - starts == length)
-            cut = self._transformed(self._fetch(episodes[places], starts[places], length))
+            cut = self._transformed(self._cut(episodes[places], starts[places], length))
             for place, window in zip(places.tolist(), cut, strict=True):
-                chunks[place] = _in_steps(window, length // self.frameskip)
+                chunks[place] = in_steps(window, length // self.frameskip)
         return chunks
 
     def load_episode(self, episode: int) -> Window:
         """A whole episode, strided as windows are; its actions stay single."""
         check_whole("episode", episode, 0, len(self.lengths) - 1)
         first = np.zeros(1, np.int64)
-        return self._transformed(self._fetch(first + episode, first, int(self.lengths[episode])))[0]
+        return self._transformed(self._cut(first + episode, first, int(self.lengths[episode])))[0]
 
     def _check_parts(self, episodes: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> None:
         if not len(episodes) == len(starts) == len(ends):
@@ -239,11 +218,17 @@ class Dataset(abc.ABC):
                 )
 
     def get_col_data(self, column: str) -> np.ndarray:
-        """All rows of a column, [R, ...], images height first; no transform sees them."""
+        """All rows of a column, [R, ...], images height first; no transform sees them.
+
+        Numbers of episodes, and of rows in them, are there under the names that they have in Lance.
+        """
+        if column in (EPISODE, STEP) and column not in self.columns:
+            episodes = np.repeat(np.arange(len(self.lengths)), self.lengths)
+            return episodes if column == EPISODE else np.arange(len(episodes)) - self.offsets[episodes]
         check_name("column", column, self.columns)
         return self._read([column], np.arange(int(self.lengths.sum())))[column]
 
-    def get_row_data(self, rows: int | Sequence[int] | np.ndarray) -> dict[str, Any]:
+    def get_row_data(self, rows: int | Indices) -> dict[str, Any]:
         """All columns of a row, or of some, by name, images height first; no transform sees them.
 
         Args:
@@ -256,7 +241,7 @@ class Dataset(abc.ABC):
         found = np.where(given < 0, given + count, given)
         if ((found < 0) | (found >= count)).any():
             raise IndexError(f"there is no row {given[(found < 0) | (found >= count)].flat[0]}; there are {count}")
-        read = self._read(list(self.columns), found.reshape(-1))
+        read = self._read(self._row_columns(), found.reshape(-1))
         return {name: column[0] if given.ndim == 0 else column for name, column in read.items()}
 
     def get_dim(self, column: str) -> int:
@@ -264,12 +249,24 @@ class Dataset(abc.ABC):
         check_name("column", column, self.columns)
         return int(np.prod(self.columns[column].shape))
 
+    def _row_columns(self) -> list[str]:
+        """Names of the columns that every row has."""
+        return self.column_names
+
     def _windows(
-        self, indices: Sequence[int] | np.ndarray, out: Mapping[str, np.ndarray] | None = None
+        self, indices: Indices, columns: Sequence[str] | None = None, out: Arrays | None = None
     ) -> dict[str, np.ndarray]:
-        """Windows before the dataset's own transform, with single actions."""
+        """Windows before the dataset's own transform, with single actions; see `_fetch`."""
         episodes, starts = self.clip_indices.locate(indices)
-        return self._fetch(episodes, starts, self.span, out=out)
+        return self._fetch(episodes, starts, self.span, columns, out)
+
+    def windows(
+        self, indices: Indices, columns: Sequence[str] | None = None, out: Arrays | None = None
+    ) -> dict[str, np.ndarray]:
+        """As `_windows`, behind the transform, which sees all columns; for datasets that stand on this one."""
+        if self.transform is None:
+            return self._windows(indices, columns, out)
+        return stacked(self._transformed(self._cut_windows(indices)), out)
 
     def slices(
         self,
@@ -277,17 +274,22 @@ class Dataset(abc.ABC):
         starts: Int64[np.ndarray, " B"],
         length: int,
         columns: Sequence[str] | None = None,
-        out: Mapping[str, np.ndarray] | None = None,
+        out: Arrays | None = None,
     ) -> dict[str, np.ndarray]:
-        """As `_fetch`, behind the transform; for datasets that stand on this one."""
+        """As `_fetch`, behind the transform, which sees all columns; for datasets that stand on this one."""
         if self.transform is None:
             return self._fetch(episodes, starts, length, columns, out)
-        return stacked(self._transformed(self._fetch(episodes, starts, length)), out)
+        return stacked(self._transformed(self._cut(episodes, starts, length)), out)
 
-    def _transformed(self, arrays: Mapping[str, np.ndarray]) -> list[Window]:
-        """Windows one by one, transformed."""
-        size = len(next(iter(arrays.values()), ()))
-        windows = [{name: array[i] for name, array in arrays.items()} for i in range(size)]
+    def _cut_windows(self, indices: Indices) -> list[Window]:
+        """`_windows` one by one."""
+        return single(self._windows(indices), len(np.asarray(indices)))
+
+    def _cut(self, episodes: Int64[np.ndarray, " B"], starts: Int64[np.ndarray, " B"], length: int) -> list[Window]:
+        """`_fetch` one by one."""
+        return single(self._fetch(episodes, starts, length), len(episodes))
+
+    def _transformed(self, windows: list[Window]) -> list[Window]:
         return windows if self.transform is None else [self.transform(window) for window in windows]
 
 
@@ -383,7 +385,7 @@ class Windows(Dataset):
         starts: Int64[np.ndarray, " B"],
         length: int,
         columns: Sequence[str] | None = None,
-        out: Mapping[str, np.ndarray] | None = None,
+        out: Arrays | None = None,
     ) -> dict[str, np.ndarray]:
         names = list(self.columns if columns is None else columns)
         firsts = (self.offsets[episodes] + starts)[:, None]
@@ -398,9 +400,7 @@ class Windows(Dataset):
             found |= self._gathered(group, rows, out or {})
         return {name: found[name] for name in names}
 
-    def _gathered(
-        self, names: Sequence[str], rows: Int64[np.ndarray, "B T"], out: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
+    def _gathered(self, names: Sequence[str], rows: Int64[np.ndarray, "B T"], out: Arrays) -> dict[str, np.ndarray]:
         """Rows of windows, each read once."""
         if not names:
             return {}
@@ -410,7 +410,7 @@ class Windows(Dataset):
                 out[name][...] = read[name]
             return {name: out.get(name, read[name]) for name in names}
         arrays = {name: out[name] if name in out else empty_rows(self.columns[name], rows.shape) for name in names}
-        memory = {name: _height_first(self.columns[name], array) for name, array in arrays.items()}
+        memory = {name: height_first(self.columns[name], array) for name, array in arrays.items()}
         flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in memory.items() if array.flags.c_contiguous}
         unique, places = np.unique(rows, return_inverse=True)
         if len(unique) == rows.size:
@@ -426,9 +426,7 @@ class Windows(Dataset):
                     memory[name][...] = read[name][places.reshape(rows.shape)]
         return arrays
 
-    def _filled(
-        self, names: Sequence[str], rows: Int64[np.ndarray, " R"], out: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
+    def _filled(self, names: Sequence[str], rows: Int64[np.ndarray, " R"], out: Arrays) -> dict[str, np.ndarray]:
         """Rows of stored, cached and joined columns, in arrays of `out` where it has them."""
         parts = {name: self._merged.get(name, [name]) for name in names if name not in self._cache}
         stored = list(dict.fromkeys(part for each in parts.values() for part in each))
@@ -447,53 +445,3 @@ class Windows(Dataset):
             else:
                 found[name] = read[name]
         return found
-
-
-def _in_steps(columns: Mapping[str, Any], *leading: int) -> dict[str, Any]:
-    """Columns with the actions of a step side by side, [*leading, ...]."""
-    if ACTION not in columns:
-        return dict(columns)
-    actions = columns[ACTION]
-    width = math.prod(actions.shape[len(leading) - 1 :]) // leading[-1]
-    return {**columns, ACTION: actions.reshape(*leading, width)}
-
-
-def empty_rows(column: Column, leading: tuple[int, ...]) -> np.ndarray:
-    """An array for rows of a column as windows hold them, [*leading, ...]; images are a view, channels first."""
-    if column.kind == "text":
-        return np.empty(leading[:1], object)
-    array = np.empty((*leading, *column.shape), column.dtype)
-    return np.moveaxis(array, -1, -3) if is_picture(column) else array
-
-
-def is_picture(column: Column) -> bool:
-    """Whether windows hold rows of a column channels first, as the reference does whatever numbers they are."""
-    return column.kind == "image" or (len(column.shape) == 3 and column.shape[-1] in (1, 3))
-
-
-def _height_first(column: Column, array: np.ndarray) -> np.ndarray:
-    return np.moveaxis(array, -3, -1) if is_picture(column) else array
-
-
-def stacked(windows: Sequence[Window], out: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
-    """Windows as arrays [B, ...] by name; texts as [B].
-
-    Raises:
-        UserError: They do not have the same columns, each with the same shape.
-    """
-    names = list(windows[0]) if windows else []
-    for window in windows:
-        if list(window) != names and set(window) != set(names):
-            raise UserError(f"windows of one batch have the columns {names} and {list(window)}")
-    arrays: dict[str, np.ndarray] = {}
-    for name in names:
-        values = [window[name] for window in windows]
-        if isinstance(values[0], str):
-            arrays[name] = np.empty(len(values), object) if out is None else out[name]
-            arrays[name][:] = values
-            continue
-        shapes = sorted({np.shape(value) for value in values})
-        if len(shapes) > 1:
-            raise UserError(f"windows of one batch have {name} of the shapes {shapes}")
-        arrays[name] = np.stack(values, out=None if out is None else out[name])
-    return arrays

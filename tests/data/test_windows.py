@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envs_mjx.checks import UserError
-from swmjax.data.windows import Clips, Windows
+from swmjax.data.clips import Clips
+from swmjax.data.windows import Windows
 
 
 def clip(reader, episode, start, num_steps, frameskip):

@@ -139,7 +139,7 @@ class Reader(abc.ABC):
         Raises:
             IndexError: There is no such row.
         """
-        if len(rows) and not (0 <= rows.min() and rows.max() < self.rows):
+        if len(rows) and (rows.min() < 0 or rows.max() >= self.rows):
             raise IndexError(f"{self.path}: has {self.rows} rows, got numbers from {rows.min()} to {rows.max()}")
         episodes = np.searchsorted(self.offsets, rows, side="right") - 1
         return episodes, rows - self.offsets[episodes]

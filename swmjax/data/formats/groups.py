@@ -8,6 +8,8 @@ SECONDS = 30.0
 SHARE = 0.01
 """What waits is committed after so long, or after this share of the time since the writer began, so that a day's work
 ends with some hundred groups: a kill costs half a minute, or 1 % of a long run."""
+MOST = 256
+"""Groups that may wait to be joined to a dataset; a reader opens each."""
 
 
 class Group:
