@@ -21,6 +21,7 @@ from swmjax.data.formats import (
 from swmjax.data.goals import GoalDataset
 from swmjax.data.jpeg import decode_jpeg, encode_jpeg
 from swmjax.data.normalise import IdentityScaler, PercentileScaler, ZScoreScaler, column_normalizer, get_scaler
+from swmjax.data.replay import ReplayBuffer, classic_filter
 from swmjax.data.subsets import EpisodeSubset, split_episodes
 from swmjax.data.transforms import ColumnTransform, Compose
 from swmjax.data.windows import Dataset, Windows
@@ -44,9 +45,11 @@ __all__ = [
     "Mode",
     "PercentileScaler",
     "Reader",
+    "ReplayBuffer",
     "Windows",
     "Writer",
     "ZScoreScaler",
+    "classic_filter",
     "column_normalizer",
     "decode_jpeg",
     "detect_format",

@@ -28,7 +28,7 @@ def encode_jpeg(frame: UInt8[np.ndarray, "H W C"]) -> bytes:
 
 def encode_jpegs(frames: UInt8[np.ndarray, "R H W C"]) -> list[bytes]:
     """JPEG files of frames with 1 or 3 channels, made in threads; see `encode_jpeg`."""
-    # Pillow itself, since TurboJPEG cannot do its discrete cosine transform at this quality, and would write other files.
+    # Pillow itself: TurboJPEG takes a rougher cosine transform at this quality, and would write other files.
     from PIL import Image
 
     files = [b""] * len(frames)
