@@ -210,6 +210,19 @@ def _lock(folder: Path, handle: int) -> bool:
     return True
 
 
+def identity(path: Path) -> tuple[int, int]:
+    """What tells a file or a folder from another one that takes its place.
+
+    Raises:
+        UserError: there is none any more.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise UserError(f"{path} is not there any more") from error
+    return found.st_dev, found.st_ino
+
+
 def _is_still(folder: Path, handle: int) -> bool:
     """Whether an open folder is the one at a path; one that was replaced meanwhile holds nothing."""
     try:

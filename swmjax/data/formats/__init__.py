@@ -3,15 +3,17 @@
 from pathlib import Path
 
 from envs_mjx.checks import UserError, check_choice
+from swmjax.data.formats.arrow import Arrow
 from swmjax.data.formats.base import EPISODE_DATA, MODES, Column, Episode, Format, Mode, Reader, Version, Writer
 from swmjax.data.formats.folder import Folder
 from swmjax.data.formats.hdf5 import HDF5
 from swmjax.data.formats.lance import Lance
 from swmjax.data.formats.lance_reader import LanceReader
+from swmjax.data.formats.lance_video import LanceVideo
 from swmjax.data.formats.lance_writer import LanceWriter
 from swmjax.data.formats.video import Video
 
-FORMATS: dict[str, type[Format]] = {kind.name: kind for kind in (Lance, Folder, HDF5, Video)}
+FORMATS: dict[str, type[Format]] = {kind.name: kind for kind in (Lance, Folder, HDF5, Video, LanceVideo, Arrow)}
 
 
 def register_format(kind: type[Format]) -> type[Format]:

@@ -16,6 +16,7 @@ from swmjax.data.formats import folder_layout as layout
 from swmjax.data.formats.base import Column, Reader
 from swmjax.data.formats.mp4 import Videos
 from swmjax.data.jpeg import decode_jpegs, jpeg_shape
+from swmjax.runs.files import identity
 
 
 class FolderReader(Reader):
@@ -39,7 +40,7 @@ class FolderReader(Reader):
         if not layout.is_dataset(self._folder):
             missing = "is no dataset" if self._folder.exists() else "there is no such dataset"
             raise UserError(f"{path}: {missing}; expected is a folder with {layout.LENGTHS}.npz")
-        self._identity = _identity(self._folder)
+        self._identity = identity(self._folder)
         self.lengths = layout.lengths_in(self._folder)
         rows, parts = [int(self.lengths.sum())], []
         for first, part in layout.parts_of(self._folder, len(self.lengths)):
@@ -81,7 +82,7 @@ class FolderReader(Reader):
         """Read exactly these rows of these columns."""
         made = self.empty(columns, len(rows), out)
         episodes, steps = self.locate(rows)
-        if _identity(self._folder) != self._identity:
+        if identity(self._folder) != self._identity:
             raise UserError(f"{self.path}: was replaced meanwhile; open it again")
         for name, array in made.items():
             if name in self._shown:
@@ -168,12 +169,3 @@ def _content(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise UserError(f"{file}: cannot be read, {error.strerror}; the dataset needs it") from error
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    """What tells a folder from another one that takes its name."""
-    try:
-        found = folder.stat()
-    except OSError as error:
-        raise UserError(f"{folder}: there is no such dataset any more") from error
-    return found.st_dev, found.st_ino

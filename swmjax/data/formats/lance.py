@@ -32,7 +32,8 @@ class Lance(Format):
         """Whether the name ends in `.lance`, or a folder holds such a dataset and none of videos."""
         name = str(path).rstrip("/").rpartition("/")[2]
         if name.lower().endswith(layout.SUFFIX):
-            return len(name) > len(layout.SUFFIX)
+            # Where videos lie beside it, it is a part of a dataset of another format, and has no images.
+            return len(name) > len(layout.SUFFIX) and not Path(layout.beside(path, "videos")).is_dir()
         tables = layout.tables_in(path)
         return bool(tables) and not any(Path(path).glob(f"*_videos{layout.SUFFIX}"))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -24,8 +24,8 @@ _QUALITY = "18"
 """x264's constant rate factor; from 18 down the loss is hardly seen."""
 _KEY = 10
 """Frames from one key frame to the next: so many are decoded at most for one that is wanted."""
-Source = str | BinaryIO
-"""A path of a video, or what it is read from."""
+Source = Any
+"""A path of a video, or a binary file."""
 
 
 @dataclass(frozen=True)
@@ -248,10 +248,15 @@ class Videos:
         each(work, len(wanted))
 
 
+def rgb(frames: np.ndarray) -> np.ndarray:
+    """Frames [T, H, W, 1 or 3] with three channels, as videos have them."""
+    return np.repeat(frames, 3, axis=-1) if frames.shape[-1] == 1 else frames
+
+
 def encode(
-    frames: UInt8[np.ndarray, "T H W C"], target: Path | None = None, fps: float = 25, codec: str = CODEC
+    frames: UInt8[np.ndarray, "T H W 3"], target: Path | None = None, fps: float = 25, codec: str = CODEC
 ) -> bytes:
-    """An MP4 file of frames with 1 or 3 channels, of their size, whatever that is.
+    """An MP4 file of frames, of their size, whatever that is.
 
     Args:
         frames: The frames.
@@ -277,8 +282,8 @@ def encode(
             stream.width, stream.height = width, height
             stream.pix_fmt = "yuv420p" if even else "yuv444p"
             for pixels in frames:
-                rgb = np.ascontiguousarray(np.repeat(pixels, 3, -1) if pixels.shape[-1] == 1 else pixels)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+                container.mux(stream.encode(frame))
             container.mux(stream.encode())
     except (av.FFmpegError, ValueError) as error:
         if isinstance(error, OSError) and error.errno and error.errno > 0 and target is not None:

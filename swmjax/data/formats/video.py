@@ -12,6 +12,7 @@ from envs_mjx.checks import check_number
 from swmjax.data.formats import folder_layout as layout
 from swmjax.data.formats import mp4
 from swmjax.data.formats.base import Format, Mode
+from swmjax.data.formats.episodes import is_images
 from swmjax.data.formats.folder_reader import FolderReader
 from swmjax.data.formats.folder_writer import FolderWriter
 from swmjax.data.formats.records import parsed
@@ -41,6 +42,9 @@ class VideoWriter(FolderWriter):
         mp4.check_codec(codec)
         self._fps, self._codec = fps, codec
         super().__init__(path, mode)
+
+    def _stored(self, column: np.ndarray) -> np.ndarray:
+        return mp4.rgb(column) if is_images(column) else column
 
     def _write_pictures(self, stem: Path, frames: UInt8[np.ndarray, "T H W C"]) -> int:
         path = stem.with_name(f"{stem.name}{layout.VIDEO}")

@@ -107,7 +107,7 @@ class GroupWriter(Writer):
             try:
                 if kind is None:
                     self._commit()
-                    with self._disk():
+                    with disk_errors_of(self.path):
                         self._finish()
             finally:
                 self._discard()
@@ -131,7 +131,7 @@ class GroupWriter(Writer):
             self._schema |= dict.fromkeys((EPISODE, STEP), Column("number", (), np.dtype(np.int64)))
             self.columns = tuple(self._schema)
         numbers = {name: np.full(length, self.episodes) for name in NUMBERS} | {STEP: np.arange(length)}
-        with self._disk():
+        with disk_errors_of(self.path):
             size = self._add({name: columns[name] if name in columns else numbers[name] for name in self._schema})
         self.episodes += 1
         if self._group.add(size):
@@ -143,13 +143,17 @@ class GroupWriter(Writer):
             raise UserError(
                 f"{self.path}: {self.layout} datasets hold no values of whole episodes, such as {', '.join(values)}"
             )
-        columns = columns_of(steps)
+        columns = {name: self._stored(column) for name, column in columns_of(steps).items()}
         for name in columns:
             self._check_name(name)
         if self._schema:
             known = {name: column for name, column in self._schema.items() if name not in NUMBERS}
             check_columns(self.path, known, columns)
         return columns
+
+    def _stored(self, column: np.ndarray) -> np.ndarray:
+        """A column in the form in which the format has it."""
+        return column
 
     def settle(self) -> None:
         """Commit what waits if the last commit was long ago."""
@@ -159,19 +163,24 @@ class GroupWriter(Writer):
     def _commit(self) -> None:
         if self.committed == self.episodes:
             return
-        with self._disk():
+        with disk_errors_of(self.path):
             self._commit_group()
         self._new = self._replaces = False
         self.committed = self.episodes
         self._group.commit()
 
-    @contextlib.contextmanager
-    def _disk(self) -> Iterator[None]:
-        """What the file system says names the dataset, whichever of its files it was about."""
-        try:
-            with disk_errors(self.path):
-                yield
-        except OSError as error:
-            if error.errno is None:
-                raise
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+@contextlib.contextmanager
+def disk_errors_of(path: Path) -> Iterator[None]:
+    """What the file system says within the block names a dataset, whichever of its files it was about.
+
+    Raises:
+        OSError: The file system refused.
+    """
+    try:
+        with disk_errors(path):
+            yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
