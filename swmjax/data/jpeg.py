@@ -1,8 +1,8 @@
 """Frames as JPEG, with the settings of the reference's datasets."""
 
 import io
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -16,6 +16,15 @@ MOST_PIXELS = 2**26
 """Pictures that claim to be larger are refused: a few bytes could claim gigabytes."""
 File = bytes | memoryview | np.ndarray | None
 """What holds a JPEG file; None where there is none."""
+
+
+@runtime_checkable
+class Files(Protocol):
+    """Files by number; each may be read when it is asked for, in the thread that decodes it."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> File: ...
 
 
 def encode_jpeg(frame: UInt8[np.ndarray, "H W C"]) -> bytes:
@@ -59,7 +68,7 @@ def decode_jpeg(data: File, place: str = "the file") -> UInt8[np.ndarray, "H W 3
     return frames[0]
 
 
-def decode_jpegs(files: Sequence[File], out: UInt8[np.ndarray, "R H W 3"], place: Callable[[int], str]) -> None:
+def decode_jpegs(files: Files, out: UInt8[np.ndarray, "R H W 3"], place: Callable[[int], str]) -> None:
     """Decode JPEG files of frames of one size, in threads; a file is not decoded before its size is known.
 
     Args:
