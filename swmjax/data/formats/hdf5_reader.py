@@ -125,6 +125,10 @@ class _File:
         if not layout.is_address(path) and hasattr(os, "preadv") and not file.userblock_size:
             self._direct = _Direct(file)
 
+    def close(self) -> None:
+        """Give the file back; nothing can be read of it any more."""
+        self._file.close()
+
     def read(self, name: str, column: Column, rows: Int64[np.ndarray, " R"], out: np.ndarray) -> None:
         """Rows of a column, into an array [R, ...]."""
         if not len(rows):
