@@ -99,7 +99,7 @@ def opened(path: str, storage_options: Mapping[str, Any] | None = None) -> Any:
 def _is_shared(path: Path) -> bool:
     """Whether a recorder that lets others read meanwhile has a file, or had it when it died; as the superblock says.
 
-    Readers of such a file wait for what is not there yet: where the file was cut, for minutes. So that is looked at, too.
+    Readers of such a file wait for what is not there yet: for minutes, where it was cut. So that is looked at, too.
     """
     with path.open("rb") as file:
         head = file.read(48)

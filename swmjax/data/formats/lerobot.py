@@ -320,4 +320,3 @@ def _existing(file: Path) -> str:
     if not file.is_file():
         raise UserError(f"{file}: there is no such file, and the dataset needs it")
     return str(file)
-

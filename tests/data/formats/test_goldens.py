@@ -86,5 +86,7 @@ def test_what_lerobot_reads(version):
             continue
         assert array.dtype == (object if name == "task" else stored.dtype)
         np.testing.assert_array_equal(array, stored, err_msg=name)
-    others = {"next.success", "timestamp", "action", "task"} | ({"observation.images.wrist"} if version == "v3" else set())
+    others = {"next.success", "timestamp", "action", "task"} | (
+        {"observation.images.wrist"} if version == "v3" else set()
+    )
     assert set(found) == {*named, *others}
