@@ -1,8 +1,25 @@
-"""Functional environments in JAX; importing this package also registers their ids with Gymnasium."""
+"""Functional environments in JAX; importing this package also registers their ids with Gymnasium.
 
-from envs_mjx import spaces
-from envs_mjx.core import Env, State
+JAX is imported with the first environment or space that is used.
+"""
+
+from typing import TYPE_CHECKING
+
 from envs_mjx.registry import Spec, full_id, import_named, make, register, registered_ids, spec
+
+if TYPE_CHECKING:
+    from envs_mjx import spaces
+    from envs_mjx.core import Env, State
+else:
+    import importlib
+
+    def __getattr__(name):
+        if name == "spaces":
+            return importlib.import_module("envs_mjx.spaces")
+        if name in ("Env", "State"):
+            return getattr(importlib.import_module("envs_mjx.core"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = ["Env", "Spec", "State", "full_id", "import_named", "make", "register", "registered_ids", "spaces", "spec"]
 

@@ -1,8 +1,8 @@
 """Frames as JPEG, with the settings of the reference's datasets."""
 
 import io
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -18,6 +18,15 @@ File = bytes | memoryview | np.ndarray | None
 """What holds a JPEG file; None where there is none."""
 
 
+@runtime_checkable
+class Files(Protocol):
+    """Files by number; each may be read when it is asked for, in the thread that decodes it."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> File: ...
+
+
 def encode_jpeg(frame: UInt8[np.ndarray, "H W C"]) -> bytes:
     """A JPEG file of a frame with 1 or 3 channels.
 
@@ -28,7 +37,7 @@ def encode_jpeg(frame: UInt8[np.ndarray, "H W C"]) -> bytes:
 
 def encode_jpegs(frames: UInt8[np.ndarray, "R H W C"]) -> list[bytes]:
     """JPEG files of frames with 1 or 3 channels, made in threads; see `encode_jpeg`."""
-    # Pillow itself, since TurboJPEG cannot do its discrete cosine transform at this quality, and would write other files.
+    # Pillow itself: TurboJPEG takes a rougher cosine transform at this quality, and would write other files.
     from PIL import Image
 
     files = [b""] * len(frames)
@@ -59,7 +68,7 @@ def decode_jpeg(data: File, place: str = "the file") -> UInt8[np.ndarray, "H W 3
     return frames[0]
 
 
-def decode_jpegs(files: Sequence[File], out: UInt8[np.ndarray, "R H W 3"], place: Callable[[int], str]) -> None:
+def decode_jpegs(files: Files, out: UInt8[np.ndarray, "R H W 3"], place: Callable[[int], str]) -> None:
     """Decode JPEG files of frames of one size, in threads; a file is not decoded before its size is known.
 
     Args:

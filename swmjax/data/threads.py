@@ -17,7 +17,7 @@ def each(work: Callable[[int], None], count: int) -> None:
         count: How many there are.
 
     Raises:
-        BaseException: What the call with the lowest number among those that failed has raised; the others are not begun.
+        BaseException: What the failed call with the lowest number has raised; no more are begun after it.
     """
     numbers, failures = itertools.count(), list[tuple[int, BaseException]]()
 

@@ -24,8 +24,13 @@ from swmjax.data.clips import (
     stacked,
 )
 from swmjax.data.formats.base import EPISODE, STEP, Column, Reader
+from swmjax.data.kept import Kept
 
 Transform = Callable[[Window], Window]
+
+_MOSTLY = 0.8
+"""Where so many of the rows of a batch are different ones, the few others are read twice: the batch is then filled
+where it lies, and to copy all of it from somewhere else would cost more."""
 
 
 class Dataset(abc.ABC):
@@ -344,6 +349,7 @@ class Windows(Dataset):
             self._merged[target] = self._sources(target, source)
             columns[target] = self._joined_column(target)
         self.columns = columns
+        self._kept = Kept(reader)
         self._cache: dict[str, np.ndarray] = {}
         for name in keys_to_cache or ():
             check_name(f"column of {reader.path}", name, self.columns)
@@ -413,7 +419,7 @@ class Windows(Dataset):
         memory = {name: height_first(self.columns[name], array) for name, array in arrays.items()}
         flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in memory.items() if array.flags.c_contiguous}
         unique, places = np.unique(rows, return_inverse=True)
-        if len(unique) == rows.size:
+        if len(unique) >= _MOSTLY * rows.size:
             read = self._filled(names, rows.reshape(-1), flat)
             for name in set(names) - set(flat):
                 memory[name][...] = read[name].reshape(memory[name].shape)
@@ -429,9 +435,12 @@ class Windows(Dataset):
     def _filled(self, names: Sequence[str], rows: Int64[np.ndarray, " R"], out: Arrays) -> dict[str, np.ndarray]:
         """Rows of stored, cached and joined columns, in arrays of `out` where it has them."""
         parts = {name: self._merged.get(name, [name]) for name in names if name not in self._cache}
-        stored = list(dict.fromkeys(part for each in parts.values() for part in each))
+        wanted = list(dict.fromkeys(part for each in parts.values() for part in each))
+        kept = {name: column for name in wanted if (column := self._kept.column(name, len(rows))) is not None}
         direct = {name: out[name] for name in parts if name in out and name not in self._merged}
-        read = self.reader.read(stored, rows, direct) if stored else {}
+        read = {name: np.take(array, rows, axis=0, out=direct.get(name), mode="clip") for name, array in kept.items()}
+        stored = [name for name in wanted if name not in kept]
+        read |= self.reader.read(stored, rows, direct) if stored else {}
         found: dict[str, np.ndarray] = {}
         for name in names:
             if name in self._cache:

@@ -15,9 +15,8 @@ pytest.importorskip("simplejpeg", reason="needs simplejpeg: pip install 'swmjax[
 
 def frames(count=5, height=20, width=33, channels=3):
     ramp = np.add.outer(np.arange(height) * 3, np.arange(width) * 5)
-    return np.stack(
-        [np.stack([(ramp + 40 * i + 90 * c) % 256 for c in range(channels)], -1) for i in range(count)]
-    ).astype(np.uint8)
+    shifts = np.arange(count)[:, None, None, None] * 40 + np.arange(channels) * 90
+    return ((ramp[..., None] + shifts) % 256).astype(np.uint8)
 
 
 def place(row):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from envs_mjx.checks import UserError, check_choice
+from swmjax.data.formats.arrow import Arrow
 from swmjax.data.formats.base import EPISODE_DATA, MODES, Column, Episode, Format, Mode, Reader, Version, Writer
 from swmjax.data.formats.folder import Folder
 from swmjax.data.formats.hdf5 import HDF5
@@ -13,7 +14,8 @@ from swmjax.data.formats.lance_writer import LanceWriter
 from swmjax.data.formats.lerobot import LeRobot
 from swmjax.data.formats.video import Video
 
-FORMATS: dict[str, type[Format]] = {kind.name: kind for kind in (Lance, Folder, LeRobot, HDF5, Video, LanceVideo)}
+_ALL: tuple[type[Format], ...] = (Lance, Folder, LeRobot, HDF5, Video, LanceVideo, Arrow)
+FORMATS: dict[str, type[Format]] = {kind.name: kind for kind in _ALL}
 
 
 def register_format(kind: type[Format]) -> type[Format]:

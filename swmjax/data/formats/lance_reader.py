@@ -16,7 +16,11 @@ from envs_mjx.checks import UserError
 from swmjax.data.formats import lance_layout as layout
 from swmjax.data.formats.base import EPISODE, STEP, Column, Reader
 from swmjax.data.formats.lance_episodes import EpisodeTable
+from swmjax.data.formats.lance_places import Places, places_of
 from swmjax.data.jpeg import decode_jpegs, jpeg_shape
+
+_LONG = 1024
+"""So many rows that follow one another are read as a part of the table; finding them one by one takes longer."""
 
 
 class LanceReader(Reader):
@@ -44,6 +48,7 @@ class LanceReader(Reader):
         self._options = None if storage_options is None else dict(storage_options)
         if not layout.is_address(self.path) and not Path(self.path).exists():
             raise UserError(f"{self.path}: there is no such dataset")
+        self._places: dict[str, Places | None] = {}
         self._open: Any = layout.opened(self.path, storage_options=self._options)
         self._version = self._open.version
         schema = self._open.schema
@@ -58,7 +63,7 @@ class LanceReader(Reader):
         self._episodes = EpisodeTable(self.path, self._open, len(self.lengths), self._options)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": None}
+        return {**self.__dict__, "_open": None, "_places": {}}
 
     @property
     def _dataset(self) -> Any:
@@ -96,8 +101,9 @@ class LanceReader(Reader):
         found = self.empty(columns, len(rows), out)
         if not len(rows) or not found:
             return found
-        table = self._take(list(found), rows)
-        for name, array in found.items():
+        others = {name: array for name, array in found.items() if not self._decode_in_place(name, rows, array)}
+        table: Any = self._take(list(others), rows) if others else None
+        for name, array in others.items():
             column, stored = self.columns[name], table.column(name).combine_chunks()
             if stored.null_count:
                 row = int(rows[np.flatnonzero(stored.is_null().to_numpy(zero_copy_only=False))[0]])
@@ -111,11 +117,26 @@ class LanceReader(Reader):
                 array[...] = flat.to_numpy(zero_copy_only=False).reshape(array.shape)
         return found
 
+    def _decode_in_place(self, name: str, rows: Int64[np.ndarray, " R"], out: np.ndarray) -> bool:
+        """Whether images could be decoded past Lance."""
+        if self.columns[name].kind != "image":
+            return False
+        if name not in self._places:
+            self._places[name] = places_of(self._dataset, self.path, name)
+        places = self._places[name]
+        if places is None or len(places) != self.rows:
+            return False
+        self.locate(rows)
+        decode_jpegs(places.rows(rows), out, partial(self._place, name, rows))
+        return True
+
     def _place(self, name: str, rows: Int64[np.ndarray, " R"], number: int) -> str:
         return f"{self.path}: row {rows[number]} of {name}"
 
     def _take(self, columns: Sequence[str], rows: Int64[np.ndarray, " R"]) -> pa.Table:
         try:
+            if len(rows) >= _LONG and (np.diff(rows) == 1).all():
+                return self._dataset.to_table(columns=list(columns), offset=int(rows[0]), limit=len(rows))
             return self._dataset.take(rows.tolist(), columns=list(columns))
         except Exception as error:
             raise layout.unreadable(self.path, error) from error

@@ -3,7 +3,7 @@
 Usage: make_datasets.py FOLDER, where FOLDER holds `pusht_weak.h5`, `pusht_weak_folder`, `pusht_weak_video`,
 `pusht_weak_lance_video` and `window7_*.npz` as the reference made them. Of the first two episodes the first rows are
 kept, with their pictures. The HDF5 file is written as older recorders of the reference wrote the public datasets of
-LeWM: compressed by Blosc, in chunks of 100 rows, paged, for a writer that others read from meanwhile, and with `ep_idx`.
+LeWM: compressed by Blosc, in chunks of 100 rows, paged, to be read while it was written, and with `ep_idx`.
 """
 
 import shutil
