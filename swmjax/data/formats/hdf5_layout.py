@@ -19,6 +19,7 @@ import numpy as np
 from envs_mjx.checks import UserError, needs_extra
 from swmjax.data.formats.base import Column
 from swmjax.data.formats.records import parsed
+from swmjax.data.remote import is_address, open_file
 
 LENGTHS, OFFSETS = "ep_len", "ep_offset"
 SUFFIXES = (".h5", ".hdf5")
@@ -37,11 +38,6 @@ def import_h5py() -> Any:
         import h5py
         import hdf5plugin  # noqa: F401
     return h5py
-
-
-def is_address(path: str | Path) -> bool:
-    """Whether a path is an address, such as `s3://bucket/name.h5`."""
-    return "://" in str(path)
 
 
 def file_of(path: str | Path) -> str:
@@ -83,7 +79,7 @@ def opened(path: str, storage_options: Mapping[str, Any] | None = None) -> Any:
     h5py = import_h5py()
     try:
         if is_address(path):
-            return h5py.File(_remote(path, storage_options or {}), "r")
+            return h5py.File(open_file(path, storage_options), "r")
         try:
             # What a writer that died was about to do does not keep such a reader out.
             return h5py.File(path, "r", swmr=True, libver="latest", rdcc_nbytes=_CACHE, locking="best-effort")
@@ -91,12 +87,6 @@ def opened(path: str, storage_options: Mapping[str, Any] | None = None) -> Any:
             return h5py.File(path, "r", rdcc_nbytes=_CACHE, locking="best-effort")
     except (OSError, ValueError, RuntimeError) as error:
         raise unreadable(path, error) from error
-
-
-def _remote(path: str, storage_options: Mapping[str, Any]) -> Any:
-    with needs_extra("addresses need", "formats"):
-        import fsspec
-    return fsspec.open(path, "rb", **storage_options).open()
 
 
 def unreadable(path: object, error: BaseException, place: str = "") -> UserError:

@@ -16,6 +16,7 @@ from jaxtyping import Int64
 from envs_mjx.checks import UserError
 from swmjax.data.formats import hdf5_layout as layout
 from swmjax.data.formats.base import Column, Reader
+from swmjax.data.remote import is_address
 from swmjax.data.threads import each
 
 _GAP = 4096
@@ -55,7 +56,7 @@ class HDF5Reader(Reader):
         self._marks = [layout.mark_of(file, self.path, self.lengths)]
         self._begins = [0]
         self._open = {0: _File(self.path, file)}
-        if not layout.is_address(self.path):
+        if not is_address(self.path):
             self._add_parts()
         if not self.columns:
             raise UserError(f"{self.path}: has no columns")
@@ -106,7 +107,7 @@ class HDF5Reader(Reader):
         with self._lock:
             if number not in self._open:
                 path = self._files[number]
-                if not layout.is_address(path) and not Path(path).exists():
+                if not is_address(path) and not Path(path).exists():
                     raise UserError(f"{self.path}: was written to meanwhile; open it again")
                 file = layout.opened(path, self._options)
                 if layout.mark_of(file, path, layout.lengths_in(file, path, {})) != self._marks[number]:
@@ -122,7 +123,7 @@ class _File:
         self._path, self._file = path, file
         self._columns: dict[str, _Rows] = {}
         self._direct: _Direct | None = None
-        if not layout.is_address(path) and hasattr(os, "preadv") and not file.userblock_size:
+        if not is_address(path) and hasattr(os, "preadv") and not file.userblock_size:
             self._direct = _Direct(file)
 
     def read(self, name: str, column: Column, rows: Int64[np.ndarray, " R"], out: np.ndarray) -> None:
