@@ -92,6 +92,14 @@ class LanceReader(Reader):
         height, width, _ = jpeg_shape(self._take([name], first).column(0)[0].as_py(), self._place(name, first, 0))
         return height, width, 3
 
+    def _files_now(self) -> list[Any]:
+        """Names of the files of this version, which never change."""
+        fragments = self._dataset.get_fragments()
+        return [
+            ([file.path for file in each.data_files()], str(each.deletion_file()), each.num_deletions)
+            for each in fragments
+        ]
+
     def read(
         self,
         columns: Sequence[str],
