@@ -270,6 +270,8 @@ class Format(abc.ABC):
     name: ClassVar[str] = ""
     place: ClassVar[str] = ""
     """What its paths look like, for messages."""
+    suffix: ClassVar[str] = ""
+    """What their names end in; nothing where they may end in anything."""
     extra: ClassVar[str] = ""
     """What to install for it: `pip install 'swmjax[EXTRA]'`."""
     supports_episode_data: ClassVar[bool] = False
@@ -281,6 +283,11 @@ class Format(abc.ABC):
     @abc.abstractmethod
     def detect(cls, path: str | Path) -> bool:
         """Whether a path, or an address, is that of a dataset in this format, be there one or not."""
+
+    @classmethod
+    def parts(cls, path: Path) -> list[Path]:
+        """The files and folders that make up a dataset on this machine, as far as they are there."""
+        return [path] if path.exists() else []
 
     @classmethod
     def check_options(cls, options: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ class HDF5(Format):
 
     name = "hdf5"
     place = "end in .h5 or .hdf5"
+    suffix = layout.SUFFIXES[0]
     extra = "formats"
 
     @classmethod
@@ -26,6 +27,11 @@ class HDF5(Format):
         if Path(path).suffix in layout.SUFFIXES:
             return True
         return not is_address(path) and Path(path).is_dir() and bool(layout.files_in(Path(path)))
+
+    @classmethod
+    def parts(cls, path: Path) -> list[Path]:
+        """A file and the groups beside it; or the folder of them."""
+        return [each for each in (path, layout.parts_folder(path)) if each.exists()]
 
     @classmethod
     def reader(cls, path: str | Path, storage_options: Mapping[str, Any] | None = None, **options: Any) -> HDF5Reader:

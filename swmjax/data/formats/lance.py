@@ -23,6 +23,7 @@ class Lance(Format):
 
     name = "lance"
     place = "end in .lance"
+    suffix = layout.SUFFIX
     extra = "data"
     supports_episode_data = True
     supports_versions = True
@@ -36,6 +37,11 @@ class Lance(Format):
             return len(name) > len(layout.SUFFIX) and not Path(layout.beside(path, "videos")).is_dir()
         tables = layout.tables_in(path)
         return bool(tables) and not any(Path(path).glob(f"*_videos{layout.SUFFIX}"))
+
+    @classmethod
+    def parts(cls, path: Path) -> list[Path]:
+        """A table and those beside it; or the folder of them."""
+        return layout.parts_of(path)
 
     @classmethod
     def reader(

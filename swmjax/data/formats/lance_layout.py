@@ -26,6 +26,8 @@ MARK = b"swmjax.episodes"
 NO_EPISODES = b"none"
 """The mark of a table that replaced one with data of whole episodes, and has none."""
 SUFFIX = ".lance"
+KINDS = ("episodes", "videos")
+"""What is kept in tables beside that of steps, `<name>_<kind>.lance`."""
 
 
 def import_lance() -> Any:
@@ -78,9 +80,13 @@ def tables_in(path: str | Path) -> list[Path]:
     if is_address(path) or not Path(path).is_dir():
         return []
     found = sorted(each for each in Path(path).iterdir() if each.suffix == SUFFIX and not each.name.startswith("."))
-    kinds = ("episodes", "videos")
-    belonging = {Path(beside(table, kind)) for table in found for kind in kinds}
-    return [each for each in found if each not in belonging and not each.stem.endswith(tuple(f"_{k}" for k in kinds))]
+    return [each for each in found if not each.stem.endswith(tuple(f"_{kind}" for kind in KINDS))]
+
+
+def parts_of(path: Path) -> list[Path]:
+    """A table of steps and those beside it, as far as they are there; or a folder of them."""
+    named = path.suffix.lower() == SUFFIX
+    return [each for each in (path, *(Path(beside(path, kind)) for kind in KINDS if named)) if each.exists()]
 
 
 def opened(path: str | Path, version: int | None = None, storage_options: Mapping[str, str] | None = None) -> Any:

@@ -37,6 +37,11 @@ class LanceVideo(Format):
         return layout.has_videos(folder) or (folder.is_dir() and any(folder.glob(f"*{layout.VIDEOS}")))
 
     @classmethod
+    def parts(cls, path: Path) -> list[Path]:
+        """A table and those beside it; or the folder of them."""
+        return lance_layout.parts_of(path)
+
+    @classmethod
     def reader(
         cls,
         path: str | Path,
