@@ -19,6 +19,7 @@ import numpy as np
 from envs_mjx.checks import UserError, needs_extra
 from swmjax.data.formats.base import Column
 from swmjax.data.formats.records import parsed
+from swmjax.data.remote import is_address, open_file
 
 LENGTHS, OFFSETS = "ep_len", "ep_offset"
 BOOKS = (LENGTHS, OFFSETS)
@@ -39,11 +40,6 @@ def import_h5py() -> Any:
         import h5py
         import hdf5plugin  # noqa: F401
     return h5py
-
-
-def is_address(path: str | Path) -> bool:
-    """Whether a path is an address, such as `s3://bucket/name.h5`."""
-    return "://" in str(path)
 
 
 def file_of(path: str | Path) -> str:
@@ -85,7 +81,7 @@ def opened(path: str, storage_options: Mapping[str, Any] | None = None) -> Any:
     h5py = import_h5py()
     try:
         if is_address(path):
-            return h5py.File(_remote(path, storage_options or {}), "r")
+            return h5py.File(open_file(path, storage_options), "r")
         try:
             return h5py.File(path, "r", rdcc_nbytes=_CACHE, locking="best-effort")
         except OSError:
@@ -105,12 +101,6 @@ def _is_shared(path: Path) -> bool:
         head = file.read(48)
     third_version = len(head) == 48 and head[8] == 3 and head[9] == 8
     return third_version and bool(head[11] & 4) and path.stat().st_size >= int.from_bytes(head[28:36], "little")
-
-
-def _remote(path: str, storage_options: Mapping[str, Any]) -> Any:
-    with needs_extra("addresses need", "formats"):
-        import fsspec
-    return fsspec.open(path, "rb", **storage_options).open()
 
 
 def unreadable(path: object, error: BaseException, place: str = "") -> UserError:

@@ -17,6 +17,7 @@ from envs_mjx.checks import UserError
 from swmjax.data import threads
 from swmjax.data.formats import hdf5_layout as layout
 from swmjax.data.formats.base import Column, Reader
+from swmjax.data.remote import is_address
 
 _GAP = 4096
 """Bytes between two rows that are read with them, since a call costs more."""
@@ -55,7 +56,7 @@ class HDF5Reader(Reader):
         self.lengths = np.zeros(0, np.int64)
         try:
             self._add(self.path, 0)
-            for first, part in () if layout.is_address(self.path) else layout.parts_of(Path(self.path), self._marks[0]):
+            for first, part in () if is_address(self.path) else layout.parts_of(Path(self.path), self._marks[0]):
                 self._add(str(part), first)
         except BaseException:
             for each in self._open.values():
@@ -110,7 +111,7 @@ class HDF5Reader(Reader):
         with self._lock:
             if number not in self._open:
                 path = self._files[number]
-                if not layout.is_address(path) and not Path(path).exists():
+                if not is_address(path) and not Path(path).exists():
                     raise UserError(f"{self.path}: was written to meanwhile; open it again")
                 file = layout.opened(path, self._options)
                 if layout.mark_of(file, path, layout.lengths_in(file, path, {})) != self._marks[number]:
@@ -126,7 +127,7 @@ class _File:
         self._path, self._file = path, file
         self._columns: dict[str, _Rows] = {}
         self._direct: _Direct | None = None
-        if not layout.is_address(path) and hasattr(os, "preadv") and not file.userblock_size:
+        if not is_address(path) and hasattr(os, "preadv") and not file.userblock_size:
             self._direct = _Direct(file)
 
     def close(self) -> None:
