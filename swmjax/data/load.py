@@ -9,6 +9,7 @@ from typing import Any
 from envs_mjx.checks import UserError
 from swmjax.data.formats import FORMATS, Format, Reader, detect_format, get_format
 from swmjax.data.names import resolve_dataset
+from swmjax.data.snapshot import decoded
 from swmjax.data.windows import Transform, Windows
 
 
@@ -23,6 +24,7 @@ def load_dataset(
     keys_to_load: Sequence[str] | None = None,
     keys_to_cache: Sequence[str] | None = None,
     keys_to_merge: Mapping[str, Sequence[str] | str] | None = None,
+    snapshot: bool | str | Path = False,
     **options: Any,
 ) -> Windows:
     """Windows of a dataset.
@@ -39,6 +41,8 @@ def load_dataset(
         keys_to_load: Names of the columns that windows hold; all if None.
         keys_to_cache: Names of columns that are read once and kept in memory.
         keys_to_merge: New columns by name, each of the columns that it joins; see `Windows`.
+        snapshot: Whether images come from a decoded snapshot on the disk, which is made if it is not there; or the
+            folder where it is to be. See `decoded`.
         **options: Of the format's reader.
 
     Raises:
@@ -48,6 +52,9 @@ def load_dataset(
     Source: reference, `data/utils.py`.
     """
     reader = open_dataset(name, cache_dir, format, **options)
+    if snapshot is not False:
+        images = [key for key in keys_to_load or reader.columns if reader.columns[key].kind == "image"]
+        reader = decoded(reader, None if snapshot is True else snapshot, images)
     return Windows(reader, num_steps, frameskip, transform, keys_to_load, keys_to_cache, keys_to_merge)
 
 

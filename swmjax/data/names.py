@@ -8,6 +8,7 @@ from pathlib import Path
 from envs_mjx.checks import UserError
 from swmjax.data import downloads
 from swmjax.data.formats import detect_format
+from swmjax.data.remote import is_address
 from swmjax.runs.paths import home
 
 SUFFIXES = ("", ".lance", ".h5", ".hdf5")
@@ -38,11 +39,6 @@ def datasets_root(cache_dir: str | Path | None = None) -> Path:
         cache_dir: Takes the place of `$STABLEWM_HOME`.
     """
     return home(cache_dir) / "datasets"
-
-
-def is_address(name: str | Path) -> bool:
-    """Whether a name is an address, such as `s3://bucket/set.lance`."""
-    return "://" in str(name)
 
 
 def find_dataset(name: str | Path, cache_dir: str | Path | None = None) -> Path | None:

@@ -70,7 +70,7 @@ def test_windows_are_those_of_the_reference_singly_and_in_batches(num_steps, fra
 
 
 def test_each_row_that_is_needed_is_read_once_and_no_other():
-    reader = arrays((40,))
+    reader = arrays((400,))
     windows = Windows(reader, 2, 5, keys_to_load=["pixels", "action"])
     windows.batch([3, 0, 3, 8])
     assert reader.asked == [(["pixels"], [0, 3, 5, 8, 13]), (["action"], list(range(18)))]

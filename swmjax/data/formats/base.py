@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import abc
 import datetime
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -85,6 +87,20 @@ class Reader(abc.ABC):
     def rows(self) -> int:
         """Rows of all episodes."""
         return int(self.lengths.sum())
+
+    def fingerprint(self) -> str:
+        """A text that is another one when the dataset is: of its lengths and columns, and of its files.
+
+        What a remote dataset holds may change without it, unless the format knows better.
+        """
+        said = [self.path, self.lengths.tolist(), [(name, str(column)) for name, column in self.columns.items()]]
+        return hashlib.sha256(json.dumps([*said, self._files_now()]).encode()).hexdigest()
+
+    def _files_now(self) -> list[Any]:
+        """What tells the files from what they were, or will be; none of a remote dataset."""
+        path = Path(self.path)
+        files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+        return [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
     @abc.abstractmethod
     def read(

@@ -10,6 +10,7 @@ from swmjax.data.formats import hdf5_layout as layout
 from swmjax.data.formats.base import Format, Mode
 from swmjax.data.formats.hdf5_reader import HDF5Reader
 from swmjax.data.formats.hdf5_writer import HDF5Writer
+from swmjax.data.remote import is_address
 
 
 class HDF5(Format):
@@ -26,7 +27,7 @@ class HDF5(Format):
         """Whether the name ends so, or a folder holds such a file."""
         if Path(path).suffix in layout.SUFFIXES:
             return True
-        return not layout.is_address(path) and Path(path).is_dir() and bool(layout.files_in(Path(path)))
+        return not is_address(path) and Path(path).is_dir() and bool(layout.files_in(Path(path)))
 
     @classmethod
     def parts(cls, path: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from envs_mjx.checks import UserError
 from swmjax.data.formats import lance_commits as commits
 from swmjax.data.formats import lance_layout as layout
 from swmjax.data.formats.base import EPISODE
+from swmjax.data.remote import is_address
 
 
 class EpisodeTable:
@@ -58,7 +59,7 @@ class EpisodeTable:
         raise UserError(f"{self.path}: is not about the {count} episodes of {steps}; write the dataset anew")
 
     def _newest(self) -> Any:
-        if layout.is_address(self.path):
+        if is_address(self.path):
             try:
                 return layout.opened(self.path, storage_options=self._options)
             except UserError as error:

@@ -18,6 +18,7 @@ from jaxtyping import Integer
 from envs_mjx.checks import UserError, needs_extra
 from swmjax.data.formats.base import EPISODE, ID, SEED, STEP
 from swmjax.data.formats.episodes import is_images, is_text
+from swmjax.data.remote import is_address, lance_options
 
 RECORD = b"swmjax.record"
 """Where the metadata of a schema say how the last episodes are made."""
@@ -41,11 +42,6 @@ def import_lance() -> Any:
 def is_dataset(path: Path) -> bool:
     """Whether there is a Lance dataset, of whatever columns."""
     return (path / "_versions").is_dir()
-
-
-def is_address(path: str | Path) -> bool:
-    """Whether a path is an address, such as `s3://bucket/name.lance`."""
-    return "://" in str(path)
 
 
 def beside(path: str | Path, kind: str) -> str:
@@ -100,16 +96,15 @@ def opened(path: str | Path, version: int | None = None, storage_options: Mappin
     Args:
         path: The dataset, a path or an address.
         version: Of the dataset; the newest if None.
-        storage_options: How an address is reached.
+        storage_options: How an address is reached; the environment says the rest, see `lance_options`.
 
     Raises:
         UserError: It cannot be read.
         MissingExtraError: pylance is not installed.
     """
+    options = lance_options(str(path), storage_options) if is_address(path) else storage_options
     try:
-        return import_lance().dataset(
-            str(path), version=version, storage_options=None if storage_options is None else dict(storage_options)
-        )
+        return import_lance().dataset(str(path), version=version, storage_options=options)
     except UserError:
         raise
     except Exception as error:  # Lance raises whatever a damaged file leads it to

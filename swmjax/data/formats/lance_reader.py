@@ -19,6 +19,7 @@ from swmjax.data.formats.jpegs import Jpegs
 from swmjax.data.formats.lance_episodes import EpisodeTable
 from swmjax.data.formats.lance_places import Places, places_of
 from swmjax.data.jpeg import decode_jpegs, jpeg_shape
+from swmjax.data.remote import is_address
 
 _LONG = 1024
 """So many rows that follow one another are read as a part of the table; finding them one by one takes longer."""
@@ -47,7 +48,7 @@ class LanceReader(Reader):
     ):
         self.path = layout.table_of(path, table_name)
         self._options = None if storage_options is None else dict(storage_options)
-        if not layout.is_address(self.path) and not Path(self.path).exists():
+        if not is_address(self.path) and not Path(self.path).exists():
             raise UserError(f"{self.path}: there is no such dataset")
         self._places: dict[str, Places | None] = {}
         self._open: Any = layout.opened(self.path, storage_options=self._options)
@@ -91,6 +92,14 @@ class LanceReader(Reader):
         first = np.zeros(1, np.int64)
         height, width, _ = jpeg_shape(self._take([name], first).column(0)[0].as_py(), self._place(name, first, 0))
         return height, width, 3
+
+    def _files_now(self) -> list[Any]:
+        """Names of the files of this version, which never change."""
+        fragments = self._dataset.get_fragments()
+        return [
+            ([file.path for file in each.data_files()], str(each.deletion_file()), each.num_deletions)
+            for each in fragments
+        ]
 
     def read(
         self,

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from swmjax.data.formats import lance_layout, mp4
 from swmjax.data.formats import lance_video_layout as layout
+from swmjax.data.formats import lance_layout, mp4
 from swmjax.data.formats.base import Format, Mode
 from swmjax.data.formats.lance import Lance
 from swmjax.data.formats.lance_video_reader import LanceVideoReader
 from swmjax.data.formats.lance_video_writer import LanceVideoWriter
+from swmjax.data.remote import is_address
 
 
 class LanceVideo(Format):
@@ -30,7 +31,7 @@ class LanceVideo(Format):
     @classmethod
     def detect(cls, path: str | Path) -> bool:
         """Whether a folder holds a table of videos; or a path is that of a table with videos beside it."""
-        if lance_layout.is_address(path):
+        if is_address(path):
             return False
         folder = Path(path)
         return layout.has_videos(folder) or (folder.is_dir() and any(folder.glob(f"*{layout.VIDEOS}")))

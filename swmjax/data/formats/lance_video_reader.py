@@ -16,6 +16,7 @@ from swmjax.data.formats import lance_video_layout as layout
 from swmjax.data.formats.base import Column, Reader
 from swmjax.data.formats.lance_reader import LanceReader
 from swmjax.data.formats.mp4 import Source, Videos
+from swmjax.data.remote import is_address
 from swmjax.runs.files import identity
 
 
@@ -45,11 +46,11 @@ class LanceVideoReader(Reader):
     ):
         self.path = str(path)
         self._options = None if storage_options is None else dict(storage_options)
-        if not lance_layout.is_address(path) and not Path(path).exists():
+        if not is_address(path) and not Path(path).exists():
             raise UserError(f"{path}: there is no such dataset")
         self._steps = LanceReader(path, table_name, storage_options)
         self._table = lance_layout.beside(self._steps.path, "videos")
-        local = not lance_layout.is_address(path)
+        local = not is_address(path)
         if local and not Path(self._table).exists():
             raise UserError(f"{self._table}: there is no such table, and the dataset needs its videos")
         self._identity = identity(Path(self._table)) if local else None
