@@ -1,9 +1,26 @@
-"""Functional environments in JAX; importing this package also registers their ids with Gymnasium."""
+"""Functional environments in JAX; importing this package also registers their ids with Gymnasium.
 
-from envs_mjx import spaces
-from envs_mjx.core import Env
+JAX is imported with the first environment or space that is used.
+"""
+
+from typing import TYPE_CHECKING
+
 from envs_mjx.registry import Spec, full_id, import_named, make, register, registered_ids, spec
-from envs_mjx.state import State
+
+if TYPE_CHECKING:
+    from envs_mjx import spaces
+    from envs_mjx.core import Env
+    from envs_mjx.state import State
+else:
+    import importlib
+
+    def __getattr__(name):
+        if name == "spaces":
+            return importlib.import_module("envs_mjx.spaces")
+        if name in ("Env", "State"):
+            return getattr(importlib.import_module(f"envs_mjx.{'core' if name == 'Env' else 'state'}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = ["Env", "Spec", "State", "full_id", "import_named", "make", "register", "registered_ids", "spaces", "spec"]
 

@@ -5,14 +5,16 @@ import dataclasses
 import importlib
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
 from envs_mjx import plugins
 from envs_mjx.checks import UserError, check_name, needs_extra
-from envs_mjx.core import Env
 from envs_mjx.names import unknown_name
+
+if TYPE_CHECKING:
+    import envs_mjx.core
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def spec(id: str) -> Spec:
     return _SPECS[id]
 
 
-def make(id: str, **kwargs: Any) -> Env:
+def make(id: str, **kwargs: Any) -> "envs_mjx.core.Env":
     """Build an environment.
 
     Args:

@@ -8,8 +8,21 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from swmjax.checkpoints import delete_model as delete_model
+    from swmjax.checkpoints import list_models as list_models
     from swmjax.checkpoints import load_pretrained as load_pretrained
     from swmjax.checkpoints import save_pretrained as save_pretrained
+    from swmjax.data import ConcatDataset as ConcatDataset
+    from swmjax.data import GoalDataset as GoalDataset
+    from swmjax.data import MergeDataset as MergeDataset
+    from swmjax.data import ReplayBuffer as ReplayBuffer
+    from swmjax.data import column_normalizer as column_normalizer
+    from swmjax.data import convert as convert
+    from swmjax.data import delete_dataset as delete_dataset
+    from swmjax.data import list_datasets as list_datasets
+    from swmjax.data import load_dataset as load_dataset
+    from swmjax.data import merge as merge
+    from swmjax.data import split_episodes as split_episodes
     from swmjax.planning import PlanConfig as PlanConfig
     from swmjax.planning import make_solver as make_solver
     from swmjax.planning import solve as solve
@@ -33,7 +46,20 @@ else:
     from pathlib import Path
 
     _HOMES = {
-        "checkpoints": ("load_pretrained", "save_pretrained"),
+        "checkpoints": ("delete_model", "list_models", "load_pretrained", "save_pretrained"),
+        "data": (
+            "ConcatDataset",
+            "GoalDataset",
+            "MergeDataset",
+            "ReplayBuffer",
+            "column_normalizer",
+            "convert",
+            "delete_dataset",
+            "list_datasets",
+            "load_dataset",
+            "merge",
+            "split_episodes",
+        ),
         "planning": ("PlanConfig", "make_solver", "solve"),
         "policies": (
             "AutoActionableModel",

@@ -5,6 +5,7 @@ import warnings
 from typing import Any
 
 from swmjax.checkpoints.errors import CheckpointError
+from swmjax.checkpoints.kept import delete_model, list_models
 from swmjax.checkpoints.load import load_checkpoint, load_pretrained, load_probe
 from swmjax.checkpoints.names import checkpoints_root, list_checkpoints, read_config, resolve_checkpoint
 from swmjax.checkpoints.native import save_pretrained
@@ -22,9 +23,11 @@ __all__ = [
     "Loaded",
     "build_config",
     "checkpoints_root",
+    "delete_model",
     "export_pretrained",
     "import_checkpoint",
     "list_checkpoints",
+    "list_models",
     "load_checkpoint",
     "load_pretrained",
     "load_probe",

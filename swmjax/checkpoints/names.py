@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any
 from envs_mjx.checks import MissingExtraError, UserError
 from swmjax.checkpoints import hub
 from swmjax.checkpoints.errors import CheckpointError, shown
+from swmjax.runs.paths import home
 
 WEIGHTS = (".pt", ".ckpt")
 """Suffixes of torch files that may be named; in a folder only `.pt` is looked for."""
@@ -47,8 +47,7 @@ def checkpoints_root() -> Path:
     Returns:
         `$STABLEWM_HOME/checkpoints`, or `~/.stable_worldmodel/checkpoints`; it may not exist.
     """
-    home = os.environ.get("STABLEWM_HOME") or "~/.stable_worldmodel"
-    return Path(home).expanduser() / "checkpoints"
+    return home() / "checkpoints"
 
 
 def root_of(root: Path | None, cache_dir: str | Path | None) -> Path | None:
@@ -65,7 +64,7 @@ def root_of(root: Path | None, cache_dir: str | Path | None) -> Path | None:
         return root
     if root is not None:
         raise UserError("root and cache_dir both say where checkpoints lie; give one of them")
-    return Path(cache_dir).expanduser() / "checkpoints"
+    return home(cache_dir) / "checkpoints"
 
 
 def checkpoint_path(name: str | Path, root: Path | None = None) -> Path:

@@ -17,7 +17,7 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, err
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, new: bool = False) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well.
 
     A process that dies on the way leaves the old file, or none, and at most a hidden temporary file, which the next
@@ -25,11 +25,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: the file to make or to replace; its folder must exist.
+        new: whether there must be none by then.
 
     Yields:
         The path to write to: hidden, in the same folder, with the same suffix.
 
     Raises:
+        FileExistsError: another process has made one meanwhile, where `new`.
         OSError: as the file system says it: no space, no permission, no such folder; names `path`.
     """
     remove_leftovers(path)
@@ -39,10 +41,53 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb+") as written:
                 os.fsync(written.fileno())  # else a power cut could keep the new name without the new content
-            os.replace(temporary, path)
+            _place(temporary, path, new)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _place(temporary: Path, path: Path, new: bool) -> None:
+    if new:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        else:
+            temporary.unlink()
+            return
+    os.replace(temporary, path)
+
+
+def exchange(new: Path, path: Path) -> None:
+    """Have a folder take the place of another one, which is removed; at no moment is there none, or half of one.
+
+    Where the system cannot exchange two folders there is a moment at which the old one bears the new one's name.
+
+    Args:
+        new: The folder that comes, beside the other.
+        path: The folder that goes.
+    """
+    if not _exchanged(new, path):
+        old = new.with_name(f"{new.name}.old")
+        os.rename(path, old)
+        os.rename(new, path)
+        os.rename(old, new)
+    shutil.rmtree(new, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    import ctypes
+
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):  # no Linux
+        return False
+    here, swap = -100, 2
+    return rename(here, os.fsencode(one), here, os.fsencode(other), swap) == 0
 
 
 def hidden(path: Path) -> Path:
@@ -139,11 +184,14 @@ def holding(folder: Path) -> Iterator[bool]:
         Whether the folder is held; False where the file system knows no locks.
 
     Raises:
-        UserError: it is held already.
+        UserError: it is held already, or was replaced a moment ago.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        yield _lock(folder, handle)
+        held = _lock(folder, handle)
+        if held and not _is_still(folder, handle):
+            raise UserError(f"{folder}: another process has just written to it; look at it and try again")
+        yield held
     finally:
         os.close(handle)
 
@@ -160,6 +208,27 @@ def _lock(folder: Path, handle: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """What tells a file or a folder from another one that takes its place.
+
+    Raises:
+        UserError: there is none any more.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise UserError(f"{path} is not there any more") from error
+    return found.st_dev, found.st_ino
+
+
+def _is_still(folder: Path, handle: int) -> bool:
+    """Whether an open folder is the one at a path; one that was replaced meanwhile holds nothing."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(folder))
+    except FileNotFoundError:
+        return False
 
 
 def read(path: Path, expected: str) -> bytes:

@@ -1,8 +1,22 @@
-"""Where presets lie, in a checkout as in an installed wheel."""
+"""Where presets lie, in a checkout as in an installed wheel; and where datasets and checkpoints are kept."""
 
+import os
 from pathlib import Path
 
 from envs_mjx.checks import UserError
+
+
+def home(cache_dir: str | Path | None = None) -> Path:
+    """The folder of datasets, checkpoints and what else is kept.
+
+    Args:
+        cache_dir: Takes its place.
+
+    Returns:
+        `$STABLEWM_HOME`, or `~/.stable_worldmodel`; it may not exist.
+    """
+    given = cache_dir if cache_dir is not None else os.environ.get("STABLEWM_HOME") or "~/.stable_worldmodel"
+    return Path(given).expanduser()
 
 
 def configs_dir() -> Path:

@@ -2,110 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from flax import nnx
+from hub_server import Hub, point_at, serving
 
 from swmjax.checkpoints import CheckpointError, hub, load_pretrained, resolve_checkpoint
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-COMMIT = "a" * 40
 
 pytest.importorskip("huggingface_hub")
 
 
-class Hub(ThreadingHTTPServer):
-    """The files of one repository; `cut` ends the next answer early, and all after it at once."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files = {name: (GOLDEN / "tdmpc2_state" / name).read_bytes() for name in hub.FILES}
-        self.etags = {
-            "weights.pt": hashlib.sha256(self.files["weights.pt"]).hexdigest(),
-            "config.json": hashlib.sha1(
-                f"blob {len(self.files['config.json'])}\0".encode() + self.files["config.json"]
-            ).hexdigest(),
-        }
-        self.cut: int | None = None
-        self.asked: list[tuple[str, str | None]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Hub
-    protocol_version = "HTTP/1.1"
-
-    def do_HEAD(self) -> None:
-        self.answer(body=False)
-
-    def do_GET(self) -> None:
-        self.answer(body=True)
-
-    def answer(self, body: bool) -> None:
-        place, _, name = self.path.split("?")[0].rpartition(
-            "/resolve/main/" if "/main/" in self.path else f"/resolve/{COMMIT}/"
-        )
-        data = self.server.files.get(name) if place == "/user/repo" else None
-        if data is None:
-            self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound" if place == "/user/repo" else "RepoNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        span = self.headers.get("Range")
-        if body:
-            self.server.asked.append((name, span))
-        begin = int(span.removeprefix("bytes=").split("-")[0]) if span else 0
-        self.send_response(206 if span else 200)
-        self.send_header("ETag", f'"{self.server.etags[name]}"')
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("Accept-Ranges", "bytes")
-        if span:
-            self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
-        self.send_header("Content-Length", str(len(data) - begin))
-        self.end_headers()
-        if body and self.server.cut is not None and name == "weights.pt":
-            self.wfile.write(data[begin : begin + self.server.cut])
-            self.server.cut = 0
-            self.close_connection = True
-        elif body:
-            self.wfile.write(data[begin:])
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    server = Hub()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    point_at(monkeypatch, server.url)
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def point_at(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    files = {name: (GOLDEN / "tdmpc2_state" / name).read_bytes() for name in hub.FILES}
+    with serving(Hub(files, ("weights.pt",)), monkeypatch) as server:
+        yield server
 
 
 def test_a_repository_is_downloaded_once(tmp_path: Path, server: Hub) -> None:

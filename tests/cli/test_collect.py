@@ -128,7 +128,7 @@ from swmjax.cli.app import app
 from swmjax.data import formats
 from swmjax.data.formats import LanceWriter
 
-formats.lance._GROUP_BYTES = 1
+formats.groups.BYTES = 1
 write_episode = LanceWriter.write_episode
 
 def write(self, episode):

@@ -173,7 +173,7 @@ def test_a_collection_goes_on_after_the_disk_was_full(disk, monkeypatch):
         return calls[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr("swmjax.data.formats.lance._GROUP_BYTES", 1)
+        patch.setattr("swmjax.data.formats.groups.BYTES", 1)
         patch.setattr(lance.LanceDataset, "commit", and_fill)
         said = Command("collect").run(*command, code=2).stderr
     kept = "2 of 5 episodes are kept, and the same call collects the others"

@@ -249,7 +249,7 @@ def test_images_of_another_size_are_refused_before_they_are_made(tmp_path, monke
 
 def test_what_was_committed_before_the_disk_was_full_is_kept(tmp_path, monkeypatch):
     path, policy = tmp_path / "set.lance", RandomPolicy.of(ENV.action_space)
-    monkeypatch.setattr("swmjax.data.formats.lance._GROUP_BYTES", 1)
+    monkeypatch.setattr("swmjax.data.formats.groups.BYTES", 1)
     write, groups = lance.fragment.write_fragments, []
 
     def full(*args, **options):

@@ -15,11 +15,11 @@ from jaxtyping import Array, Float, Int, Key
 
 from envs_mjx import State
 from envs_mjx.checks import UserError, check_count, check_flag, check_number, check_widths
+from swmjax.data.ring import Ring
 from swmjax.models.actor import OBSERVATION_LIMIT, Actor
 from swmjax.training.experts.brax import brax_parts
 from swmjax.training.experts.env import Experience, TrainingEnv
 from swmjax.training.experts.export import exported
-from swmjax.training.experts.replay import Replay
 
 BRAX_TARGET_ENTROPY = -0.5
 """What Brax' loss of the temperature aims at, per entry of the action."""
@@ -49,7 +49,7 @@ class SACState:
     log_alpha: Float[Array, ""]
     optimisers: Any
     statistics: Any
-    replay: Replay
+    replay: Ring
     states: State
     key: Key[Array, ""]
     steps: Int[Array, ""]
@@ -139,7 +139,7 @@ class SAC:
                 alpha_optimiser.init(log_alpha),
             ),
             statistics=brax_parts().statistics.init_state(jnp.zeros((env.observation_size,), jnp.float32)),
-            replay=Replay.empty(entry, self.buffer_size // self.num_envs * self.num_envs),
+            replay=Ring.empty(entry, self.buffer_size // self.num_envs * self.num_envs),
             states=env.reset(jax.random.split(reset_key, self.num_envs)),
             key=key,
             steps=jnp.zeros((), jnp.int32),

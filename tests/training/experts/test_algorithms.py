@@ -14,7 +14,6 @@ from swmjax.models.actor import OBSERVATION_LIMIT
 from swmjax.training import PPO, SAC, TrainingEnv, loop
 from swmjax.training.experts.brax import brax_parts
 from swmjax.training.experts.env import Experience
-from swmjax.training.experts.replay import Replay
 from swmjax.training.experts.run import ExpertLearner, _play
 from swmjax.training.experts.sac import _transitions
 
@@ -138,15 +137,6 @@ def test_ppo_learns_nothing_from_a_cut_step():
     assert advantages[1, 0] == 0.0
     assert advantages[2, 0] == 4.0
     assert targets[2, 0] == 5.0
-
-
-def test_the_replay_buffer_forgets_the_oldest():
-    buffer = Replay.empty({"x": jnp.zeros((), jnp.int32)}, 6)
-    for first in range(0, 10, 2):
-        buffer = jax.jit(Replay.insert)(buffer, {"x": jnp.arange(first, first + 2)})
-        held = set(range(max(0, first - 4), first + 2))
-        assert set(np.asarray(buffer.sample(jax.random.key(first), 200)["x"]).tolist()) == held
-    assert int(buffer.size) == 6
 
 
 @pytest.mark.parametrize(

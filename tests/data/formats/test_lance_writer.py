@@ -114,7 +114,7 @@ def test_an_error_before_the_first_group_leaves_what_was_there(tmp_path, mode):
 
 @pytest.mark.parametrize("mode", ["error", "append", "overwrite"])
 def test_every_group_can_be_read_at_once_and_stays(tmp_path, mode, monkeypatch):
-    monkeypatch.setattr(formats.lance, "_GROUP_BYTES", 1)
+    monkeypatch.setattr(formats.groups, "BYTES", 1)
     path = tmp_path / "set.lance"
     old = 0 if mode == "error" else 2
     write(path, [episode(4)] * old)
@@ -134,7 +134,7 @@ def test_every_group_can_be_read_at_once_and_stays(tmp_path, mode, monkeypatch):
 
 def test_groups_are_committed_by_time(tmp_path, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(formats.lance.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(formats.groups.time, "monotonic", lambda: now[0])
     with LanceWriter(tmp_path / "set.lance") as writer:
         now[0] += 100  # such as compiling
         writer.write_episode(episode(2))
@@ -166,7 +166,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path, mode, monke
         write(path, [episode(4)])
     died = subprocess.Popen(["true"])
     died.wait()
-    monkeypatch.setattr(formats.lance, "_GROUP_BYTES", 1)
+    monkeypatch.setattr(formats.groups, "BYTES", 1)
 
     def kill(*args, **options):
         raise _Killed
@@ -174,7 +174,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path, mode, monke
     with monkeypatch.context() as patch, pytest.raises(_Killed), LanceWriter(path, mode) as writer:
         patch.setattr(lance.LanceDataset, "commit", kill)
         patch.setattr(LanceWriter, "_remove_uncommitted", lambda self: None)
-        patch.setattr(formats.lance.shutil, "rmtree", lambda *args, **options: None)
+        patch.setattr(formats.lance_commits.shutil, "rmtree", lambda *args, **options: None)
         patch.setattr(os, "getpid", lambda: died.pid)
         writer.write_episode(episode(4))
     for name in (f".set.{died.pid}.lance", f".set.{os.getppid()}.lance", f".set.{died.pid}-elsewhere.lance"):
@@ -220,16 +220,24 @@ def test_two_writers_at_once_are_refused(tmp_path):
     assert lance.dataset(str(path)).count_rows() == 6
 
 
-def test_whole_numbers_that_name_episodes_are_not_rounded(tmp_path):
-    number = 2**62 + 1
-    write(tmp_path / "set.lance", [episode(2) | {"id": np.full(2, number), "seed": 2**31 - 1, "other": number}])
-    dataset = lance.dataset(str(tmp_path / "set.lance"))
-    assert dataset.schema.field("id").type == dataset.schema.field("seed").type == pa.int64()
-    assert dataset.schema.field("other").type == pa.list_(pa.float32(), 1)
-    table = dataset.to_table()
-    assert table.column("id").to_pylist() == [number] * 2
-    assert table.column("seed").to_pylist() == [2**31 - 1] * 2
-    assert LanceWriter(tmp_path / "set.lance", "append").seeds.tolist() == [2**31 - 1]
+def test_whole_numbers_that_float32_would_round_stay_whole(tmp_path):
+    path, number = tmp_path / "set.lance", 2**62 + 1
+    small, pairs = np.arange(2, dtype=np.int32), np.full((2, 2), number)
+    given = episode(2) | {"id": number, "seed": np.full(2, 2**31 - 1, np.int32), "pairs": pairs, "small": small}
+    write(path, [given])
+    schema = lance.dataset(str(path)).schema
+    assert schema.field("id").type == schema.field("seed").type == pa.int64()
+    assert schema.field("pairs").type == pa.list_(pa.int64(), 2)
+    assert schema.field("small").type == pa.list_(pa.float32(), 1)
+    assert LanceWriter(path, "append").seeds.tolist() == [2**31 - 1]
+    write(path, [given | {"id": small, "small": number}], "append")
+    table = lance.dataset(str(path)).to_table()
+    assert table.column("id").to_pylist() == [number, number, 0, 1]
+    assert table.column("pairs").to_pylist() == [[number] * 2] * 4
+    assert table.column("seed").to_pylist() == [2**31 - 1] * 4
+    assert table.column("small").to_pylist() == [[0], [1], [2.0**62], [2.0**62]]
+    with pytest.raises(ValueError, match="column id is int64, got fixed_size_list"):
+        write(path, [given | {"id": 0.5}], "append")
 
 
 def test_texts_are_columns_a_row_or_an_episode(tmp_path):
@@ -258,8 +266,8 @@ def test_image_sizes_are_those_of_the_first_in_one_session_too(tmp_path):
 
 def test_formats_are_found_by_path():
     assert format_of(Path("a/set.lance")) is FORMATS["lance"]
-    with pytest.raises(ValueError, match="set.h5: the name of a dataset must end in .lance"):
-        format_of(Path("set.h5"))
+    with pytest.raises(ValueError, match="set.txt: the name of a dataset must"):
+        format_of(Path("set.txt"))
 
 
 def test_nothing_written_is_no_dataset(tmp_path):
@@ -314,7 +322,7 @@ def test_episodes_that_do_not_fit(tmp_path, change, message):
 
 
 def test_places_that_cannot_be_written_to(tmp_path):
-    with pytest.raises(ValueError, match="set.h5: the name of a dataset must end in .lance"):
+    with pytest.raises(ValueError, match="set.h5: the name of a Lance dataset must end in .lance"):
         LanceWriter(tmp_path / "set.h5")
     with unchecked_types(), pytest.raises(ValueError, match="mode must be one of error, append, overwrite, got 'w'"):
         LanceWriter(tmp_path / "set.lance", "w")
