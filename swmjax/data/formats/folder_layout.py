@@ -29,6 +29,8 @@ PICTURES = (".jpeg", ".jpg")
 VIDEO = ".mp4"
 _MEMBER = re.compile(r"ep_(\d+)(?:_step_(\d+)\.jpe?g|\.mp4)")
 _PART = re.compile(r"(\d+)\.npz")
+_MADE = re.compile(r"\d+\.npz|(?:new |\.).+\.npz")
+"""What lies among the groups, those included that are being made."""
 
 
 def is_dataset(path: str | Path) -> bool:
@@ -163,7 +165,7 @@ def strangers(path: Path) -> Iterator[Path]:
     """What lies in a dataset and is no part of one."""
     for entry in path.iterdir():
         if entry.is_dir() and not entry.is_symlink():
-            known = _PART if entry.name == PARTS else _MEMBER
+            known = _MADE if entry.name == PARTS else _MEMBER
             yield from (entry / name for name in names_in(entry) if not known.fullmatch(name))
         elif entry.suffix != ".npz":
             yield entry

@@ -234,17 +234,17 @@ class LeRobotReader(Reader):
         file = places.files[int(places.file[episode])]
         rows = int(places.begin[episode]) + steps
         try:
-            parquet = pq.ParquetFile(file)
-            ends = np.cumsum([parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)])
-            groups = np.searchsorted(ends, rows, side="right")
-            if groups.max() >= len(ends):
-                raise UserError(f"{file}: has {ends[-1] if len(ends) else 0} rows; row {rows.max()} is asked for")
-            found: list[Any] = [None] * len(rows)
-            for group in np.unique(groups).tolist():
-                column = parquet.read_row_group(group, columns=[name]).column(name)
-                first = int(ends[group]) - parquet.metadata.row_group(group).num_rows
-                for i in np.flatnonzero(groups == group).tolist():
-                    found[i] = column[int(rows[i]) - first].as_py()
+            with pq.ParquetFile(file) as parquet:
+                counts = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+                ends = np.cumsum([0, *counts])
+                if rows.max() >= ends[-1]:
+                    raise UserError(f"{file}: has {ends[-1]} rows; row {rows.max()} is asked for")
+                groups = np.searchsorted(ends, rows, side="right") - 1
+                found: list[Any] = [None] * len(rows)
+                for group in np.unique(groups).tolist():
+                    column = parquet.read_row_group(group, columns=[name]).column(name)
+                    for i in np.flatnonzero(groups == group).tolist():
+                        found[i] = column[int(rows[i] - ends[group])].as_py()
         except (OSError, pa.ArrowException, KeyError) as error:
             raise unreadable(file, error) from error
 

@@ -159,7 +159,8 @@ def read_parquet(file: Path, names: Sequence[str] | None = None) -> pa.Table:
         UserError: It is not there, or damaged.
     """
     try:
-        return pq.read_table(file, columns=None if names is None else list(names), partitioning=None)
+        with pq.ParquetFile(file) as parquet:
+            return parquet.read(columns=None if names is None else list(names))
     except (OSError, pa.ArrowException, ValueError) as error:
         raise unreadable(file, error) from error
 

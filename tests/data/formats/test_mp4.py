@@ -1,7 +1,7 @@
 """Videos: exactly the frames asked for, after any seek, in any thread; and what is damaged is said so."""
 
 import io
-import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def encoded(pictures, codec="libx264", pix_fmt="yuv420p", times=None, **options)
         for i, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             if times is not None:
-                frame.pts, frame.time_base = times[i], stream.codec_context.time_base
+                frame.pts, frame.time_base = times[i], Fraction(1, 10)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return memory.getvalue()
@@ -41,7 +41,7 @@ MADE = {
         pictures, g="12", bf="3", **{"x264-params": "open-gop=1:b-adapt=0:scenecut=0"}
     ),
     "gaps in time": lambda pictures: encoded(pictures, times=np.cumsum(1 + np.arange(len(pictures)) % 3).tolist()),
-    "AV1": lambda pictures: encoded(pictures, "libsvtav1", g="8", preset="12"),
+    "AV1": lambda pictures: encoded(pictures, "libsvtav1", g="8", preset="8"),
 }
 
 
@@ -148,7 +148,7 @@ def test_frames_of_another_size():
         )  # fmt: skip
 
 
-@pytest.mark.parametrize(("height", "width"), itertools.product((1, 7, 16), (1, 9, 32)))
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 9), (16, 9), (7, 32), (1, 32)])
 def test_any_size_is_kept(height, width):
     pictures = frames(3, 2, (height, width))
     video = mp4.Video(io.BytesIO(mp4.encode(pictures)), "clip")
