@@ -11,9 +11,11 @@ from swmjax.data.formats.lance import Lance
 from swmjax.data.formats.lance_reader import LanceReader
 from swmjax.data.formats.lance_video import LanceVideo
 from swmjax.data.formats.lance_writer import LanceWriter
+from swmjax.data.formats.lerobot import LeRobot
 from swmjax.data.formats.video import Video
 
-FORMATS: dict[str, type[Format]] = {kind.name: kind for kind in (Lance, Folder, HDF5, Video, LanceVideo, Arrow)}
+_ALL: tuple[type[Format], ...] = (Lance, Folder, LeRobot, HDF5, Video, LanceVideo, Arrow)
+FORMATS: dict[str, type[Format]] = {kind.name: kind for kind in _ALL}
 
 
 def register_format(kind: type[Format]) -> type[Format]:

@@ -22,6 +22,8 @@ from swmjax.data.formats.records import parsed
 from swmjax.data.remote import is_address, open_file
 
 LENGTHS, OFFSETS = "ep_len", "ep_offset"
+BOOKS = (LENGTHS, OFFSETS)
+"""What says where episodes are."""
 SUFFIXES = (".h5", ".hdf5")
 RECORD = "swmjax.record"
 """The attribute of a file that says how the last episodes are made."""
@@ -81,12 +83,24 @@ def opened(path: str, storage_options: Mapping[str, Any] | None = None) -> Any:
         if is_address(path):
             return h5py.File(open_file(path, storage_options), "r")
         try:
-            # What a writer that died was about to do does not keep such a reader out.
-            return h5py.File(path, "r", swmr=True, libver="latest", rdcc_nbytes=_CACHE, locking="best-effort")
-        except (OSError, ValueError):
             return h5py.File(path, "r", rdcc_nbytes=_CACHE, locking="best-effort")
+        except OSError:
+            if not _is_shared(Path(path)):
+                raise
+            return h5py.File(path, "r", swmr=True, rdcc_nbytes=_CACHE, locking="best-effort")
     except (OSError, ValueError, RuntimeError) as error:
         raise unreadable(path, error) from error
+
+
+def _is_shared(path: Path) -> bool:
+    """Whether a recorder that lets others read meanwhile has a file, or had it when it died; as the superblock says.
+
+    Readers of such a file wait for what is not there yet: for minutes, where it was cut. So that is looked at, too.
+    """
+    with path.open("rb") as file:
+        head = file.read(48)
+    third_version = len(head) == 48 and head[8] == 3 and head[9] == 8
+    return third_version and bool(head[11] & 4) and path.stat().st_size >= int.from_bytes(head[28:36], "little")
 
 
 def unreadable(path: object, error: BaseException, place: str = "") -> UserError:
@@ -112,10 +126,10 @@ def columns_in(file: Any, path: str) -> dict[str, Column]:
             raise UserError(f"{path}: {name} is no column of rows")
         if file[name].external or file[name].is_virtual:
             raise UserError(f"{path}: the rows of {name} lie in other files, which are not read")
-    for name in (LENGTHS, OFFSETS):
+    for name in BOOKS:
         if name not in names:
             raise UserError(f"{path}: has no {name}, so it is no dataset of episodes")
-    return {name: _column(file[name], path, name) for name in names if name not in (LENGTHS, OFFSETS)}
+    return {name: _column(file[name], path, name) for name in names if name not in BOOKS}
 
 
 def _column(dataset: Any, path: str, name: str) -> Column:
@@ -142,7 +156,7 @@ def lengths_in(file: Any, path: str, columns: Mapping[str, Column]) -> np.ndarra
         UserError: They do not follow one another, or a column has fewer rows.
     """
     try:
-        lengths, offsets = (np.asarray(file[name][:]).astype(np.int64) for name in (LENGTHS, OFFSETS))
+        lengths, offsets = (np.asarray(file[name][:]).astype(np.int64) for name in BOOKS)
     except (OSError, ValueError, RuntimeError, TypeError) as error:
         raise unreadable(path, error, f"{LENGTHS} or {OFFSETS} ") from error
     ends = np.cumsum(lengths)

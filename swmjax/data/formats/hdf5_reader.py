@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from envs_mjx.checks import UserError
+from swmjax.data import threads
 from swmjax.data.formats import hdf5_layout as layout
 from swmjax.data.formats.base import Column, Reader
 from swmjax.data.remote import is_address
-from swmjax.data.threads import each
 
 _GAP = 4096
 """Bytes between two rows that are read with them, since a call costs more."""
@@ -49,31 +49,35 @@ class HDF5Reader(Reader):
         self.path = layout.file_of(path)
         self._options = None if storage_options is None else dict(storage_options)
         self._lock = threading.Lock()
-        file = layout.opened(self.path, self._options)
-        self.columns = layout.columns_in(file, self.path)
-        self.lengths = layout.lengths_in(file, self.path, self.columns)
-        self._files = [self.path]
-        self._marks = [layout.mark_of(file, self.path, self.lengths)]
-        self._begins = [0]
-        self._open = {0: _File(self.path, file)}
-        if not is_address(self.path):
-            self._add_parts()
-        if not self.columns:
-            raise UserError(f"{self.path}: has no columns")
+        self._files: list[str] = []
+        self._marks: list[str] = []
+        self._begins: list[int] = []
+        self._open: dict[int, _File] = {}
+        self.lengths = np.zeros(0, np.int64)
+        try:
+            self._add(self.path, 0)
+            for first, part in () if is_address(self.path) else layout.parts_of(Path(self.path), self._marks[0]):
+                self._add(str(part), first)
+        except BaseException:
+            for each in self._open.values():
+                each.close()
+            raise
 
-    def _add_parts(self) -> None:
-        for first, part in layout.parts_of(Path(self.path), self._marks[0]):
-            file = layout.opened(str(part))
-            columns = layout.columns_in(file, str(part))
-            if first != len(self.lengths) or columns != self.columns:
-                raise UserError(
-                    f"{part}: does not follow {self.path}, to which something else has been added meanwhile"
-                )
-            self._begins.append(self.rows)
-            self._open[len(self._files)] = _File(str(part), file)
-            self._files.append(str(part))
-            self._marks.append(self._marks[0])
-            self.lengths = np.concatenate([self.lengths, layout.lengths_in(file, str(part), columns)])
+    def _add(self, path: str, first: int) -> None:
+        """Open a file whose first episode has a number."""
+        number, file = len(self._files), layout.opened(path, self._options)
+        self._open[number] = _File(path, file)
+        columns = layout.columns_in(file, path)
+        lengths = layout.lengths_in(file, path, columns)
+        if not columns:
+            raise UserError(f"{path}: has no columns")
+        if number and (first != len(self.lengths) or columns != self.columns):
+            raise UserError(f"{path}: does not follow {self.path}, to which something else has been added")
+        self.columns = columns
+        self._files.append(path)
+        self._marks.append(layout.mark_of(file, path, lengths))
+        self._begins.append(self.rows)
+        self.lengths = np.concatenate([self.lengths, lengths])
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_open")}
@@ -125,6 +129,11 @@ class _File:
         self._direct: _Direct | None = None
         if not is_address(path) and hasattr(os, "preadv") and not file.userblock_size:
             self._direct = _Direct(file)
+
+    def close(self) -> None:
+        """Give the file back; nothing can be read of it any more."""
+        self._columns, self._direct = {}, None
+        self._file.close()
 
     def read(self, name: str, column: Column, rows: Int64[np.ndarray, " R"], out: np.ndarray) -> None:
         """Rows of a column, into an array [R, ...]."""
@@ -262,4 +271,4 @@ class _Direct:
             if buffer is not target:
                 target[...] = buffer
 
-        each(read, len(addresses))
+        threads.each(read, len(addresses))

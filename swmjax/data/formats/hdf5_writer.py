@@ -73,6 +73,9 @@ class HDF5Writer(GroupWriter):
             lengths = [layout.lengths_in(file, str(self.path), self._schema)]
             self._mark = layout.mark_of(file, str(self.path), lengths[0])
             self._known = file.attrs.get(layout.RECORD)
+            fixed = [name for name in (*self._schema, *layout.BOOKS) if file[name].maxshape[0] is not None]
+            if fixed:
+                raise UserError(f"{self.path}: {fixed[0]} cannot grow, so nothing is appended")
             seeds = [self._seeds(file, lengths[0])]
         for first, part in layout.parts_of(self.path, self._mark):
             with layout.opened(str(part)) as file:

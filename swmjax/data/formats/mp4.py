@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float64, Int64, Real, UInt8
 
 from envs_mjx.checks import UserError, needs_extra
 from swmjax.data.jpeg import MOST_PIXELS
@@ -48,6 +48,30 @@ class Index:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def shown_at(self, seconds: Float64[np.ndarray, " R"], place: str) -> Int64[np.ndarray, " R"]:
+        """Numbers of the frames that are shown at some times.
+
+        Args:
+            seconds: The times.
+            place: What the video is called in messages.
+
+        Raises:
+            UserError: No frame is shown near enough, within a quarter of the time to the next.
+        """
+        times = self.times * float(self.base)
+        after = np.clip(np.searchsorted(times, seconds), 1, max(len(times) - 1, 1))
+        near = np.where(
+            seconds - times[after - 1] <= times[after % len(times)] - seconds, after - 1, after % len(times)
+        )
+        apart = float(np.diff(times).min()) if len(times) > 1 else 1.0
+        off = np.abs(times[near] - seconds)
+        if len(off) and off.max() > apart / 4:
+            worst = int(off.argmax())
+            raise UserError(
+                f"{place}: shows no frame at {seconds[worst]:.4f} s; the nearest is {off[worst]:.4f} s away"
+            )
+        return near
 
 
 class Video:
@@ -214,7 +238,7 @@ class Videos:
     def read(
         self,
         keys: Int64[np.ndarray, " R"],
-        numbers: Int64[np.ndarray, " R"],
+        numbers: Real[np.ndarray, " R"],
         named: Callable[[int], tuple[str, Callable[[], Source]]],
         out: UInt8[np.ndarray, "R H W 3"],
     ) -> None:
@@ -222,7 +246,7 @@ class Videos:
 
         Args:
             keys: Of the videos.
-            numbers: Of the frames in them.
+            numbers: Of the frames in them; or, where they are floats, the seconds at which frames are shown.
             named: Says of a key what its video is called in messages, and where it is.
             out: Where the frames go.
 
@@ -234,7 +258,7 @@ class Videos:
         def work(i: int) -> None:
             key, rows = wanted[i]
             place, source = named(key)
-            unique, places = np.unique(numbers[rows], return_inverse=True)
+            asked, places = np.unique(numbers[rows], return_inverse=True)
 
             def put(number: int, frame: np.ndarray) -> None:
                 if frame.shape != out.shape[1:]:
@@ -243,7 +267,7 @@ class Videos:
                 out[rows[places == number]] = frame
 
             with self.borrow(key, place, source) as video:
-                video.read(unique, put)
+                video.read(video.index.shown_at(asked, place) if asked.dtype.kind == "f" else asked, put)
 
         each(work, len(wanted))
 
