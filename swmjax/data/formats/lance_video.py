@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from swmjax.data.formats import lance_video_layout as layout
 from swmjax.data.formats import lance_layout, mp4
+from swmjax.data.formats import lance_video_layout as layout
 from swmjax.data.formats.base import Format, Mode
 from swmjax.data.formats.lance import Lance
 from swmjax.data.formats.lance_video_reader import LanceVideoReader
