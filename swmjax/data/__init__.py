@@ -2,6 +2,7 @@
 
 from swmjax.data.clips import Clips
 from swmjax.data.compose import ConcatDataset, MergeDataset
+from swmjax.data.convert import Copied, convert, merge
 from swmjax.data.formats import (
     EPISODE_DATA,
     FORMATS,
@@ -41,6 +42,7 @@ __all__ = [
     "Column",
     "ColumnTransform",
     "Compose",
+    "Copied",
     "ConcatDataset",
     "Dataset",
     "EpisodeSubset",
@@ -63,6 +65,7 @@ __all__ = [
     "ZScoreScaler",
     "classic_filter",
     "column_normalizer",
+    "convert",
     "dataset_info",
     "decode_jpeg",
     "delete_dataset",
@@ -79,6 +82,7 @@ __all__ = [
     "list_datasets",
     "list_formats",
     "list_worlds",
+    "merge",
     "load_dataset",
     "open_dataset",
     "register_format",

@@ -10,15 +10,7 @@ import jax
 
 from swmjax.runs.exported import exported
 from swmjax.runs.interrupts import Stop, Stopped, asked_to_stop, attentively
-
-Progress = Callable[[str, int], None]
-"""Told the stage and how much is done, often."""
-Note = Callable[[str], None]
-"""Told what the user should read, once."""
-
-
-def silent(*args: Any) -> None:
-    """Progress or note for nobody."""
+from swmjax.runs.telling import Note, Progress
 
 
 @dataclass

@@ -15,7 +15,8 @@ from jaxtyping import Array, Key
 
 from swmjax.runs.folder import RunFolder
 from swmjax.runs.interrupts import Stopped
-from swmjax.runs.watched import Note, Progress, Watched, silent, watched
+from swmjax.runs.telling import Note, Progress, silent
+from swmjax.runs.watched import Watched, watched
 from swmjax.training import progress as written
 from swmjax.training.learner import Learner
 from swmjax.training.progress import Row

@@ -24,7 +24,8 @@ from swmjax.data.formats.base import ID, SEED
 from swmjax.policies.base import Policy
 from swmjax.policies.rollout import Rollout, Start, frame, rollout
 from swmjax.runs.interrupts import Stopped
-from swmjax.runs.watched import Note, Progress, Watched, silent, watched
+from swmjax.runs.telling import Note, Progress, silent
+from swmjax.runs.watched import Watched, watched
 from swmjax.world.continuing import LAST_SEED, begin, collection_settings
 
 Episode = dict[str, np.ndarray]

@@ -15,7 +15,7 @@ from envs_mjx.checks import UserError
 from swmjax.data import Mode, Writer, format_of
 from swmjax.data.formats.base import SEED
 from swmjax.policies.base import Policy
-from swmjax.runs.watched import Note
+from swmjax.runs.telling import Note
 
 LAST_SEED = 2**31 - 1
 

@@ -14,7 +14,8 @@ from envs_mjx.checks import UserError
 from swmjax.policies import MPCPolicy
 from swmjax.runs.folder import RunFolder
 from swmjax.runs.interrupts import Stopped
-from swmjax.runs.watched import Note, Progress, silent, watched
+from swmjax.runs.telling import Note, Progress, silent
+from swmjax.runs.watched import watched
 from swmjax.world.config import EvalConfig
 from swmjax.world.episodes import Episodes, run_episodes
 from swmjax.world.protocols import Protocol

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 from swmjax.runs.interrupts import Stopped
-from swmjax.runs.watched import silent, watched
+from swmjax.runs.telling import silent
+from swmjax.runs.watched import watched
 
 
 @pytest.fixture

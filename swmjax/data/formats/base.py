@@ -123,6 +123,18 @@ class Reader(abc.ABC):
             UserError: A file is damaged; the message says which, and at which row.
         """
 
+    def copied(self, column: str, rows: Int64[np.ndarray, " R"]) -> Any:
+        """Rows of a column for a writer, in the form in which least is lost on the way.
+
+        Args:
+            column: One of `columns`.
+            rows: Numbers of rows, at least one.
+
+        Returns:
+            An array [R, ...], or what NumPy takes for one and a writer may know to keep.
+        """
+        return self.read([column], rows)[column]
+
     def empty(
         self, columns: Sequence[str], count: int, out: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, np.ndarray]:
@@ -276,6 +288,8 @@ class Format(abc.ABC):
     """What to install for it: `pip install 'swmjax[EXTRA]'`."""
     supports_episode_data: ClassVar[bool] = False
     """Whether it holds values of whole episodes."""
+    lossless: ClassVar[bool] = False
+    """Whether it keeps images as they are."""
     supports_versions: ClassVar[bool] = False
     """Whether a dataset can be what it was at an earlier commit."""
 

@@ -1,6 +1,7 @@
 """What writers check of an episode before they take it."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -40,13 +41,13 @@ def columns_of(episode: Episode, rename: Callable[[str], str] = str) -> Columns:
     return columns
 
 
-def is_text(column: np.ndarray) -> bool:
+def is_text(column: Any) -> bool:
     """Whether it has one text a row."""
     texts = column.dtype.kind == "U" or (column.dtype == object and all(isinstance(one, str) for one in column.flat))
     return texts and column.ndim == 1
 
 
-def is_images(column: np.ndarray) -> bool:
+def is_images(column: Any) -> bool:
     """Whether its rows are uint8 [H, W, 1 or 3]."""
     return column.dtype == np.uint8 and column.ndim == 4 and column.shape[-1] in (1, 3)
 

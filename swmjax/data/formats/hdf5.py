@@ -20,6 +20,7 @@ class HDF5(Format):
     place = "end in .h5 or .hdf5"
     suffix = layout.SUFFIXES[0]
     extra = "formats"
+    lossless = True
 
     @classmethod
     def detect(cls, path: str | Path) -> bool:

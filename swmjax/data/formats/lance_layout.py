@@ -17,6 +17,7 @@ from jaxtyping import Integer
 
 from envs_mjx.checks import UserError, needs_extra
 from swmjax.data.formats.base import EPISODE, ID, SEED, STEP
+from swmjax.data.formats.episodes import is_images, is_text
 from swmjax.data.remote import is_address, lance_options
 
 RECORD = b"swmjax.record"
@@ -140,21 +141,15 @@ def disk_name(name: str) -> str:
     return name.replace(".", "_")
 
 
-def is_text(column: np.ndarray) -> bool:
-    """Whether a column has one text a row."""
-    texts = column.dtype.kind == "U" or (column.dtype == object and all(isinstance(one, str) for one in column.flat))
-    return texts and column.ndim == 1
-
-
-def schema_of(columns: Mapping[str, np.ndarray]) -> pa.Schema:
+def schema_of(columns: Mapping[str, Any]) -> pa.Schema:
     """The schema of the table of steps with these columns."""
     fields = [pa.field(EPISODE, pa.int32()), pa.field(STEP, pa.int32())]
     return pa.schema(fields + [pa.field(name, arrow_type(name, column)) for name, column in columns.items()])
 
 
-def arrow_type(name: str, column: np.ndarray) -> pa.DataType:
-    """The type of a column: that of the reference, but for whole numbers that float32 would round."""
-    if column.dtype == np.uint8 and column.ndim == 4 and column.shape[-1] in (1, 3):
+def arrow_type(name: str, column: Any) -> pa.DataType:
+    """The type of an array, or `Jpegs`: that of the reference, but for whole numbers that float32 would round."""
+    if is_images(column):
         return pa.binary()
     if is_text(column):
         return pa.string()
@@ -165,9 +160,9 @@ def arrow_type(name: str, column: np.ndarray) -> pa.DataType:
     return pa.list_(pa.int64() if exact else pa.float32(), int(np.prod(column.shape[1:])))
 
 
-def takes(kind: pa.DataType, name: str, column: np.ndarray) -> bool:
+def takes(kind: pa.DataType, name: str, column: Any) -> bool:
     """Whether a column of a type can hold more of another; the reference, and earlier releases, round whole numbers."""
-    if column.dtype.kind not in "iu" or not np.can_cast(column.dtype, np.int64):
+    if is_images(column) or column.dtype.kind not in "iu" or not np.can_cast(column.dtype, np.int64):
         return kind == arrow_type(name, column)
     return kind in (arrow_type(name, column[:0].astype(each)) for each in (column.dtype, np.float32, np.int64))
 

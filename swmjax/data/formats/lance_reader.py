@@ -15,6 +15,7 @@ from jaxtyping import Int64
 from envs_mjx.checks import UserError
 from swmjax.data.formats import lance_layout as layout
 from swmjax.data.formats.base import EPISODE, STEP, Column, Reader
+from swmjax.data.formats.jpegs import Jpegs
 from swmjax.data.formats.lance_episodes import EpisodeTable
 from swmjax.data.formats.lance_places import Places, places_of
 from swmjax.data.jpeg import decode_jpegs, jpeg_shape
@@ -125,6 +126,13 @@ class LanceReader(Reader):
                 flat = stored.flatten() if column.shape else stored
                 array[...] = flat.to_numpy(zero_copy_only=False).reshape(array.shape)
         return found
+
+    def copied(self, column: str, rows: Int64[np.ndarray, " R"]) -> Any:
+        """Rows of a column for a writer: of images, the files."""
+        if self.columns[column].kind != "image":
+            return super().copied(column, rows)
+        stored = self._take([column], rows).column(0).combine_chunks()
+        return Jpegs(_files(stored), partial(self._place, column, rows))
 
     def _decode_in_place(self, name: str, rows: Int64[np.ndarray, " R"], out: np.ndarray) -> bool:
         """Whether images could be decoded past Lance."""

@@ -22,7 +22,9 @@ from envs_mjx.checks import UserError, check_choice
 from swmjax.data.formats import lance_commits as commits
 from swmjax.data.formats import lance_layout as layout
 from swmjax.data.formats.base import EPISODE, MODES, SEED, STEP, Episode, Mode, Writer, split_episode_data
+from swmjax.data.formats.episodes import columns_of, size_of
 from swmjax.data.formats.groups import Group
+from swmjax.data.formats.jpegs import Jpegs
 from swmjax.data.formats.lance_episodes import EpisodeRows, EpisodeTable
 from swmjax.data.jpeg import encode_jpegs, jpeg_shape
 from swmjax.runs.files import check_writable, disk_errors, hidden, holding, remove_leftovers
@@ -129,22 +131,12 @@ class LanceWriter(Writer):
             self._commit()
 
     @staticmethod
-    def _columns(episode: Episode) -> dict[str, np.ndarray]:
-        """Columns under the names that they have on disk, with as many rows each."""
-        columns = {layout.disk_name(name): np.asarray(column) for name, column in episode.items()}
-        lengths = {name: len(column) for name, column in columns.items() if column.ndim}
-        if len(columns) != len(episode) or {EPISODE, STEP} & set(columns):
-            raise UserError(f"the columns {', '.join(episode)} cannot be told apart, or bear the writer's own names")
-        if len(set(lengths.values())) != 1 or 0 in lengths.values():
-            raise UserError(
-                f"the columns of an episode must have the same number of rows and at least one, got {lengths}"
-            )
-        length = next(iter(lengths.values()))
-        columns = {name: column if column.ndim else np.full(length, column) for name, column in columns.items()}
-        for name, column in columns.items():
-            if column.dtype.kind not in "biuf" and not layout.is_text(column):
-                raise UserError(f"{name} is {column.dtype}; a column must hold numbers, or text")
-        return columns
+    def _columns(episode: Episode) -> dict[str, Any]:
+        """Columns under the names that they have on disk, with as many rows each; JPEG files stay such."""
+        files = {layout.disk_name(name): column for name, column in episode.items() if isinstance(column, Jpegs)}
+        # Their rows count, and nothing else of them needs a look.
+        plain = {name: np.arange(len(c)) if isinstance(c, Jpegs) else c for name, c in episode.items()}
+        return columns_of(plain, layout.disk_name) | files
 
     def settle(self) -> None:
         """Commit what waits if the last commit was long ago."""
@@ -166,7 +158,7 @@ class LanceWriter(Writer):
             firsts = self._dataset.to_table(columns=[SEED], filter=f"{STEP} = 0")
             self.seeds = firsts.column(SEED).to_numpy()
 
-    def _check(self, columns: Mapping[str, np.ndarray]) -> None:
+    def _check(self, columns: Mapping[str, Any]) -> None:
         """ValueError unless an episode has the dataset's columns."""
         assert self._schema is not None
         names = set(self._schema.names) - {EPISODE, STEP}
@@ -174,13 +166,14 @@ class LanceWriter(Writer):
             missing, more = sorted(names - set(columns)), sorted(set(columns) - names)
             raise UserError(f"{self.path}: missing columns {missing}, unexpected columns {more}")
         for name, column in columns.items():
-            kind, given = self._schema.field(name).type, layout.arrow_type(name, column)
+            kind = self._schema.field(name).type
             if not layout.takes(kind, name, column):
-                raise UserError(f"{self.path}: column {name} is {kind}, got {given}")
+                raise UserError(f"{self.path}: column {name} is {kind}, got {layout.arrow_type(name, column)}")
             if pa.types.is_binary(kind) and (size := self._frame(name, column)) != column.shape[1:]:
-                raise UserError(f"{self.path}: the images of {name} are {_size(size)}, got {_size(column.shape[1:])}")
+                given = size_of(column.shape[1:])
+                raise UserError(f"{self.path}: the images of {name} are {size_of(size)}, got {given}")
 
-    def _frame(self, name: str, column: np.ndarray) -> tuple[int, ...]:
+    def _frame(self, name: str, column: Any) -> tuple[int, ...]:
         """Height, width and channels of an image column, which the schema does not tell: those of the first image."""
         if name not in self._frames:
             old = None if self._dataset is None or self._replaces or not self._dataset.count_rows() else self._dataset
@@ -191,7 +184,7 @@ class LanceWriter(Writer):
             )
         return self._frames[name]
 
-    def _batch(self, columns: Mapping[str, np.ndarray]) -> pa.RecordBatch:
+    def _batch(self, columns: Mapping[str, Any]) -> pa.RecordBatch:
         assert self._schema is not None
         length = len(next(iter(columns.values())))
         arrays = []
@@ -204,7 +197,8 @@ class LanceWriter(Writer):
                 continue
             column = columns[field.name]
             if pa.types.is_binary(field.type):
-                arrays.append(pa.array(encode_jpegs(column), pa.binary()))
+                files = column.files if isinstance(column, Jpegs) else encode_jpegs(column)
+                arrays.append(pa.array(files, pa.binary()))
             elif pa.types.is_string(field.type):
                 arrays.append(pa.array(column.astype(str).tolist(), pa.string()))
             elif field.type == pa.int64():
@@ -274,8 +268,3 @@ class LanceWriter(Writer):
         """Remove files that nothing refers to, unless another process may be about to commit them."""
         if self._held:
             commits.remove_uncommitted(self.path)
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    height, width, channels = shape
-    return f"{height} x {width} px with {channels} channel{'' if channels == 1 else 's'}"

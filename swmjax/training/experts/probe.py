@@ -8,7 +8,8 @@ from jaxtyping import Array, Bool, Key
 
 from envs_mjx import State
 from envs_mjx.checks import UserError
-from swmjax.runs.watched import Note, Progress, silent, watched
+from swmjax.runs.telling import Note, Progress, silent
+from swmjax.runs.watched import watched
 from swmjax.training.experts.config import ExpertConfig
 from swmjax.training.experts.env import TrainingEnv
 

@@ -13,7 +13,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from envs_mjx.checks import UserError
 from swmjax.checkpoints.actors import ACTOR_FILE, write_actor
 from swmjax.models.actor import Actor
-from swmjax.runs.watched import Note, Progress, Watched, silent
+from swmjax.runs.telling import Note, Progress, silent
+from swmjax.runs.watched import Watched
 from swmjax.training.experts.config import ExpertConfig
 from swmjax.training.experts.curve import draw_curve
 from swmjax.training.experts.env import TrainingEnv
