@@ -15,7 +15,7 @@ _EPISODES = "Episodes"
 @console.command
 def collect_command(
     env_id: Annotated[str, typer.Argument(metavar="ENV_ID", help="Environment; see `swmjax envs`.")],
-    output: Annotated[Path, Optional(metavar="PATH.lance", help="The dataset.")],
+    output: Annotated[Path, Optional(metavar="PATH", help="The dataset, such as NAME.lance or NAME.h5.")],
     policy: Annotated[
         str,
         Optional(
@@ -60,12 +60,16 @@ def collect_command(
         ),
     ] = None,
     batch_size: Annotated[int, Optional(help="Episodes side by side.", rich_help_panel=_EPISODES)] = 16,
+    format_: Annotated[
+        str | None,
+        Optional("--format", help="Format of the dataset, where its name does not say it: folder, video, lance_video."),
+    ] = None,
     append: Annotated[bool, Optional("--append", help="Add to the dataset.")] = False,
     overwrite: Annotated[bool, Optional("--overwrite", help="Replace the dataset.")] = False,
     allow_module: AllowModule = None,
     as_json: Annotated[bool, Optional("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Collect episodes into a Lance dataset of the reference's layout.
+    """Collect episodes into a dataset of the reference's layout.
 
     A command that was stopped, or killed, goes on where it was when it is given again.
     """
@@ -101,6 +105,7 @@ def collect_command(
                 variation=names,
                 mode=mode,
                 batch_size=batch_size,
+                format=format_,
                 progress=progress,
                 note=note,
             )

@@ -49,10 +49,11 @@ def collect(
     variation: Sequence[str] | None = None,
     mode: Mode = "error",
     batch_size: int = 16,
+    format: str | None = None,
     progress: Progress = silent,
     note: Note = silent,
 ) -> int:
-    """Collect episodes into a Lance dataset.
+    """Collect episodes into a dataset.
 
     They are committed in groups, so that a process that is killed loses the last half minute, or hundredth, of its
     work; the same call goes on where it was, and ends with the dataset of a run that was not stopped. Nothing is left
@@ -61,7 +62,7 @@ def collect(
     Args:
         env: The environment.
         policy: The policy.
-        path: The dataset, ending in `.lance`.
+        path: The dataset; its name says the format, such as `.lance` or `.h5`.
         episodes: Number of episodes to add.
         max_steps: Steps after which an episode is cut; the environment may end it earlier.
         seed: Episode i starts from seed + i and depends on no other episode. If None, the first has seed 0, or the one
@@ -72,6 +73,8 @@ def collect(
             no column, if None.
         mode: What to do where there is a dataset: `error`, `append` or `overwrite`.
         batch_size: Episodes that run side by side.
+        format: Name of the dataset's format, where its name does not say it: `folder`, `video` and `lance_video` are
+            folders of any name.
         progress: Told the stage and the episodes done.
         note: Told what the user should read at once.
 
@@ -84,7 +87,7 @@ def collect(
             not hold, the dataset to append to has other columns or images of another size, holds episodes of these
             seeds, or does not say of which.
         FileExistsError: There is a dataset that is not an unfinished one of the same call, and the mode is `error`.
-        MissingExtraError: pylance is not installed.
+        MissingExtraError: A package that the format needs is not installed.
         OSError: As the file system says it; before anything is computed if nothing can be written there. The dataset
             holds the groups before.
     """
@@ -101,7 +104,7 @@ def collect(
     settings = collection_settings(
         env, policy, max_steps=max_steps, image_size=image_size, variation=None if names is None else list(names)
     )
-    begun = begin(Path(path), mode, settings, seed, episodes, note)
+    begun = begin(Path(path), mode, settings, seed, episodes, note, format)
     for remark in env.remarks:
         note(remark)
     writer = begun.writer

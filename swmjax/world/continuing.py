@@ -35,7 +35,15 @@ class Begun:
     done: int
 
 
-def begin(path: Path, mode: Mode, settings: Mapping[str, Any], seed: int | None, episodes: int, note: Note) -> Begun:
+def begin(
+    path: Path,
+    mode: Mode,
+    settings: Mapping[str, Any],
+    seed: int | None,
+    episodes: int,
+    note: Note,
+    format: str | None = None,
+) -> Begun:
     """Find out where a collection begins.
 
     The dataset remembers its last collection; one that is asked for again before it is complete goes on.
@@ -47,12 +55,13 @@ def begin(path: Path, mode: Mode, settings: Mapping[str, Any], seed: int | None,
         seed: Of the first episode; 0, or the one after those of the dataset, if None.
         episodes: How many.
         note: Told whether it goes on, and what cannot be known.
+        format: Name of the dataset's format; found out from the path if None.
 
     Raises:
         UserError: Seeds would come twice, or there is no telling which come next.
         FileExistsError: There is a dataset, and the mode is `error`.
     """
-    form = format_of(path)
+    form = format_of(path, format)
     left = form.record(path)
     if left is not None and _is_same(left, mode, settings, seed, episodes):
         writer = form.writer(path, "append")

@@ -173,7 +173,8 @@ def test_a_kill_keeps_all_but_the_last_group():
         (["test/Goal-v0", "--set=seed=3"], "unknown setting 'seed'; --set changes env_options"),
         (["test/Goal-v0", "--set=env_options=3"], "env_options must be a mapping of names to values, got 3"),
         (["test/Goal-v0", "--append", "--overwrite"], "--append and --overwrite exclude each other"),
-        (["test/Goal-v0", "--output=set.h5"], "set.h5: the name of a dataset must end in .lance"),
+        (["test/Goal-v0", "--output=set.txt"], "set.txt: the name of a dataset must end in .lance"),
+        (["test/Goal-v0", "--output=set", "--format=zip"], "format must be one of lance, folder,"),
     ],
 )
 def test_mistakes_are_one_line(arguments, message):

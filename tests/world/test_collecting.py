@@ -15,7 +15,7 @@ import pytest
 from goal_env import GoalEnv, unchecked_types
 
 import envs_mjx
-from swmjax.data import decode_jpeg
+from swmjax.data import decode_jpeg, get_format
 from swmjax.models.actor import Actor
 from swmjax.policies import ExpertPolicy, RandomPolicy
 from swmjax.runs.interrupts import Stopped
@@ -266,6 +266,28 @@ def test_what_was_committed_before_the_disk_was_full_is_kept(tmp_path, monkeypat
     assert collect(ENV, policy, path, 5, max_steps=2, image_size=None) == 5
 
 
+@pytest.mark.parametrize(
+    ("format", "name"), [("hdf5", "set.h5"), ("folder", "set"), ("video", "clips"), ("lance_video", "frames")]
+)
+def test_a_collection_goes_on_in_any_format(tmp_path, format, name):
+    pytest.importorskip("h5py", reason="needs h5py: pip install 'swmjax[formats]'")
+    pytest.importorskip("av", reason="needs av: pip install 'swmjax[formats]'")
+    policy, options = RandomPolicy.of(ENV.action_space), {"max_steps": 4, "image_size": 8, "format": format}
+    with pytest.raises(Stopped):
+        collect(ENV, policy, tmp_path / name, 5, **options, progress=stopped_after(3))
+    notes = []
+    assert collect(ENV, policy, tmp_path / name, 5, **options, note=notes.append) == 5
+    assert "holds 3 of these 5 episodes, from a run that was stopped" in notes[0]
+    assert collect(ENV, policy, tmp_path / name, 2, **options, mode="append") == 2
+    collect(ENV, policy, tmp_path / "whole" / name, 7, **options)
+    stopped, whole = (get_format(format).reader(path) for path in (tmp_path / name, tmp_path / "whole" / name))
+    assert stopped.lengths.tolist() == whole.lengths.tolist()
+    assert set(stopped.columns) == set(whole.columns)
+    names = [each for each in stopped.columns if each != "render_time"]
+    for each, array in stopped.read(names, np.arange(stopped.rows)).items():
+        np.testing.assert_array_equal(array, whole.read([each], np.arange(stopped.rows))[each], err_msg=each)
+
+
 def test_interruptions_keep_whole_episodes_and_errors_nothing(tmp_path):
     path = tmp_path / "set.lance"
     policy = RandomPolicy.of(ENV.action_space)
@@ -300,7 +322,7 @@ def test_interruptions_keep_whole_episodes_and_errors_nothing(tmp_path):
             {"env": DictEnv()},
             "DictEnv has the actions Dict('force': Box(-1.0, 1.0, (1,), float32)); datasets hold those",
         ),
-        ({"path": "set.h5"}, "set.h5: the name of a dataset must end in .lance"),
+        ({"path": "set.txt"}, "set.txt: the name of a dataset must end in .lance"),
     ],
 )
 def test_mistakes(tmp_path, changes, message):

@@ -52,15 +52,22 @@ def detect_format(path: str | Path) -> type[Format] | None:
     return next((kind for kind in FORMATS.values() if kind.detect(path)), None)
 
 
-def format_of(path: str | Path) -> type[Format]:
-    """The format of a path.
+def format_of(path: str | Path, name: str | None = None) -> type[Format]:
+    """The format of a dataset.
+
+    Args:
+        path: The dataset, be there one or not.
+        name: Of the format; found out from the path if None.
 
     Raises:
-        UserError: It is that of no format.
+        UserError: There is no such format, or the path is that of none.
     """
-    found = detect_format(path)
+    found = detect_format(path) if name is None else get_format(name)
     if found is None:
-        raise UserError(f"{path}: the name of a dataset must {' or '.join(each.place for each in FORMATS.values())}")
+        places = ", ".join(each.place for each in FORMATS.values() if each.place)
+        raise UserError(
+            f"{path}: the name of a dataset must {places}; or say which format it is to have, of {', '.join(FORMATS)}"
+        )
     return found
 
 

@@ -50,6 +50,7 @@ class HDF5Writer(GroupWriter):
         self._mark = ""
         self._parts: list[Path] = []
         self._known: str | None = None
+        self._longest: dict[str, int] = {}
         super().__init__(path, mode)
         self._waiting: list[Columns] = []
 
@@ -77,6 +78,8 @@ class HDF5Writer(GroupWriter):
             if fixed:
                 raise UserError(f"{self.path}: {fixed[0]} cannot grow, so nothing is appended")
             seeds = [self._seeds(file, lengths[0])]
+            kinds = {name: self._h5py.check_string_dtype(file[name].dtype) for name in self._schema}
+            self._longest = {name: kind.length for name, kind in kinds.items() if kind is not None and kind.length}
         for first, part in layout.parts_of(self.path, self._mark):
             with layout.opened(str(part)) as file:
                 if first != sum(map(len, lengths)) or layout.columns_in(file, str(part)) != self._schema:
@@ -131,12 +134,16 @@ class HDF5Writer(GroupWriter):
         folder = layout.parts_folder(self.path)
         for entry in folder.iterdir():
             if entry not in self._parts and not self._replaces:
-                entry.unlink()
+                with contextlib.suppress(OSError):  # no file, so none of ours
+                    entry.unlink()
 
     def _add(self, columns: Columns) -> int:
         for name, column in columns.items():
             if self._schema[name].kind == "text" and any("\0" in text for text in column):
                 raise UserError(f"{self.path}: a text of {name} holds the character NUL, which HDF5 cannot store")
+            longest = self._longest.get(name)
+            if longest is not None and any(len(text.encode()) > longest for text in column):
+                raise UserError(f"{self.path}: the texts of {name} have at most {longest} bytes, and one is longer")
         self._waiting.append(columns)
         return sum(column.nbytes for column in columns.values())
 
@@ -229,7 +236,8 @@ class HDF5Writer(GroupWriter):
             slab = max(1, _SLAB // max(1, _row_bytes(column)))
             for begin in range(0, count, slab):
                 end = min(begin + slab, count)
-                target[rows + begin : rows + end] = source[begin:end]
+                data = source[begin:end]
+                target[rows + begin : rows + end] = data.astype(target.dtype) if name in self._longest else data
         offsets = rows + np.cumsum(lengths) - lengths
         for name, numbers in ((layout.OFFSETS, offsets), (layout.LENGTHS, lengths)):
             known = len(file[name])

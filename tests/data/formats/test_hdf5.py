@@ -202,6 +202,18 @@ def test_texts_of_older_files(tmp_path):
         HDF5Reader(path).read(["word"], np.array([1, 2]))
 
 
+def test_texts_of_a_fixed_size_are_not_cut(tmp_path):
+    path = stored(tmp_path / "set.h5")
+    with h5py.File(path, "w", libver="latest") as file:
+        for name, data in {"word": np.array([b"ab", b"cd"]), "ep_len": [2], "ep_offset": [0]}.items():
+            file.create_dataset(name, data=data, maxshape=(None,), chunks=(1,))
+    write("hdf5", path, [{"word": ["x", "ü"]}], "append")
+    assert read("hdf5", path)[0]["word"].tolist() == ["ab", "cd", "x", "ü"]
+    with pytest.raises(ValueError, match="the texts of word have at most 2 bytes, and one is longer"):
+        write("hdf5", path, [{"word": ["x", "üb"]}], "append")
+    assert read("hdf5", path)[1] == [2, 2]
+
+
 def test_a_file_that_the_reference_writes_to_is_appended_to(tmp_path):
     path = stored(tmp_path / "set.h5", x=np.arange(50.0), step_idx=np.r_[:30, :20])
     with h5py.File(path, "r") as file:
