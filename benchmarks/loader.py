@@ -22,10 +22,8 @@ import numpy as np
 from common import NOT_MEASURED, Report, machine, progress, run_reference, spread, threads
 from loader_data import COLUMNS, drawn, make, make_long
 
-from swmjax.data import Dataset, Reader, Windows, format_of, get_format
+from swmjax.data import Dataset, Loader, Reader, Windows, decoded, format_of, get_format
 from swmjax.data.jpeg import decode_jpegs
-from swmjax.data.loader import Loader
-from swmjax.data.snapshot import decoded
 
 NUM_STEPS, FRAMESKIP, BATCH = 4, 5, 64
 
