@@ -56,3 +56,9 @@ def arrays(lengths=(12, 3, 9), seed=0, episode_values=None):
         },
         episode_values,
     )
+
+
+def npz(source):
+    """The arrays of an NPZ file by name; the file is closed, and not left to the garbage collector."""
+    with np.load(source) as file:
+        return dict(file)

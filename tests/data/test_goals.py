@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_arrays import Arrays, arrays
+from data_arrays import Arrays, arrays, npz
 from reference import run_reference
 
 from envs_mjx.checks import UserError
@@ -161,7 +161,7 @@ def test_goals_are_the_reference_s_draw_by_draw(tmp_path):
     cases = [((0.3, 0.5, 0.0, 0.2), 0.99, None), ((0.25, 0.25, 0.25, 0.25), 0.8, 1), ((0.5, 0, 0, 0.5), 0.9, None)]
     path, saved = GOLDEN / "pusht_weak.lance", tmp_path / "goals.npz"
     run_reference(_GOALS, path, saved, repr(cases))
-    expected = np.load(saved)
+    expected = npz(saved)
     windows = Windows(get_format("lance").reader(path), 2, 3, keys_to_load=["proprio", "state", "action"])
     for number, (probabilities, gamma, offset) in enumerate(cases):
         goals = GoalDataset(windows, probabilities, gamma, offset, {"proprio": "goal_proprio", "state": "g"}, seed=5)

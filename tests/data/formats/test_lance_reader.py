@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from data_arrays import npz
 from reference import run_reference
 
 from envs_mjx.checks import UserError
@@ -38,11 +39,11 @@ def write(path, episodes, mode="error"):
 
 def test_windows_of_what_the_reference_wrote_are_the_reference_s():
     windows = Windows(LanceReader(GOLDEN / "pusht_weak.lance"), 4, 5)
-    expected = np.load(GOLDEN / "window7_lance.npz")
+    expected = npz(GOLDEN / "window7_lance.npz")
     assert len(windows) == 264
     window = windows[7]
-    assert list(window) == expected.files
-    for name in expected.files:
+    assert list(window) == list(expected)
+    for name in expected:
         assert window[name].dtype == expected[name].dtype
         if expected[name].dtype == np.uint8:
             assert np.abs(window[name].astype(int) - expected[name]).max() <= 2
@@ -336,8 +337,8 @@ np.savez(sys.argv[2], **{name: np.stack([each[name].numpy() for each in windows]
 def test_windows_of_what_it_writes_are_the_reference_s(tmp_path):
     path, saved = tmp_path / "set.lance", tmp_path / "windows.npz"
     run_reference(_WRITE, path, saved)
-    windows, expected = Windows(LanceReader(path), 2, 3), np.load(saved)
+    windows, expected = Windows(LanceReader(path), 2, 3), npz(saved)
     batch = windows.batch(range(len(windows)))
-    assert list(batch) == expected.files
-    for name in expected.files:
+    assert list(batch) == list(expected)
+    for name in expected:
         assert np.abs(batch[name].astype(float) - expected[name]).max() <= (2 if name == "pixels_front" else 0)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from data_arrays import npz
 from data_episodes import episode, every_episode_a_group, write
 from reference import run_reference
 
@@ -66,10 +67,10 @@ def form(request, there):
 def compare(form, path, tmp_path):
     """Every window of both is the same."""
     run_reference(_READ, path, form, tmp_path / "windows.npz")
-    expected = np.load(tmp_path / "windows.npz")
+    expected = npz(tmp_path / "windows.npz")
     dataset = Windows(get_format(form).reader(path), **SPAN)
     assert dataset.lengths.tolist() == expected["lengths"].tolist()
-    assert {f"column {name}" for name in dataset.column_names} == set(expected.files) - {"lengths"}
+    assert {f"column {name}" for name in dataset.column_names} == set(expected) - {"lengths"}
     for name, column in dataset.columns.items():
         stored = expected[f"column {name}"]
         assert len(stored) == len(dataset)
