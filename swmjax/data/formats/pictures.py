@@ -3,7 +3,6 @@
 import io
 from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 from jaxtyping import UInt8
 
@@ -57,6 +56,8 @@ def picture_size(data: bytes, place: str) -> tuple[int, int]:
 
 
 def _opened(data: bytes) -> Any:
+    import imageio.v3 as iio  # not above: datasets without such pictures do not need it
+
     return iio.imopen(io.BytesIO(data), "r", plugin="pillow")
 
 
