@@ -404,6 +404,14 @@ class Env(abc.ABC):
             return jax.random.uniform(key, space.shape, jnp.float32, space.low, space.high)
         raise UserError(f"{type(self).__name__} has no behaviour policy for its actions {space}")
 
+    def expert_action(self, key: Key[Array, ""], state: State) -> Any:
+        """An action of a policy that solves the task, written by hand.
+
+        Raises:
+            UserError: The environment has none.
+        """
+        raise UserError(f"{type(self).__name__} has no expert that is written by hand")
+
 
 def _given(options: Mapping[str, Any] | None) -> dict[str, Any]:
     """Options of a reset without absent ones."""

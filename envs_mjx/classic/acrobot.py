@@ -97,6 +97,10 @@ class AcrobotControl(ControlEnv):
         reward = jnp.where(self._ended(vector), 0.0, -1.0).astype(vector.dtype)
         return ControlPhysics(vector=vector, memory=physics.memory), reward
 
+    def _steer(self, vector: Float[Array, "4"], factors: Physical) -> Int[Array, ""]:
+        """Push the second link to where it swings, less the first."""
+        return jnp.where(vector[3] - 0.5 * vector[2] > 0, 2, 0).astype(jnp.int32)
+
     def _draw(self, physics: ControlPhysics, factors: Physical) -> UInt32[Array, "500 500"]:
         angle1, angle2 = physics.vector[0], physics.vector[1]
         length1, length2 = factors["link_length_1"], factors["link_length_2"]

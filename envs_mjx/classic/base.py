@@ -195,6 +195,15 @@ class ControlEnv(Env):
         physics, reward = self._move(state.physics, action, self._physical(state.factors, state.physics.vector.dtype))
         return self._observed(state.replace(physics=physics, reward=reward, step=state.step + 1))
 
+    def expert_action(self, key: Key[Array, ""], state: State) -> Array:
+        """A rule of thumb that solves the task; it looks at the state vector alone."""
+        vector = state.physics.vector
+        return self._steer(vector, self._physical(state.factors, vector.dtype))
+
+    @abc.abstractmethod
+    def _steer(self, vector: Float[Array, " S"], factors: Physical) -> Array:
+        """The expert's action."""
+
     def _render(self, state: State) -> UInt8[Array, "height width 3"]:
         """Gymnasium's picture in the colours of the factors.
 

@@ -97,6 +97,11 @@ class CartPoleControl(ControlEnv):
         memory = jnp.maximum(physics.memory, ended.astype(vector.dtype))
         return ControlPhysics(vector=vector, memory=memory), reward
 
+    def _steer(self, vector: Float[Array, "4"], factors: Physical) -> Int[Array, ""]:
+        """Push to where the pole falls, and a little to the middle."""
+        position, velocity, angle, angular_velocity = vector
+        return (3 * angle + angular_velocity + 0.1 * position + 0.2 * velocity > 0).astype(jnp.int32)
+
     def _draw(self, physics: ControlPhysics, factors: Physical) -> UInt32[Array, "400 600"]:
         scale = 600 / (2 * _MAX_POSITION)
         x = physics.vector[0] * scale + 300

@@ -105,3 +105,7 @@ class MountainCarControl(MountainCarBase):
         velocity = jnp.where((position == MIN_POSITION) & (velocity < 0), 0.0, velocity)
         vector = jnp.stack([position, velocity])
         return ControlPhysics(vector=vector, memory=physics.memory), jnp.full((), -1.0, vector.dtype)
+
+    def _steer(self, vector: Float[Array, "2"], factors: Physical) -> Int[Array, ""]:
+        """Push to where the car goes."""
+        return jnp.where(vector[1] >= 0, 2, 0).astype(jnp.int32)

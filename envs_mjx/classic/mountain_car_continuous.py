@@ -77,6 +77,10 @@ class MountainCarContinuousControl(MountainCarBase):
         reward = jnp.where(self._ended(vector), 100.0, 0.0).astype(dtype) - 0.1 * power**2
         return ControlPhysics(vector=vector, memory=physics.memory), reward
 
+    def _steer(self, vector: Float[Array, "2"], factors: Physical) -> Float[Array, "1"]:
+        """Push to where the car goes."""
+        return jnp.where(vector[1:] >= 0, 1.0, -1.0).astype(jnp.float32)
+
 
 def _single(values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Values rounded to float32, in the type that they have."""

@@ -113,6 +113,16 @@ class PendulumControl(ControlEnv):
         vector = jnp.stack([angle + speed * factors["dt"], speed])
         return ControlPhysics(vector=vector, memory=torque.astype(dtype)), -cost
 
+    def _steer(self, vector: Float[Array, "2"], factors: Physical) -> Float[Array, "1"]:
+        """Swing up until the energy is that of resting upright; near there, hold against the fall."""
+        angle, speed = jnp.arctan2(jnp.sin(vector[0]), jnp.cos(vector[0])), vector[1]
+        lacking = 1.5 * factors["g"] / factors["l"] * (1 - jnp.cos(angle)) - 0.5 * speed**2
+        limit = factors["max_torque"]
+        swing = jnp.where(jnp.abs(speed) > 1e-3, jnp.sign(lacking * speed), 1.0) * limit
+        hold = -(12 * angle + 3 * speed)
+        torque = jnp.where((jnp.abs(angle) < 0.5) & (jnp.abs(speed) < 4), hold, swing)
+        return jnp.clip(torque, -limit, limit)[None].astype(jnp.float32)
+
     def _draw(self, physics: ControlPhysics, factors: Physical) -> UInt32[Array, "500 500"]:
         angle = physics.vector[0] + math.pi / 2
         scale = 500 / 4.4

@@ -94,3 +94,7 @@ class Piecewise(PointGoalEnv):
     def behaviour_action(self, key: Key[Array, ""], state: State) -> Float[Array, "2"]:
         """The expert with strong noise, see `envs_mjx.piecewise.behaviour_action`."""
         return expert.behaviour_action(key, state)
+
+    def expert_action(self, key: Key[Array, ""], state: State) -> Float[Array, "2"]:
+        """To the target, as far as it can reach, see `envs_mjx.piecewise.expert_action`."""
+        return expert.expert_action(key, state)

@@ -12,11 +12,12 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from envs_mjx import spaces
 from envs_mjx.checks import UserError, check_flag
 from envs_mjx.planar.point_goal import Factors, PointGoalEnv
+from envs_mjx.point_maze import expert
 from envs_mjx.point_maze.factors import DEFAULT_VARIATIONS, SIZE, WALLS, blocked, maze_variation_space, walls_fit
 from envs_mjx.point_maze.render import render_frame
 from envs_mjx.state import State
@@ -137,6 +138,10 @@ class SimplePointMaze(PointGoalEnv):
         moved = super()._advance(state, action)
         reward = jnp.where(moved.success, _SUCCESS_REWARD, _STEP_REWARD)
         return moved.replace(reward=reward.astype(moved.reward.dtype))
+
+    def expert_action(self, key: Key[Array, ""], state: State) -> Float[Array, "2"]:
+        """A step on the shortest way to the goal, see `envs_mjx.point_maze.expert`."""
+        return expert.expert_action(state.physics, state.goal, state.factors, self.reach)
 
     def _render(self, state: State) -> UInt8[Array, "height width 3"]:
         """The reference's frame, 500 x 500, without matplotlib."""

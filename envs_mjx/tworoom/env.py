@@ -123,6 +123,10 @@ class TwoRoom(PointGoalEnv):
         """The expert with the noise that datasets are collected with, see `envs_mjx.tworoom.behaviour_action`."""
         return expert.behaviour_action(key, state)
 
+    def expert_action(self, key: Key[Array, ""], state: State) -> Float[Array, "2"]:
+        """Through the nearest door that fits, then to the target, see `envs_mjx.tworoom.expert_action`."""
+        return expert.expert_action(key, state)
+
 
 def _refuse_broken_constraints(factors: Mapping[str, Array], given: Mapping[str, Array]) -> None:
     """ValueError if explicit factors break a constraint; traced ones are not looked at."""

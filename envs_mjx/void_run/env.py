@@ -20,6 +20,7 @@ from envs_mjx.checks import UserError, check_flag, check_whole
 from envs_mjx.core import Env
 from envs_mjx.state import State
 from envs_mjx.state_bounds import StateBounds
+from envs_mjx.void_run import expert
 from envs_mjx.void_run.factors import DEFAULT_VARIATIONS, MAX_SIZE, void_run_variation_space
 
 VOID, SAND, GRAVEL, GOAL = range(4)
@@ -214,6 +215,12 @@ class VoidRun(Env):
         cells = jax.vmap(lambda move: _on_board(position + move, state.factors))(jnp.asarray(_MOVES, jnp.int32))
         safe = (board[cells[:, 0], cells[:, 1]] != VOID) & (cells != position[None, :]).any(1)
         return jax.random.categorical(key, jnp.where(safe | ~safe.any(), 0.0, -jnp.inf))
+
+    def expert_action(self, key: Key[Array, ""], state: State) -> Int[Array, ""]:
+        """A move on the shortest way to the goal that no void bars."""
+        position, board = state.physics.position, state.physics.board
+        cells = jax.vmap(lambda move: _on_board(position + move, state.factors))(jnp.asarray(_MOVES, jnp.int32))
+        return expert.expert_action(board != VOID, position, state.goal, cells)
 
     def _observed(self, state: State) -> State:
         board, position, goal = state.physics.board, state.physics.position, state.goal

@@ -15,12 +15,15 @@ _EPISODES = "Episodes"
 @console.command
 def collect_command(
     env_id: Annotated[str, typer.Argument(metavar="ENV_ID", help="Environment; see `swmjax envs`.")],
-    output: Annotated[Path, Optional(metavar="PATH", help="The dataset, such as NAME.lance or NAME.h5.")],
+    output: Annotated[
+        Path, Optional(metavar="PATH", help="The dataset; its format is what the name ends in, as .lance or .h5 do.")
+    ],
     policy: Annotated[
         str,
         Optional(
-            metavar="random|RUN_FOLDER|MODULE:NAME",
-            help="Random actions, an expert of `swmjax train-expert`, or a policy of your own.",
+            metavar="random|weak|expert|RUN_FOLDER|MODULE:NAME",
+            help="Random actions, the behaviour policy or the expert that the environment brings, an expert of "
+            "`swmjax train-expert`, or a policy of your own.",
         ),
     ] = "random",
     episodes: Annotated[int, Optional(help="Number of episodes.")] = 10,
@@ -59,11 +62,10 @@ def collect_command(
             rich_help_panel=_EPISODES,
         ),
     ] = None,
-    batch_size: Annotated[int, Optional(help="Episodes side by side.", rich_help_panel=_EPISODES)] = 16,
-    format_: Annotated[
-        str | None,
-        Optional("--format", help="Format of the dataset, where its name does not say it: folder, video, lance_video."),
+    form: Annotated[
+        str | None, Optional("--format", help="Format of the dataset, for names that end in nothing special.")
     ] = None,
+    batch_size: Annotated[int, Optional(help="Episodes side by side.", rich_help_panel=_EPISODES)] = 16,
     append: Annotated[bool, Optional("--append", help="Add to the dataset.")] = False,
     overwrite: Annotated[bool, Optional("--overwrite", help="Replace the dataset.")] = False,
     allow_module: AllowModule = None,
@@ -74,8 +76,9 @@ def collect_command(
     A command that was stopped, or killed, goes on where it was when it is given again.
     """
     import envs_mjx
+    from envs_mjx.checks import UserError
     from swmjax import world
-    from swmjax.policies import POLICIES
+    from swmjax.policies import make_policy
     from swmjax.runs.interrupts import Stopped
 
     if append and overwrite:
@@ -87,11 +90,10 @@ def collect_command(
     names = None if variation is None else tuple(variation)
     shown = image_size if pixels else None
     world.check_collection(env, episodes, max_steps, seed, names, batch_size, shown)
-    player = (
-        _expert(policy, env_id, env, deterministic, noise)
-        if policy not in POLICIES and Path(policy).exists()
-        else _policy(policy, env)
-    )
+    try:
+        player = make_policy(policy, env, deterministic=deterministic, noise=noise)
+    except UserError as error:
+        console.fail(f"--policy: {error}")
     try:
         with console.progress_bar(episodes, "episodes") as (progress, note):
             written = world.collect(
@@ -104,8 +106,8 @@ def collect_command(
                 image_size=shown,
                 variation=names,
                 mode=mode,
+                format=form,
                 batch_size=batch_size,
-                format=format_,
                 progress=progress,
                 note=note,
             )
@@ -134,34 +136,3 @@ def _env_options(task: str | None, assignments: Any) -> dict[str, Any]:
     if not isinstance(options, dict):
         console.fail(f"env_options must be a mapping of names to values, got {options!r}")
     return options
-
-
-def _policy(name: str, env: Any) -> Any:
-    """A policy by name."""
-    from envs_mjx.checks import UserError
-    from swmjax.policies import make_policy
-
-    try:
-        return make_policy(name, env)
-    except UserError as error:
-        console.fail(f"--policy: {error}; a run folder of `swmjax train-expert` will do as well")
-
-
-def _expert(path: str, env_id: str, env: Any, deterministic: bool, noise: float) -> Any:
-    """The expert of a run, which must act in this environment."""
-    from swmjax.policies import load_expert
-
-    policy = load_expert(path, deterministic, noise)
-    spaces = env.observation_space.spaces
-    size = sum(int(spaces[name].shape[0]) for name in policy.actor.observations if name in spaces)
-    if set(policy.actor.observations) != set(spaces) or size != policy.actor.mean.shape[0]:
-        console.fail(
-            f"{path}: this expert observes {', '.join(policy.actor.observations)} of length "
-            f"{policy.actor.mean.shape[0]}, but {env_id} has {', '.join(spaces)} of length {size}"
-        )
-    if policy.actor.low.shape != env.action_space.shape:
-        console.fail(
-            f"{path}: this expert's actions have the length {policy.actor.low.shape[0]}, "
-            f"those of {env_id} are {env.action_space}"
-        )
-    return policy

@@ -16,7 +16,7 @@ from swmjax.data.load import located
 from swmjax.data.names import is_address
 from swmjax.data.sources import Sources
 from swmjax.data.verifying import verify
-from swmjax.runs.files import check_writable, exchange, holding, replacing
+from swmjax.runs.files import check_writable, exchange, holding, identity, replacing
 from swmjax.runs.interrupts import Stopped, asked_to_stop
 from swmjax.runs.plain import plain
 from swmjax.runs.telling import Note, Progress, silent
@@ -166,8 +166,8 @@ def _copy(
     if any(not is_address(source) and Path(source).resolve() == path.resolve() for _, source in found):
         raise UserError(f"{path}: is a source itself; write to another path")
     there = path.exists()
-    if there and mode == "error":
-        raise FileExistsError(f"{path} exists; append to it or overwrite it, or take another name")
+    if there and mode == "error" and not (_work(path) / _VERIFIED).exists():
+        raise _in_the_way(path)
     if there and detect_format(path) is None:
         raise FileExistsError(f"{path} is no dataset; it is not touched")
     sources = Sources([form.reader(source, **source_options) for form, source in found])
@@ -180,7 +180,16 @@ def _copy(
         "options": plain(dict(dest_options), "options"),
     }
     copy = _Copy(sources, kind, dict(dest_options), settings, progress)
-    return copy.appended(path) if there and mode == "append" else copy.anew(path, there)
+    return copy.appended(path) if there and mode == "append" else copy.anew(path, mode == "overwrite")
+
+
+def _work(path: Path) -> Path:
+    """Where a dataset is made that appears when it is whole."""
+    return path.with_name(f".{path.name}.part")
+
+
+def _in_the_way(path: Path) -> FileExistsError:
+    return FileExistsError(f"{path} exists; append to it or overwrite it, or take another name")
 
 
 @dataclass(frozen=True)
@@ -198,7 +207,7 @@ class _Copy:
 
         It is made in a hidden folder beside it, under its own name, since names of tables are part of some formats.
         """
-        work = path.with_name(f".{path.name}.part")
+        work = _work(path)
         inside = work / path.name
         check_writable(path.parent)
         work.mkdir(parents=True, exist_ok=True)
@@ -207,14 +216,20 @@ class _Copy:
             verified = work / _VERIFIED
             try:
                 if not verified.exists():
+                    if path.exists() and not replaces:
+                        raise _in_the_way(path)
                     writer = self.kind.writer(inside, "append" if inside.exists() else "error", **self.options)
                     self._write(writer, 0)
                     digest = self._verify(inside, 0)
+                    whole = {part.name: identity(part) for part in self.kind.parts(inside)[::-1]}
                     with replacing(verified) as temporary:
-                        temporary.write_text(digest, encoding="utf-8")
-                digest = verified.read_text(encoding="utf-8")
-                _place(self.kind, inside, path, replaces)
-            except UserError:
+                        temporary.write_text(json.dumps({"digest": digest, "parts": whole}), encoding="utf-8")
+                made = json.loads(verified.read_text(encoding="utf-8"))
+                digest = made["digest"]
+                if path.exists() and not replaces and identity(path) != tuple(made["parts"][path.name]):
+                    raise _in_the_way(path)
+                _place(made["parts"], inside, path)
+            except (UserError, FileExistsError):
                 shutil.rmtree(work, ignore_errors=True)  # it would end there every time
                 raise
             shutil.rmtree(work, ignore_errors=True)
@@ -270,22 +285,26 @@ class _Copy:
         return Copied(path, self.kind.name, len(self.sources), int(self.sources.lengths.sum()), digest)
 
 
-def _place(kind: type[Format], inside: Path, path: Path, replaces: bool) -> None:
-    """Move a dataset out of its folder; a process that dies on the way is finished by the next one."""
-    parts = [part for part in kind.parts(inside)[::-1] if part.exists()]
-    old = detect_format(path) if replaces else None
-    if old is not None:
-        coming = {part.name for part in kind.parts(inside)}
-        for part in old.parts(path):
-            if part != path and part.name not in coming:
-                # What belonged to the old one must not be taken for a part of the new one.
-                shutil.rmtree(part) if part.is_dir() else part.unlink()
-    for part in parts:
-        target = path.with_name(part.name)
-        if target.is_dir() and part.is_dir():
-            exchange(part, target)
-        elif target.exists() and target.is_dir() != part.is_dir():
-            os.rename(target, inside.with_name(f"{part.name}.old"))
-            os.rename(part, target)
-        else:
-            os.replace(part, target)
+def _place(parts: Mapping[str, Sequence[int]], inside: Path, path: Path) -> None:
+    """Move a dataset out of its folder; a process that dies on the way is finished by the next one.
+
+    Args:
+        parts: Names of what belongs to it, the dataset itself last, each with what tells it from others.
+        inside: Where it was made.
+        path: Where it goes.
+    """
+    old = detect_format(path) if path.exists() else None
+    for part in old.parts(path) if old is not None else ():
+        if part.name not in parts:
+            # What belonged to the old one must not be taken for a part of the new one.
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+    for name, known in parts.items():
+        new, target = inside.with_name(name), path.with_name(name)
+        if target.exists() and identity(target) == tuple(known):
+            continue
+        if target.is_dir() and new.is_dir():
+            exchange(new, target)
+            continue
+        if target.is_dir() != new.is_dir() and target.exists():
+            os.rename(target, inside.with_name(f"{name}.old"))
+        os.replace(new, target)

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from envs_mjx import Env, plugins
@@ -17,8 +18,13 @@ from swmjax.policies.physics import PhysicsPolicy
 from swmjax.policies.random import RandomPolicy
 from swmjax.policies.rollout import Rollout, Start, rollout
 from swmjax.policies.scaling import Scaler
+from swmjax.policies.scripted import ScriptedPolicy
 
-POLICIES: dict[str, Callable[[Env], Policy]] = {"random": lambda env: RandomPolicy.of(env.action_space)}
+POLICIES: dict[str, Callable[[Env], Policy]] = {
+    "random": lambda env: RandomPolicy.of(env.action_space),
+    "weak": ScriptedPolicy,
+    "expert": lambda env: ScriptedPolicy(env, expert=True),
+}
 """Policies that need nothing but the environment, by name."""
 
 
@@ -37,22 +43,30 @@ def register_policy(name: str, make: Callable[[Env], Policy]) -> None:
     POLICIES[name] = make
 
 
-def make_policy(name: str, env: Env) -> Policy:
+def make_policy(name: str, env: Env, *, deterministic: bool = False, noise: float = 0.0) -> Policy:
     """Build a policy for an environment.
 
     Args:
-        name: a key of `POLICIES`, a name that an installed package has registered, or `module:Name` of what
-            `register_policy` takes, which imports the module.
+        name: a key of `POLICIES`; or else a path, of the run folder of an expert; or else a name that an installed
+            package has registered, or `module:Name` of what `register_policy` takes, which imports the module.
         env: the environment.
+        deterministic: of the expert of a run, see `ExpertPolicy`.
+        noise: of the expert of a run, see `ExpertPolicy`.
 
     Raises:
         UserError: there is no such policy, or it gives none for this environment.
     """
-    make: Any = plugins.load_named("policy", name) if ":" in name else POLICIES.get(name)
+    make: Any = POLICIES.get(name)
+    if make is None and Path(name).exists():
+        return _fitting(name, load_expert(name, deterministic, noise), env)
+    if make is None and ":" in name:
+        make = plugins.load_named("policy", name)
     if make is None:
         plugins.load()
         if name not in POLICIES:
-            raise plugins.unknown("policy", name, POLICIES)
+            raise UserError(
+                f"{plugins.unknown('policy', name, POLICIES)}; a run folder of `swmjax train-expert` will do as well"
+            )
         make = POLICIES[name]
     try:
         inspect.signature(make).bind(env)
@@ -61,6 +75,24 @@ def make_policy(name: str, env: Env) -> Policy:
     policy = make(env)
     if not isinstance(policy, Policy):
         raise UserError(f"policy {name!r} gives a {type(policy).__name__}, it must be a swmjax.policies.Policy")
+    return policy
+
+
+def _fitting(path: str, policy: ExpertPolicy, env: Env) -> ExpertPolicy:
+    """The expert of a run, which must act in this environment."""
+    spaces = getattr(env.observation_space, "spaces", {})
+    seen, actor = policy.actor.observations, policy.actor
+    size = sum(int(spaces[name].shape[0]) for name in seen if name in spaces)
+    if set(seen) != set(spaces) or size != actor.mean.shape[0]:
+        raise UserError(
+            f"{path}: this expert observes {', '.join(seen)} of length {actor.mean.shape[0]}, but "
+            f"{type(env).__name__} has {', '.join(spaces)} of length {size}"
+        )
+    if actor.low.shape != env.action_space.shape:
+        raise UserError(
+            f"{path}: this expert's actions have the length {actor.low.shape[0]}, those of {type(env).__name__} are "
+            f"{env.action_space}"
+        )
     return policy
 
 
@@ -81,6 +113,7 @@ __all__ = [
     "RandomPolicy",
     "Rollout",
     "Scaler",
+    "ScriptedPolicy",
     "Start",
     "WorldModelPolicy",
     "load_expert",

@@ -4,22 +4,19 @@ The compilation cache spares XLA's work, but only a traced program can be looked
 most of a second run's start. What is kept is the program itself, as StableHLO by `jax.export`.
 """
 
-import dataclasses
 import functools
 import hashlib
 import platform
 import sys
-import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from flax import nnx
 from jax import export
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
+from swmjax.runs import described
 from swmjax.runs.files import replacing
 
 _PACKAGES = ("envs_mjx", "swmjax")
@@ -45,7 +42,7 @@ def exported(function: Callable[..., Any], made_of: Any, *args: Any) -> Callable
     folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     leaves, structure = jax.tree.flatten(args)
     try:
-        facts = described((made_of, args))
+        facts = described.structure((made_of, args))
     except TypeError:
         folder = None
     if not folder:
@@ -80,34 +77,6 @@ def calls_python(jaxpr: Any) -> bool:
 
 def _is_jaxpr(value: Any) -> bool:
     return isinstance(value, ClosedJaxpr | Jaxpr)
-
-
-def described(value: Any) -> str:
-    """All that tells two values apart, but the numbers in arrays and the weights of models; the same in every process.
-
-    Raises:
-        TypeError: The value, or one inside it, is none of this project.
-    """
-    if value is None or isinstance(value, bool | int | float | str):
-        return repr(value)
-    if isinstance(value, jax.Array | np.ndarray | np.generic):
-        return "array"
-    if isinstance(value, tuple | list):
-        return f"({', '.join(map(described, value))})"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{described(name)}: {described(item)}' for name, item in value.items())}}}"
-    if isinstance(value, types.MethodType):
-        return f"{described(value.__self__)}.{value.__name__}"
-    kind = type(value)
-    if kind.__module__.partition(".")[0] not in _PACKAGES:
-        raise TypeError(f"{kind} is not a class of this project")
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if isinstance(value, nnx.Module):
-        return f"{name}({described(vars(value).get('config'))})"
-    if not dataclasses.is_dataclass(value):
-        raise TypeError(f"{kind} is no dataclass")
-    fields = (f"{field.name}={described(getattr(value, field.name))}" for field in dataclasses.fields(value))
-    return f"{name}({', '.join(fields)})"
 
 
 def _read(path: Path) -> export.Exported | None:

@@ -19,7 +19,8 @@ from jaxtyping import Array
 
 from envs_mjx import Env, State
 from envs_mjx.checks import UserError, check_count, is_integer
-from swmjax.data import Mode
+from swmjax.data import Mode, format_of, get_format
+from swmjax.data.convert import dataset_path
 from swmjax.data.formats.base import ID, SEED
 from swmjax.policies.base import Policy
 from swmjax.policies.rollout import Rollout, Start, frame, rollout
@@ -48,8 +49,8 @@ def collect(
     image_size: int | None = 224,
     variation: Sequence[str] | None = None,
     mode: Mode = "error",
-    batch_size: int = 16,
     format: str | None = None,
+    batch_size: int = 16,
     progress: Progress = silent,
     note: Note = silent,
 ) -> int:
@@ -62,7 +63,7 @@ def collect(
     Args:
         env: The environment.
         policy: The policy.
-        path: The dataset; its name says the format, such as `.lance` or `.h5`.
+        path: The dataset; what its format has names end in is added if the format is given.
         episodes: Number of episodes to add.
         max_steps: Steps after which an episode is cut; the environment may end it earlier.
         seed: Episode i starts from seed + i and depends on no other episode. If None, the first has seed 0, or the one
@@ -72,9 +73,8 @@ def collect(
         variation: Factors of variation that are sampled, each written as a column; the environment's own choice, and
             no column, if None.
         mode: What to do where there is a dataset: `error`, `append` or `overwrite`.
+        format: Of the dataset; what its name looks like if None.
         batch_size: Episodes that run side by side.
-        format: Name of the dataset's format, where its name does not say it: `folder`, `video` and `lance_video` are
-            folders of any name.
         progress: Told the stage and the episodes done.
         note: Told what the user should read at once.
 
@@ -87,7 +87,7 @@ def collect(
             not hold, the dataset to append to has other columns or images of another size, holds episodes of these
             seeds, or does not say of which.
         FileExistsError: There is a dataset that is not an unfinished one of the same call, and the mode is `error`.
-        MissingExtraError: A package that the format needs is not installed.
+        MissingExtraError: A package is not installed, such as pylance.
         OSError: As the file system says it; before anything is computed if nothing can be written there. The dataset
             holds the groups before.
     """
@@ -104,7 +104,8 @@ def collect(
     settings = collection_settings(
         env, policy, max_steps=max_steps, image_size=image_size, variation=None if names is None else list(names)
     )
-    begun = begin(Path(path), mode, settings, seed, episodes, note, format)
+    kind = format_of(path) if format is None else get_format(format)
+    begun = begin(kind, dataset_path(path, kind), mode, settings, seed, episodes, note)
     for remark in env.remarks:
         note(remark)
     writer = begun.writer

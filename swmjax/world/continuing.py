@@ -1,20 +1,18 @@
 """Where a collection begins: anew, after the episodes that are there, or where an earlier run of it was stopped."""
 
-import dataclasses
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from envs_mjx import Env
 from envs_mjx.checks import UserError
-from swmjax.data import Mode, Writer, format_of
+from swmjax.data import Format, Mode, Writer
 from swmjax.data.formats.base import SEED
 from swmjax.policies.base import Policy
+from swmjax.runs.described import facts
 from swmjax.runs.telling import Note
 
 LAST_SEED = 2**31 - 1
@@ -36,32 +34,31 @@ class Begun:
 
 
 def begin(
+    form: type[Format],
     path: Path,
     mode: Mode,
     settings: Mapping[str, Any],
     seed: int | None,
     episodes: int,
     note: Note,
-    format: str | None = None,
 ) -> Begun:
     """Find out where a collection begins.
 
     The dataset remembers its last collection; one that is asked for again before it is complete goes on.
 
     Args:
+        form: Format of the dataset.
         path: The dataset.
         mode: What to do where there is one.
         settings: What decides the episodes besides their seeds, as `collection_settings` gives it.
         seed: Of the first episode; 0, or the one after those of the dataset, if None.
         episodes: How many.
         note: Told whether it goes on, and what cannot be known.
-        format: Name of the dataset's format; found out from the path if None.
 
     Raises:
         UserError: Seeds would come twice, or there is no telling which come next.
         FileExistsError: There is a dataset, and the mode is `error`.
     """
-    form = format_of(path, format)
     left = form.record(path)
     if left is not None and _is_same(left, mode, settings, seed, episodes):
         writer = form.writer(path, "append")
@@ -144,26 +141,5 @@ def collection_settings(env: Env, policy: Policy, **settings: Any) -> dict[str, 
     """
     # Another implementation of the physics makes other episodes.
     remarks = {"remarks": list(env.remarks)} if env.remarks else {}
-    facts = {"env": _facts(env), "policy": _facts(policy)} | remarks
-    return facts | {name: _facts(value) for name, value in settings.items()}
-
-
-def _facts(value: Any) -> Any:
-    """All that tells two values apart, arrays by a hash of their bytes; the same in every process."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, jax.Array | np.ndarray | np.generic):
-        array = np.asarray(value)
-        return f"{array.dtype}{list(array.shape)} {hashlib.sha256(array.tobytes()).hexdigest()[:16]}"
-    if isinstance(value, tuple | list):
-        return [_facts(item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(name): _facts(item) for name, item in value.items()}
-    kind = type(value)
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if dataclasses.is_dataclass(value):
-        return {"class": name} | {field.name: _facts(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    leaves = jax.tree.leaves(value)
-    if len(leaves) == 1 and leaves[0] is value:
-        return repr(value)
-    return {"class": name, "leaves": _facts(leaves)}
+    known = {"env": facts(env), "policy": facts(policy)} | remarks
+    return known | {name: facts(value) for name, value in settings.items()}

@@ -399,3 +399,53 @@ def test_kills_at_random_moments(tmp_path, form, mode):
             subprocess.run(command, check=True)
         assert [entry for entry in listed_top(tmp_path) if entry.startswith(".") and mode != "append"] == []
     assert seen or mode == "error"
+
+
+class _Killed(BaseException):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("moment", ["before", "between", "after"])
+@pytest.mark.parametrize("mode", ["error", "overwrite"])
+def test_a_kill_while_a_dataset_is_put_in_its_place_is_made_good(tmp_path, monkeypatch, mode, moment):
+    from swmjax.data import convert as function
+    from swmjax.runs import files
+
+    module = sys.modules[function.__module__]
+    values = {EPISODE_DATA: {"mass": 1.0}}
+    write("lance", tmp_path / "a.lance", [episode(3, 1) | values])
+    if mode == "overwrite":
+        write("lance", tmp_path / "b.lance", [episode(2, 9) | {EPISODE_DATA: {"mass": 9.0}}])
+    done = []
+
+    def place(real):
+        def moved(new, target):
+            if moment == "before" or (moment == "between" and done):
+                raise _Killed
+            real(new, target)
+            done.append(target.name)
+
+        return moved
+
+    def swap(new, target):
+        files._exchanged(new, target)  # what was there is not removed any more
+
+    with monkeypatch.context() as patch, pytest.raises(_Killed):
+        patch.setattr(module, "exchange", place(swap))
+        patch.setattr(module.os, "replace", place(os.replace))
+        patch.setattr(module, "_place", _then_die(module._place, moment))
+        convert(tmp_path / "a.lance", tmp_path / "b.lance", mode=mode)
+    copied = convert(tmp_path / "a.lance", tmp_path / "b.lance", mode=mode)
+    assert copied.episodes == 1
+    assert load_dataset(tmp_path / "b.lance").lengths.tolist() == [3]
+    assert load_dataset(tmp_path / "b.lance").get_episode_data() == {"mass": [1.0]}
+    assert listed_top(tmp_path) == ["a.lance", "a_episodes.lance", "b.lance", "b_episodes.lance"]
+
+
+def _then_die(place, moment):
+    def placed(*arguments):
+        place(*arguments)
+        if moment == "after":
+            raise _Killed
+
+    return placed

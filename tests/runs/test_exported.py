@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from envs_mjx.mujoco.portable import portable
-from swmjax.planning import CEMSolver, PlanConfig
+from swmjax.planning import CEMSolver
 from swmjax.runs import exported as module
-from swmjax.runs.exported import described, exported
+from swmjax.runs.exported import exported
 
 pytestmark = pytest.mark.optimised
 
@@ -152,13 +151,3 @@ def test_without_a_cache_nothing_is_kept(kept):
     jax.config.update("jax_compilation_cache_dir", None)
     assert Counted().run()["nothing"] is None
     assert kept() == []
-
-
-def test_descriptions():
-    assert described((1, 1.0, "1", None, True)) == "(1, 1.0, '1', None, True)"
-    assert described({"a": [CEMSolver().init]}) == f"{{'a': ({described(CEMSolver())}.init)}}"
-    two, three = (described(PlanConfig(horizon=n, receding_horizon=1)) for n in (2, 3))
-    assert two != three
-    assert described(np.ones(2)) == described(np.zeros(3)) == "array"
-    with pytest.raises(TypeError, match="Linear"):
-        described(nnx.Linear(1, 1, rngs=nnx.Rngs(0)))
