@@ -177,7 +177,7 @@ def test_a_kill_keeps_all_but_the_last_group():
         (["PushT-v2"], "unknown environment 'swm/PushT-v2'"),
         (
             ["test/Goal-v0", "--policy=nowhere"],
-            "--policy: unknown policy 'nowhere'; known are 'random'; a run",
+            "--policy: unknown policy 'nowhere'; known are 'expert', 'random', 'weak'; a run",
         ),
         (["test/Goal-v0", "--policy=."], "expert.npz: no such file; expected an actor"),
         (["test/Goal-v0", "--episodes=0"], "episodes must be an integer of at least 1, got 0"),
@@ -198,7 +198,7 @@ def test_mistakes_are_one_line(arguments, message):
 
 def test_an_expert_of_another_task(expert):
     line = refused("PendulumControl-v1", f"--policy={expert}", "--output=set.lance")
-    assert "this expert observes x of length 1, but swm/PendulumControl-v1 has observation of length 0" in line
+    assert "this expert observes x of length 1, but PendulumControl has observation of length 0" in line
     assert "noise must be finite and at least 0" in refused(
         *SHORT, f"--policy={expert}", "--noise=-1", "--output=s.lance"
     )
