@@ -19,6 +19,7 @@ def s3_server():
         Its address.
     """
     pytest.importorskip("moto", reason="needs moto, boto3 and s3fs")
+    pytest.importorskip("flask_cors", reason="needs flask and flask-cors, which moto's server runs on")
     pytest.importorskip("s3fs", reason="needs s3fs: pip install 'swmjax[remote]'")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -4,6 +4,7 @@ import gc
 import weakref
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from swmjax.data.buffers import Buffers
@@ -12,7 +13,7 @@ from swmjax.data.buffers import Buffers
 def made():
     return {
         "pixels": np.moveaxis(np.empty((3, 5, 6, 2), np.uint8), -1, -3),
-        "state": np.empty((3, 2)),
+        "state": np.empty((3, 2), np.float32),
         "text": np.empty(3, object),
     }
 
@@ -67,3 +68,25 @@ def test_sets_that_nobody_needs_any_more_go():
     del many
     buffers.take()
     assert sum(owner() is not None for owner in owners) <= 2
+
+
+def test_what_jax_still_computes_with_stays():
+    """The array goes while a program that reads it at its very end is at work."""
+    buffers = Buffers(made)
+
+    @jax.jit
+    def slow(x):
+        busy = jax.lax.fori_loop(0, 300, lambda _, y: jnp.tanh(y @ y), jnp.eye(200) + x.sum() * 0)
+        return x + busy[0, 0] * 0
+
+    slow(np.zeros((3, 2), np.float32))
+    for value in range(5):
+        arrays = buffers.take()
+        arrays["state"][:] = value
+        on_device = jax.device_put(arrays["state"])
+        assert on_device.unsafe_buffer_pointer() == arrays["state"].ctypes.data
+        result = slow(on_device)
+        del arrays, on_device
+        for _ in range(3):
+            buffers.take()["state"][:] = -1
+        np.testing.assert_array_equal(result, value)
