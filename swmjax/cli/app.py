@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -17,6 +18,15 @@ COMMANDS = {
     "eval": "eval:eval_command",
     "train-expert": "train_expert:train_expert_command",
     "collect": "collect:collect_command",
+    "inspect": "inspect_:inspect_command",
+    "preview": "preview:preview_command",
+    "convert": "convert:convert_command",
+    "merge": "convert:merge_command",
+    "delete": "delete:delete_command",
+    "versions": "datasets:versions_command",
+    "restore": "datasets:restore_command",
+    "list": "kept:list_command",
+    "show": "kept:show_command",
     "envs": "envs:envs_command",
     "fovs": "envs:fovs_command",
     "solvers": "solvers:solvers_command",
@@ -25,6 +35,8 @@ COMMANDS = {
     "export": "export:export_command",
 }
 """Every command: a module of `swmjax.cli` and a function in it, whose signature and docstring are the help."""
+GROUPS = {"datasets": ("datasets:datasets_command", {name: COMMANDS[name] for name in ("versions", "restore")})}
+"""Commands with commands of their own; they run if none of those is given."""
 
 
 def make_app() -> typer.Typer:
@@ -36,10 +48,20 @@ def make_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     for name, place in COMMANDS.items():
-        module, _, function = place.partition(":")
-        app.command(name)(getattr(importlib.import_module(f"swmjax.cli.{module}"), function))
+        app.command(name)(_function(place))
+    for name, (own, inner) in GROUPS.items():
+        group = typer.Typer()
+        group.callback(invoke_without_command=True)(_function(own))
+        for inner_name, place in inner.items():
+            group.command(inner_name)(_function(place))
+        app.add_typer(group, name=name)
     app.callback()(root)
     return app
+
+
+def _function(place: str) -> Callable[..., None]:
+    module, _, function = place.partition(":")
+    return getattr(importlib.import_module(f"swmjax.cli.{module}"), function)
 
 
 def _print_version(wanted: bool) -> bool:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from swmjax.cli.console import command, out, print_json, print_table
+from swmjax.cli.console import Json, command, out, print_json, print_table, size_of
 
 
 @command
@@ -12,7 +12,7 @@ def checkpoints_command(
     pattern: Annotated[
         str | None, typer.Argument(metavar="[REGEX]", help="Only runs or files whose name contains this expression.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List the checkpoints in $STABLEWM_HOME/checkpoints."""
     from swmjax.checkpoints.names import checkpoints_root, list_checkpoints
@@ -26,13 +26,5 @@ def checkpoints_command(
         matching = "" if pattern is None else f" matching {pattern!r}"
         out().print(f"No checkpoints{matching} in {checkpoints_root()}", markup=False, highlight=False)
     else:
-        cells = [(r.run or ".", r.file, _bytes(r.size), f"{r.modified.astimezone():%Y-%m-%d %H:%M}") for r in rows]
+        cells = [(r.run or ".", r.file, size_of(r.size), f"{r.modified.astimezone():%Y-%m-%d %H:%M}") for r in rows]
         print_table(f"Checkpoints in {checkpoints_root()}", ("Run", "Checkpoint", "Size", "Modified"), cells)
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TB"

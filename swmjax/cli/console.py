@@ -8,7 +8,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import IO, Any, NoReturn, cast
+from typing import IO, Annotated, Any, NoReturn, cast
 
 import typer
 from rich.cells import cell_len
@@ -19,6 +19,8 @@ from rich.table import Table
 
 from swmjax.runs.interrupts import interruptible
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+"""The option of every command that prints something."""
 USER_ERROR = 2
 INTERRUPTED = 130
 LINE_SECONDS = 15.0
@@ -219,3 +221,12 @@ def print_facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
 def print_json(value: Any) -> None:
     """Print a value as JSON on stdout."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def size_of(size: float) -> str:
+    """Bytes as text, such as 1.5 MB."""
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} PB"

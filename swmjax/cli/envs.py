@@ -4,9 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from swmjax.cli.console import command, note, print_json, print_table
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+from swmjax.cli.console import Json, command, note, print_json, print_table
 
 
 @command

@@ -24,10 +24,12 @@ from swmjax.data.goals import GoalDataset
 from swmjax.data.info import dataset_info, delete_dataset, is_image, list_datasets
 from swmjax.data.jpeg import decode_jpeg, encode_jpeg
 from swmjax.data.load import load_dataset, open_dataset
+from swmjax.data.loader import Loader
 from swmjax.data.names import ensure_dir_exists, get_cache_dir
 from swmjax.data.nested import flatten_dict, get_in
 from swmjax.data.normalise import IdentityScaler, PercentileScaler, ZScoreScaler, column_normalizer, get_scaler
 from swmjax.data.replay import ReplayBuffer, classic_filter
+from swmjax.data.snapshot import Snapshot, decoded
 from swmjax.data.steps import StepsDataset
 from swmjax.data.subsets import EpisodeSubset, split_episodes
 from swmjax.data.transforms import ColumnTransform, Compose
@@ -51,11 +53,13 @@ __all__ = [
     "IdentityScaler",
     "LanceReader",
     "LanceWriter",
+    "Loader",
     "MergeDataset",
     "Mode",
     "PercentileScaler",
     "Reader",
     "ReplayBuffer",
+    "Snapshot",
     "SpaceInfo",
     "StepsDataset",
     "VariationInfo",
@@ -68,6 +72,7 @@ __all__ = [
     "convert",
     "dataset_info",
     "decode_jpeg",
+    "decoded",
     "delete_dataset",
     "detect_format",
     "encode_jpeg",

@@ -80,9 +80,10 @@ class Loader:
             raise UserError(f"the dataset has {len(dataset)} windows, which do not fill a batch of {batch_size}")
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
         self.epochs, self.drop_remainder, self.device, self.ahead = epochs, drop_remainder, device, ahead
-        self._part = slice(part * batch_size // parts, (part + 1) * batch_size // parts)
+        self._part = part * batch_size // parts, (part + 1) * batch_size // parts
         self._buffers = Buffers(lambda: dataset.empty(batch_size // parts))
-        self.source = self._source()
+        self.source = _grain().MapDataset.range(len(self)).repeat(epochs).map_with_index(self._load)
+        """Batches by number, as a dataset of Grain's, to which more of its transformations may be added."""
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -93,22 +94,23 @@ class Loader:
         """All batches from the first one on."""
         return Batches(self)
 
-    def _source(self) -> Any:
-        """Batches by number, as a dataset of Grain's; more of its transformations may follow."""
-        grain = _grain()
-        windows: Any = grain.MapDataset.range(len(self.dataset))
-        if self.shuffle:
-            # Grain's orders of an epoch are those of the next seed's epoch before; spread, no two seeds share any.
-            windows = windows.shuffle(seed=int(np.random.SeedSequence(self.seed).generate_state(1)[0]))
-        batches = windows.batch(self.batch_size, drop_remainder=self.drop_remainder, batch_fn=np.asarray)
-        return batches.repeat(self.epochs).map_with_index(self._load)
-
-    def _load(self, number: int, indices: np.ndarray) -> Batch:
-        mine = indices[self._part]
-        whole = len(indices) == self.batch_size
-        dataset = self.dataset.seeded(self.seed, number, self._part.start)
-        found = dataset.batch(mine, self._buffers.take() if whole else None)
+    def _load(self, number: int, _: Any = None) -> Batch:
+        """A batch by its number."""
+        first, last = self._part
+        indices = self._indices(number)[first:last]
+        whole = len(indices) == last - first
+        found = self.dataset.seeded(self.seed, number, first).batch(indices, self._buffers.take() if whole else None)
         return {name: _height_first(array) for name, array in found.items()}
+
+    def _indices(self, number: int) -> list[int]:
+        """Numbers of the windows of a batch, of all processes together."""
+        epoch, batch = divmod(number, len(self))
+        places = range(batch * self.batch_size, min((batch + 1) * self.batch_size, len(self.dataset)))
+        if not self.shuffle:
+            return list(places)
+        order, last = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]), len(self.dataset) - 1
+        shuffled = _grain().experimental.index_shuffle
+        return [shuffled(place, max_index=last, seed=order, rounds=4) for place in places]
 
 
 class Batches(Iterator[Batch]):

@@ -16,7 +16,7 @@ from jaxtyping import Int64
 
 from envs_mjx.checks import UserError, check_name
 from swmjax.data.formats.base import Reader
-from swmjax.data.threads import each
+from swmjax.data.threads import each, take
 from swmjax.runs import files
 from swmjax.runs.paths import home
 
@@ -28,8 +28,6 @@ _CHECKED = "checked.json"
 """The file that says of which state of the others the digests were compared."""
 _PART = 64 * 2**20
 """Bytes that are decoded, and digested, at once; a kill while a snapshot is made costs so much of it."""
-_COPY = 2**20
-"""Bytes that a thread copies at once."""
 Progress = Callable[[int], None]
 """Told how many rows are decoded."""
 
@@ -130,7 +128,7 @@ class Snapshot(Reader):
         found = self.empty(mapped, len(rows), out)
         self.locate(rows)
         for name, array in found.items():
-            _copy(self._map(name), rows, array)
+            take(self._map(name), rows, array)
         others = [name for name in columns if name not in self._files]
         found |= self.reader.read(others, rows, out) if others else {}
         return {name: found[name] for name in columns}
@@ -250,14 +248,3 @@ def _state(path: Path) -> list[int] | None:
 
 def _digest(part: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(part).data).hexdigest()
-
-
-def _copy(source: np.ndarray, rows: Int64[np.ndarray, " R"], out: np.ndarray) -> None:
-    """Copy rows, in threads."""
-    step = max(1, _COPY // max(1, math.prod(source.shape[1:])))
-
-    def copy(number: int) -> None:
-        part = slice(number * step, (number + 1) * step)
-        np.take(source, rows[part], axis=0, out=out[part], mode="clip")
-
-    each(copy, -(-len(rows) // step))

@@ -6,6 +6,12 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+from jaxtyping import Int64
+
+_COPY = 2**20
+"""Bytes that a thread copies at once."""
+
 
 def each(work: Callable[[int], None], count: int) -> None:
     """Call `work` with every number below `count`, in as many threads as this process has cores.
@@ -35,6 +41,17 @@ def each(work: Callable[[int], None], count: int) -> None:
             helper.result()
     if failures:
         raise min(failures, key=lambda failure: failure[0])[1]
+
+
+def take(source: np.ndarray, rows: Int64[np.ndarray, " R"], out: np.ndarray) -> None:
+    """Copy rows of an array into another one, [R, ...], in threads."""
+    step = max(1, _COPY // max(1, source[:1].nbytes))
+
+    def copy(number: int) -> None:
+        part = slice(number * step, (number + 1) * step)
+        np.take(source, rows[part], axis=0, out=out[part], mode="clip")
+
+    each(copy, -(-len(rows) // step))
 
 
 def cores() -> int:

@@ -25,6 +25,7 @@ from swmjax.data.clips import (
 )
 from swmjax.data.formats.base import EPISODE, STEP, Column, Reader
 from swmjax.data.kept import Kept
+from swmjax.data.threads import take
 
 Transform = Callable[[Window], Window]
 
@@ -427,7 +428,7 @@ class Windows(Dataset):
             read = self._filled(names, unique, {})
             for name in names:
                 if name in flat:
-                    np.take(read[name], places.reshape(-1), axis=0, out=flat[name], mode="clip")
+                    take(read[name], places.reshape(-1), flat[name])
                 else:
                     memory[name][...] = read[name][places.reshape(rows.shape)]
         return arrays

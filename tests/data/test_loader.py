@@ -13,10 +13,9 @@ import pytest
 from data_arrays import arrays
 
 from envs_mjx.checks import UserError
-from swmjax.data import GoalDataset, ReplayBuffer, Windows
+from swmjax.data import GoalDataset, Loader, ReplayBuffer, Windows
 
 grain = pytest.importorskip("grain", reason="needs grain: pip install 'swmjax[data]'")
-from swmjax.data.loader import Loader  # noqa: E402
 
 LENGTHS = (12, 3, 9, 7)
 
@@ -227,8 +226,7 @@ import sys, threading
 import jax, numpy as np
 sys.path.insert(0, {tests!r})
 from data_arrays import arrays
-from swmjax.data import Windows
-from swmjax.data.loader import Loader
+from swmjax.data import Loader, Windows
 
 forks = []
 sys.addaudithook(lambda event, _: forks.append(event) if event in ("os.fork", "os.forkpty") else None)

@@ -5,8 +5,7 @@ import pytest
 from data.s3 import s3_server
 
 from envs_mjx.checks import MissingExtraError, UserError
-from swmjax.data import LanceWriter
-from swmjax.data.load import load_dataset
+from swmjax.data import LanceWriter, Loader, load_dataset
 from swmjax.data.remote import lance_options, open_file
 
 
@@ -77,8 +76,6 @@ def write_hdf5(path):
 def test_datasets_are_read_from_s3_as_they_are_here(tmp_path, monkeypatch):
     """Lance and HDF5, singly, in batches and through the loader; and what is not there is said."""
     pytest.importorskip("lance", reason="needs pylance: pip install 'swmjax[data]'")
-    from swmjax.data.loader import Loader
-
     with LanceWriter(tmp_path / "set.lance") as writer:
         writer.write_episodes(episodes())
     write_hdf5(tmp_path / "set.h5")

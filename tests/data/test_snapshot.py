@@ -15,7 +15,7 @@ import pytest
 from data_arrays import arrays
 
 from envs_mjx.checks import UserError
-from swmjax.data import Windows, snapshot
+from swmjax.data import Windows, snapshot, threads
 from swmjax.data.snapshot import Snapshot, decoded
 
 
@@ -23,7 +23,7 @@ from swmjax.data.snapshot import Snapshot, decoded
 def small_parts(monkeypatch):
     """A part of seven images."""
     monkeypatch.setattr(snapshot, "_PART", 7 * 5 * 4 * 3)
-    monkeypatch.setattr(snapshot, "_COPY", 2 * 5 * 4 * 3)
+    monkeypatch.setattr(threads, "_COPY", 2 * 5 * 4 * 3)
 
 
 def check_same(found, reader):
