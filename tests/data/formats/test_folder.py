@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from data_episodes import dead_process, episode, every_episode_a_group, joined, listed, read, write
+from data_episodes import dead_process, episode, every_episode_a_group, joined, listed, npz, read, write
 
 from swmjax.data import encode_jpeg
 from swmjax.data.formats import detect_format, get_format, groups
@@ -133,13 +133,13 @@ def test_parts_are_read_and_joined_by_the_next_writer_even_if_it_writes_nothing(
     path = tmp_path / "set"
     interrupted(path, 3)
     assert sorted(os.listdir(path / "ep_len.parts")) == ["000000001.npz", "000000002.npz"]
-    assert np.load(path / "ep_len.npz")["arr_0"].tolist() == [3]
+    assert npz(path / "ep_len.npz")["arr_0"].tolist() == [3]
     reader = FolderReader(path)
     assert reader.lengths.tolist() == [3, 3, 3]
     write("folder", path, [], "append")
     assert not (path / "ep_len.parts").exists()
-    assert np.load(path / "ep_len.npz")["arr_0"].tolist() == [3, 3, 3]
-    assert np.load(path / "ep_offset.npz")["arr_0"].tolist() == [0, 3, 6]
+    assert npz(path / "ep_len.npz")["arr_0"].tolist() == [3, 3, 3]
+    assert npz(path / "ep_offset.npz")["arr_0"].tolist() == [0, 3, 6]
     # A reader that was made before goes on with what has become of the parts.
     expected = joined([episode(3, i) for i in range(3)], "action")
     np.testing.assert_array_equal(reader.read(["action"], np.arange(9))["action"], expected)
@@ -279,8 +279,8 @@ def test_frames_a_second_are_in_the_video(tmp_path):
 
 def test_what_is_written_is_what_numpy_reads(tmp_path):
     write("folder", tmp_path / "set", [episode(4), episode(3)])
-    task = np.load(tmp_path / "set" / "task.npz")["arr_0"]
+    task = npz(tmp_path / "set" / "task.npz")["arr_0"]
     assert (task.dtype.kind, task.tolist()) == ("U", joined([episode(4), episode(3)], "task").tolist())
-    assert np.load(tmp_path / "set" / "ep_len.npz")["arr_0"].dtype == np.int32
-    assert np.load(tmp_path / "set" / "ep_offset.npz")["arr_0"].dtype == np.int64
-    assert np.load(io.BytesIO((tmp_path / "set" / "count.npz").read_bytes()))["arr_0"].dtype == np.int64
+    assert npz(tmp_path / "set" / "ep_len.npz")["arr_0"].dtype == np.int32
+    assert npz(tmp_path / "set" / "ep_offset.npz")["arr_0"].dtype == np.int64
+    assert npz(io.BytesIO((tmp_path / "set" / "count.npz").read_bytes()))["arr_0"].dtype == np.int64

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_episodes import npz
 
 from swmjax.data.formats import detect_format, get_format
 from swmjax.data.windows import Windows
@@ -27,10 +28,10 @@ def window(form, **options):
 
 @pytest.mark.parametrize(("form", "away"), [("hdf5", 0), ("folder", 2)])
 def test_window_7_is_that_of_the_reference(form, away):
-    expected, found = np.load(GOLDEN / f"window7_{form}.npz"), window(form)
+    expected, found = npz(GOLDEN / f"window7_{form}.npz"), window(form)
     # Older recorders, and this cut, number episodes as well.
-    assert set(found) - {"ep_idx"} == set(expected.files)
-    for name in expected.files:
+    assert set(found) - {"ep_idx"} == set(expected)
+    for name in expected:
         assert (found[name].dtype, found[name].shape) == (expected[name].dtype, expected[name].shape), name
         if name in ("pixels", "goal"):
             assert np.abs(found[name].astype(int) - expected[name]).max() <= away
@@ -40,7 +41,7 @@ def test_window_7_is_that_of_the_reference(form, away):
 
 @pytest.mark.parametrize("form", ["video", "lance_video"])
 def test_windows_of_videos_are_those_of_the_frames_that_were_encoded(form):
-    numbers, pictures = np.load(GOLDEN / "window7_hdf5.npz"), np.load(GOLDEN / "frames.npz")
+    numbers, pictures = npz(GOLDEN / "window7_hdf5.npz"), npz(GOLDEN / "frames.npz")
     found = window(form)
     for name in ("pixels", "goal"):
         frames = pictures[name][[7, 12, 17, 22]].transpose(0, 3, 1, 2).astype(int)
@@ -64,7 +65,7 @@ def test_datasets_of_the_public_sets_are_read_in_any_order():
     reader = get_format("hdf5").reader(GOLDEN / FILES["hdf5"])
     assert (reader.lengths.tolist(), reader.columns["ep_idx"].dtype) == ([30, 21], np.int32)
     every = reader.read(["pixels", "state", "ep_idx"], np.arange(51))
-    np.testing.assert_array_equal(every["pixels"][:30], np.load(GOLDEN / "frames.npz")["pixels"])
+    np.testing.assert_array_equal(every["pixels"][:30], npz(GOLDEN / "frames.npz")["pixels"])
     rows = np.array([50, 3, 3, 29, 30])
     for name, array in reader.read(["pixels", "state", "ep_idx"], rows).items():
         np.testing.assert_array_equal(array, every[name][rows])
@@ -74,7 +75,7 @@ def test_datasets_of_the_public_sets_are_read_in_any_order():
 def test_what_lerobot_reads(version):
     camera = "observation.images.top"
     reader = get_format("lerobot").reader(GOLDEN / f"lerobot_{version}", primary_camera_key=camera)
-    expected, rows = np.load(GOLDEN / f"lerobot_{version}_read.npz"), np.random.default_rng(0).permutation(28)
+    expected, rows = npz(GOLDEN / f"lerobot_{version}_read.npz"), np.random.default_rng(0).permutation(28)
     assert reader.lengths.tolist() == [12, 7, 9]
     found = reader.read(list(reader.columns), rows)
     named = {"proprio": "observation.state", "pixels": camera, "ep_idx": "episode_index", "step_idx": "frame_index"}

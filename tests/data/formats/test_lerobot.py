@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from data_episodes import npz
 
 from swmjax.data.formats import detect_format, get_format
 from swmjax.data.formats.lerobot import LeRobotReader, folder_of
@@ -49,7 +50,7 @@ def test_names_of_columns(third, second):
     refused(third, "several columns would be called the same", primary_camera_key=TOP, key_aliases={WRIST: "pixels"})
     reader = LeRobotReader(third, primary_camera_key=WRIST, key_aliases={TOP: "top", "next.success": "done"})
     assert {"pixels", "top", "done", "proprio", "action", "ep_idx", "step_idx", "task"} <= set(reader.columns)
-    expected = np.load(GOLDEN / "lerobot_v3_read.npz")
+    expected = npz(GOLDEN / "lerobot_v3_read.npz")
     found = reader.read(["pixels", "top"], np.arange(28))
     np.testing.assert_array_equal(found["pixels"], expected[WRIST])
     np.testing.assert_array_equal(found["top"], expected[TOP])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from data_episodes import episode, every_episode_a_group, frames, write
+from data_episodes import episode, every_episode_a_group, frames, npz, write
 from reference import run_reference
 
 from swmjax.data.formats import get_format
@@ -74,10 +74,10 @@ def made(form, *lengths):
 def compare(form, path, tmp_path):
     """Every window of both is the same."""
     run_reference(_READ, path, form, tmp_path / "windows.npz")
-    expected = np.load(tmp_path / "windows.npz")
+    expected = npz(tmp_path / "windows.npz")
     dataset = Windows(get_format(form).reader(path), **SPAN)
     assert dataset.lengths.tolist() == expected["lengths"].tolist()
-    assert {f"column {name}" for name in dataset.column_names} == set(expected.files) - {"lengths"}
+    assert {f"column {name}" for name in dataset.column_names} == set(expected) - {"lengths"}
     for name, column in dataset.columns.items():
         stored = expected[f"column {name}"]
         assert len(stored) == len(dataset)
@@ -101,7 +101,7 @@ def test_the_reference_reads_what_is_written_here(form, tmp_path):
 def test_what_the_reference_writes_is_read_and_appended_to_here(form, tmp_path):
     path = tmp_path / PATHS[form]
     episodes = made(form, 9, 3, 6)
-    if form == "lance":  # which drops texts there
+    if form in ("lance", "hdf5"):  # which drop, or cannot store, texts there
         episodes = [{name: column for name, column in one.items() if name != "task"} for one in episodes]
     stored = {f"{i} {name}": np.asarray(column) for i, one in enumerate(episodes[:2]) for name, column in one.items()}
     np.savez(tmp_path / "episodes.npz", episodes=2, **stored)
