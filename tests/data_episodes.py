@@ -47,6 +47,12 @@ def joined(episodes, name):
     return np.concatenate([np.asarray(one[name], object if name == "task" else None) for one in episodes])
 
 
+def npz(file):
+    """The arrays of an npz file, which is closed."""
+    with np.load(file) as arrays:
+        return dict(arrays)
+
+
 def listed(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
