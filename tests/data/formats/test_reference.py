@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from data_arrays import npz
-from data_episodes import episode, every_episode_a_group, write
+from data_episodes import episode, every_episode_a_group, frames, npz, write
 from reference import run_reference
 
 from swmjax.data.formats import get_format
