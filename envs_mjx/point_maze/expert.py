@@ -37,10 +37,10 @@ def expert_action(
     around = jnp.asarray(np.stack([np.cos(turns), np.sin(turns)], 1) * reach, agent.dtype)
     straight = jnp.clip((goal - agent) / factors["agent.speed"], -reach, reach)
     actions = jnp.concatenate([straight[None], around])
-    ends = jnp.clip(agent + factors["agent.speed"] * actions, 0.0, SIZE)
+    ends = jnp.clip(agent[None] + factors["agent.speed"] * actions, 0.0, SIZE)
     cells = jax.vmap(_cell)(ends)
     # Cells are coarse: of two ends in cells at the same distance the one nearer to the goal is better.
-    far = field[cells[:, 0], cells[:, 1]] + jnp.sqrt(((ends - goal) ** 2).sum(1)) / SIZE
+    far = field[cells[:, 0], cells[:, 1]] + jnp.sqrt(((ends - goal[None]) ** 2).sum(1)) / SIZE
     barred = jax.vmap(lambda end: blocked(end, factors))(ends)
     return actions[jnp.argmin(jnp.where(barred, jnp.inf, far))].astype(jnp.float32)
 

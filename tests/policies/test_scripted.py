@@ -28,13 +28,17 @@ def played(env, policy, steps, episodes=8):
     return jax.jit(lambda policy: rollout(env, policy, start, steps, keep=lambda states, _: states.step))(policy)
 
 
-@pytest.mark.parametrize("name", sorted(SOLVED))
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "swm/TwoRoom-v1" else pytest.param(name, marks=pytest.mark.slow) for name in sorted(SOLVED)],
+)
 def test_experts_solve_their_tasks(name):
     env = envs_mjx.make(name)
     result = played(env, make_policy("expert", env), SOLVED[name])
     assert np.asarray(result.states.success).mean() >= 0.85
 
 
+@pytest.mark.slow
 def test_experts_balance_and_swing_up():
     env = envs_mjx.make("swm/CartPoleControl-v1")
     assert (np.asarray(played(env, make_policy("expert", env), 300).length) == 300).all()

@@ -33,7 +33,7 @@ def test_facts_tell_arrays_and_settings_apart():
         (np.ones(2), np.ones(2, np.float32)),
         (jax.random.key(0), jax.random.key(1)),
         (PushT(), PushT(resolution=64)),
-        (CEMSolver(), CEMSolver(num_samples=7)),
+        (CEMSolver(), CEMSolver(num_samples=70)),
     ):
         assert facts(one) != facts(other)
         assert json.loads(json.dumps(facts(one))) == facts(one)
