@@ -2,11 +2,12 @@
 
 import contextlib
 import importlib
+import inspect
 import os
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -52,7 +53,7 @@ def make_app() -> typer.Typer:
         app.command(name)(_function(place))
     for name, (own, inner) in GROUPS.items():
         group = typer.Typer()
-        group.callback(invoke_without_command=True)(_function(own))
+        group.callback(invoke_without_command=True)(_alone(_function(own)))
         for inner_name, place in inner.items():
             group.command(inner_name)(_function(place))
         app.add_typer(group, name=name)
@@ -63,6 +64,22 @@ def make_app() -> typer.Typer:
 def _function(place: str) -> Callable[..., None]:
     module, _, function = place.partition(":")
     return getattr(importlib.import_module(f"swmjax.cli.{module}"), function)
+
+
+def _alone(function: Callable[..., None]) -> Callable[..., None]:
+    """A command that does nothing where one of its own commands is given."""
+
+    def wrapped(context: Any, **given: Any) -> None:
+        if context.invoked_subcommand is None:
+            function(**given)
+
+    # Typer gives the context to whoever asks for it by this type, which the context itself does not have.
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    signature = inspect.signature(function)
+    wrapped.__signature__ = signature.replace(parameters=[context, *signature.parameters.values()])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {"context": typer.Context} | get_type_hints(function, include_extras=True)
+    wrapped.__doc__ = function.__doc__
+    return wrapped
 
 
 def _print_version(wanted: bool) -> bool:

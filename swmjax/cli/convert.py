@@ -75,7 +75,12 @@ def merge_command(
 
 
 def _mode(mode: str | None, overwrite: bool) -> Any:
-    return mode or ("overwrite" if overwrite else "error")
+    from envs_mjx.checks import check_choice
+    from swmjax.data.formats import MODES
+
+    given = mode or ("overwrite" if overwrite else "error")
+    check_choice("mode", given, MODES, show=str)
+    return given
 
 
 def _path(output: str) -> Path:

@@ -10,10 +10,8 @@ Dataset = Annotated[str, typer.Argument(metavar="NAME", help="A dataset; see `sw
 
 
 @command
-def datasets_command(context: typer.Context, as_json: Json = False) -> None:
+def datasets_command(as_json: Json = False) -> None:
     """List the datasets in $STABLEWM_HOME/datasets."""
-    if context.invoked_subcommand is not None:
-        return
     from swmjax.data.info import entries
     from swmjax.data.names import datasets_root
 

@@ -28,20 +28,22 @@ def preview_command(
 ) -> None:
     """Write episodes of a dataset as MP4 files."""
     from swmjax.data import open_dataset
-    from swmjax.report import choose_episodes, write_previews
+    from swmjax.report import write_previews
     from swmjax.runs.paths import home
 
     numbers = None if episodes is None else _numbers(episodes)
     reader = open_dataset(name)
-    chosen = choose_episodes(reader, num, seed, console.note) if numbers is None else numbers
     folder = output or home() / "previews" / Path(reader.path).stem
     keys = None if key is None else [each.strip() for each in key.split(",")]
-    with console.progress_bar(len(chosen), "videos") as (progress, _):
-        files = write_previews(reader, folder, chosen, keys=keys, fps=fps, progress=progress)
+    total = min(num, len(reader.lengths)) if numbers is None else len(numbers)
+    with console.progress_bar(total, "videos") as (progress, note):
+        files = write_previews(
+            reader, folder, numbers, num=num, seed=seed, keys=keys, fps=fps, progress=progress, note=note
+        )
     if as_json:
-        console.print_json({"files": [str(file) for file in files], "episodes": chosen})
+        console.print_json({"files": [str(file) for file in files.values()], "episodes": list(files)})
     else:
-        names = ", ".join(file.name for file in files)
+        names = ", ".join(file.name for file in files.values())
         console.out().print(f"written to {folder}: {names}", highlight=False, markup=False)
     if open_:
         typer.launch(str(folder))
