@@ -43,15 +43,15 @@ class MujocoEnv(MujocoTask):
         fidelity: `parity` for the model's own integrator and solver settings; `fast` for 4 solver and 8 line search
             iterations and Euler steps, with explicit damping where damping is weak. Cheap, but another physics where
             there are contacts: do not replay data on it.
-        impl: `jax`; or `c` for MuJoCo's C library on the cores of the host, without gradients; or `auto` for what suits
-            the machine (see `taken`): `c` on one CPU, with the gradients of MJX, and `jax` elsewhere, in double
-            precision, and where MJX is faster; or `warp` where NVIDIA Warp is installed: on a CUDA GPU, or slowly on
-            the CPU.
+        impl: `auto` for what suits the machine (see `taken`): MuJoCo's C library on one CPU, with the derivatives of
+            MJX and with MJX in programs that are exported; MJX on other devices, in double precision, and where it is
+            faster. Or `c` for the C library, without derivatives; `jax` for MJX; `warp` where NVIDIA Warp is installed,
+            on a CUDA GPU or slowly on the CPU.
         resolution: height and width of the picture, px.
         warp_contacts: with `warp`, contacts at most in all rows of a batch together; Warp leaves out what is more.
         renderer: `host` for MuJoCo's own OpenGL pictures, one after another; `warp` to draw a batch at once on the
             device where NVIDIA Warp is installed, without sites and with the nominal model's textures.
-        threads: with `c`, threads that step a batch; 0 for all cores. The results do not depend on it.
+        threads: threads of the C library that step a batch; 0 for all cores. The results do not depend on it.
 
     Raises:
         UserError: an argument is unknown, or the implementation cannot run here.

@@ -48,7 +48,7 @@ def _solution(model: mjx.Model, data: mjx.Data) -> _Solution:
 
 @_solution.defjvp
 def _(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[_Solution, _Solution]:
-    qacc, *others = _solution(*primals)
+    qacc, joint_force, force = _solution(*primals)
 
     def balance(model: mjx.Model, data: mjx.Data, qacc: Float[Array, " nv"]) -> tuple[Array, Array, Array]:
         """The residual, and the forces."""
@@ -58,10 +58,10 @@ def _(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[_Solution, _
         return residual, context.qfrc_constraint, context.efc_force
 
     still = jnp.zeros_like(qacc)
-    shifted = jax.jvp(balance, (*primals, qacc), (*tangents, still))[1][0]
+    shifted, _, _ = jax.jvp(balance, (*primals, qacc), (*tangents, still))[1]
     curvature = jax.jacfwd(lambda qacc: balance(*primals, qacc)[0])(qacc)
     factor, lower = jax.scipy.linalg.cho_factor((curvature + curvature.T) / 2)
     change = -jax.scipy.linalg.cho_solve((factor, lower), shifted)
-    forces = jax.jvp(balance, (*primals, qacc), (*tangents, change))[1][1:]
+    _, joint_change, force_change = jax.jvp(balance, (*primals, qacc), (*tangents, change))[1]
     # Factorisations that depend on the acceleration wait for this one, see `ordered`.
-    return (qacc + 0.0 * factor[0, 0], *others), (change, *forces)
+    return (qacc + 0.0 * factor[0, 0], joint_force, force), (change, joint_change, force_change)

@@ -46,8 +46,8 @@ class MjcfEnv(MujocoEnv):
             the model has none.
 
     Raises:
-        UserError: MuJoCo cannot read the MJCF, the implementation cannot run it (the message names the element; `c`
-            runs what MJX refuses), an actuator has no range of controls, or an argument is out of its range.
+        UserError: MuJoCo cannot read the MJCF, the implementation cannot run it (the message names the element; the
+            C library runs what MJX refuses), an actuator has no range of controls, or an argument is out of its range.
     """
 
     mjcf: str | Path = ""

@@ -22,17 +22,17 @@ _CALL.multiple_results = True
 
 
 def portable(
-    on_host: Callable[..., Any], in_jax: Callable[..., tuple[Array, ...]], results: Shapes, *arguments: Array
+    callback: Callable[..., Any], in_jax: Callable[..., tuple[Array, ...]], results: Shapes, *arguments: Array
 ) -> tuple[Array, ...]:
     """The results of a function that there is twice.
 
     Args:
-        on_host: as `jax.pure_callback` with `vmap_method="expand_dims"` calls it, for a whole batch.
+        callback: as `jax.pure_callback` with `vmap_method="expand_dims"` calls it, for a whole batch.
         in_jax: the same of one row, to be traced.
         results: what they return for one row.
         arguments: of one row.
     """
-    return tuple(_CALL.bind(*arguments, on_host=on_host, in_jax=in_jax, results=results, depth=0))
+    return tuple(_CALL.bind(*arguments, callback=callback, in_jax=in_jax, results=results, depth=0))
 
 
 def _shapes(arguments: Any, results: Shapes, depth: int) -> list[tuple[tuple[int, ...], Any]]:
@@ -59,9 +59,9 @@ def _batched(arguments: Any, axes: Any, *, depth: int, **how: Any) -> tuple[list
     return found, [0] * len(found)
 
 
-def _call(*arguments: Array, on_host: Callable[..., Any], results: Shapes, depth: int, **_: Any) -> Any:
+def _call(*arguments: Array, callback: Callable[..., Any], results: Shapes, depth: int, **_: Any) -> Any:
     shapes = [jax.ShapeDtypeStruct(*shape) for shape in _shapes(arguments, results, depth)]
-    return jax.pure_callback(on_host, shapes, *arguments)
+    return jax.pure_callback(callback, shapes, *arguments)
 
 
 def _traced(*arguments: Array, in_jax: Callable[..., tuple[Array, ...]], depth: int, **how: Any) -> tuple[Array, ...]:

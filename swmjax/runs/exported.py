@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from flax import nnx
 from jax import export
+from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from swmjax.runs.files import replacing
 
@@ -55,13 +56,30 @@ def exported(function: Callable[..., Any], made_of: Any, *args: Any) -> Callable
     program = _read(path)
     if program is None:
         flat = jax.jit(lambda *leaves: function(*jax.tree.unflatten(structure, leaves)))
+        if calls_python(flat.trace(*leaves).jaxpr):
+            return jax.jit(function)
         try:
             program = export.export(flat)(*leaves)
             data = program.serialize()
-        except (NotImplementedError, ValueError):  # it calls back into Python
+        except (NotImplementedError, ValueError):  # XLA promises no future to a part of it
             return jax.jit(function)
         _keep(path, data)
     return jax.jit(lambda *args: program.call(*jax.tree.leaves(args)))
+
+
+def calls_python(jaxpr: Any) -> bool:
+    """Whether a program calls back into Python; exported, it could not, or would do something else instead."""
+    for equation in jaxpr.eqns:
+        if "callback" in equation.params:
+            return True
+        inner = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr)
+        if any(calls_python(getattr(one, "jaxpr", one)) for one in inner if _is_jaxpr(one)):
+            return True
+    return False
+
+
+def _is_jaxpr(value: Any) -> bool:
+    return isinstance(value, ClosedJaxpr | Jaxpr)
 
 
 def described(value: Any) -> str:

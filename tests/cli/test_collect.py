@@ -11,12 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from command_line import Command
-from goal_env import registered, unchecked_types
+from goal_env import GoalEnv, registered, unchecked_types
 
 import envs_mjx
 from swmjax.checkpoints.actors import write_actor
 from swmjax.data import LanceWriter
 from swmjax.models.actor import Actor
+from swmjax.policies import RandomPolicy
+from swmjax.world.continuing import collection_settings
 
 lance = pytest.importorskip("lance", reason="needs pylance: pip install 'swmjax[data]'")
 SHORT = ["test/Goal-v0", "--max-steps=3", "--no-pixels"]
@@ -70,6 +72,17 @@ def test_random_actions_append_and_overwrite():
     expected = {"env": "test/Goal-v0", "policy": "random", "episodes": 1, "path": "data/set.lance", "notes": []}
     assert printed == expected
     assert set(column("data/set.lance", "episode_idx")) == {0}
+
+
+def test_what_the_environment_says_of_itself_is_told_and_decides_what_goes_on(monkeypatch):
+    monkeypatch.setattr(GoalEnv, "remarks", ("made of toys",))
+    result = run(*SHORT, "--episodes=2", "--output=set.lance", "--json")
+    assert json.loads(result.stdout)["notes"] == ["made of toys"]
+    assert "made of toys" in result.stderr
+    random = RandomPolicy.of(GoalEnv().action_space)
+    toys = collection_settings(GoalEnv(), random)
+    monkeypatch.setattr(GoalEnv, "remarks", ())
+    assert toys == collection_settings(GoalEnv(), random) | {"remarks": ["made of toys"]}
 
 
 def test_an_expert_with_pixels_and_factors(expert):

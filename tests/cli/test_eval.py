@@ -98,6 +98,15 @@ def test_a_run_and_its_report(toy):
     assert len(EPISODES.read(folder)) == 5
 
 
+def test_what_the_environment_says_of_itself_is_kept(toy, monkeypatch):
+    monkeypatch.setattr(GoalEnv, "remarks", ("made of toys",))
+    result = run(toy, "--episodes=1")
+    assert (only_run() / "config.yaml").read_text().startswith("# made of toys\nformat: ")
+    assert "made of toys" in json.loads((only_run() / "results.json").read_text())["notes"]
+    assert "note: made of toys" in " ".join(result.stderr.split())
+    assert "environment │ made of toys" in " ".join(result.stdout.split())
+
+
 def test_the_config_of_a_run_runs_it_again(toy):
     run(toy, "--seed=3", "--episodes=2", "--set=solver.num_samples=12", "--output=one")
     run("--config=one/config.yaml", "--output", "deep/two")

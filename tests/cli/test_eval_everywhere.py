@@ -32,7 +32,7 @@ def as_users(tmp_path, monkeypatch):
         ("ImagePositioning", SUCCESS),
         ("CartPoleControl", RETURN),
         ("PendulumControl", RETURN),
-        ("PendulumDMControl", RETURN),
+        ("CartpoleDMControl", RETURN),
         ("brax/InvertedPendulum", RETURN),
         ("playground/PendulumSwingup", RETURN),
         ("CraftaxClassicSymbolic", RETURN),
@@ -45,5 +45,6 @@ def test_every_family(env, figure):
     assert results["episodes"] == len(EPISODES.read(Path("run"))) == 2
     assert results[figure] is not None
     assert (results["protocol"] == "episodic") == (figure == RETURN)
+    assert any("impl=auto took c" in note for note in results["notes"]) == ("DMControl" in env)
     assert results["plans"] > 0
     assert results["failed_plans"] == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import pytest
 from command_line import Command
-from goal_env import registered, unchecked_types
+from goal_env import GoalEnv, registered, unchecked_types
 from omegaconf import OmegaConf
 from tiny_training import settings
 
@@ -68,6 +68,16 @@ def test_a_run_and_its_report(toy):
     assert printed["best_return"] == results["best_return"]
     assert printed["folder"] == "again"
     assert "this run is complete, nothing is left to resume" in refused("--resume=again")
+
+
+def test_what_the_environment_says_of_itself_is_kept(toy, monkeypatch):
+    monkeypatch.setattr(GoalEnv, "remarks", ("made of toys",))
+    result = run(toy, "--output=run")
+    assert Path("run/config.yaml").read_text().startswith("# made of toys\nformat: ")
+    assert json.loads(Path("run/results.json").read_text())["notes"] == ["made of toys"]
+    assert "made of toys" in result.stderr
+    assert "environment │ made of toys" in " ".join(result.stdout.split())
+    assert "nothing is left to resume" in refused("--resume=run")
 
 
 def test_what_will_really_be_trained_is_said_before(toy, monkeypatch):

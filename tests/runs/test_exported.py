@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from envs_mjx.mujoco.portable import portable
 from swmjax.planning import CEMSolver, PlanConfig
 from swmjax.runs import exported as module
 from swmjax.runs.exported import described, exported
@@ -124,6 +125,19 @@ def test_what_cannot_be_kept_runs_all_the_same(kept):
 
     x = jnp.ones(2)
     np.testing.assert_allclose(exported(calls_back, 1, x)(x)["y"], np.sin(np.ones(2)), rtol=1e-6)
+
+    def steps(x):
+        def several(x):
+            return jnp.sin(jax.lax.scan(moved, x, None, 2)[0])
+
+        return {"y": jax.lax.cond(x[0] > 0, several, jnp.cos, x)}
+
+    def moved(x, _):
+        (x,) = portable(lambda x: (np.asarray(x) + 1,), lambda x: (x - 1,), (jax.ShapeDtypeStruct((2,), x.dtype),), x)
+        return x, None
+
+    # It would do something else if it were kept.
+    np.testing.assert_allclose(exported(steps, 1, x)(x)["y"], np.sin(np.full(2, 3.0)), rtol=1e-6)
     assert kept() == []
 
 

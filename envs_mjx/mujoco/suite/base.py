@@ -24,7 +24,7 @@ _FLOOR_FRICTION = (0.005, 1e-4)
 
 @dataclass(frozen=True)
 class SuiteEnv(MujocoEnv):
-    """A domain of the DeepMind Control Suite in MJX or MuJoCo's C library.
+    """A domain of the DeepMind Control Suite in MuJoCo's C library or MJX.
 
     One step is two control steps of the suite, whose rewards are added up. Actions are from -1 to 1 in every entry and
     scaled to the actuators' ranges. The observation is the suite's, concatenated. The state vector (`info["state"]`,
@@ -44,13 +44,15 @@ class SuiteEnv(MujocoEnv):
             finger, manipulator, quadruped and reacher; by 5e-4 to 1e-2 in acrobot, cartpole, hopper and pendulum; by
             5e-2 to 7e-2 in cheetah and walker; by 2 and more in humanoid, whose robot moves faster. Do not replay data
             on it. Source: benchmarks/results/mjx_parity_cpu.txt.
-        impl: `jax`; or `c` for MuJoCo's C library on the cores of the host, without gradients; or `auto` for what suits
-            the machine; or `warp` where NVIDIA Warp is installed: on a CUDA GPU, or slowly on the CPU.
+        impl: `auto` for what suits the machine (see `taken`): MuJoCo's C library on one CPU, with the derivatives of
+            MJX and with MJX in programs that are exported; MJX on other devices, in double precision, and where it is
+            faster. Or `c` for the C library, without derivatives; `jax` for MJX; `warp` where NVIDIA Warp is installed,
+            on a CUDA GPU or slowly on the CPU.
         resolution: height and width of the picture, px.
         warp_contacts: with `warp`, contacts at most in all rows of a batch together; Warp leaves out what is more.
         renderer: `host` for MuJoCo's own OpenGL pictures, one after another; `warp` to draw a batch at once on the
             device where NVIDIA Warp is installed, without sites, and with the nominal floor and shapes.
-        threads: with `c`, threads that step a batch; 0 for all cores. The results do not depend on it.
+        threads: threads of the C library that step a batch; 0 for all cores. The results do not depend on it.
         task: one of `tasks`; the domain's default when empty.
         fixed: repair the factors that do nothing in the reference.
 
