@@ -17,6 +17,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import imageio.v3 as imageio
 import jax.numpy as jnp
 import numpy as np
+from sheets import labelled
 
 # In place of this folder, whose envs.py would hide the tests' folder of that name.
 ROOT = Path(__file__).parents[1]
@@ -28,8 +29,6 @@ from envs_mjx.mujoco.render import rendered  # noqa: E402
 from swmjax.world import font  # noqa: E402
 
 SIZE = 112
-GAP = 4
-BACKGROUND, INK = 255, 0
 SHARED: dict[str, Any] = {
     "agent.color": (0.2, 0.7, 0.4),
     "floor.color": ((0.85, 0.85, 0.8), (0.75, 0.4, 0.3)),
@@ -92,11 +91,7 @@ def tile(env: Any, factors: dict[str, np.ndarray], qpos: Any, target: np.ndarray
     model = varied_model(env, factors, locks=False)
     fields = {"opt.gravity": model.opt.gravity} | {name: getattr(model, name) for name in SEEN}
     picture = np.asarray(rendered(env, qpos, {"fields": fields, "factors": factors, "target": target}))
-    canvas = np.full((SIZE + font.HEIGHT + 2 * GAP, SIZE + GAP, 3), BACKGROUND, np.uint8)
-    canvas[:SIZE, :SIZE] = picture
-    ink = font.text_mask(label if len(label) * font.ADVANCE <= SIZE else label.split(".")[-1])
-    canvas[SIZE + GAP : SIZE + GAP + ink.shape[0], : ink.shape[1]][ink] = INK
-    return canvas
+    return labelled(picture, label if len(label) * font.ADVANCE <= SIZE else label.split(".")[-1])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The tasks of `mjx_planning.py`: settings of `configs/bench/mjx.yaml`, checked, and what planners minimise."""
+"""The tasks of `physics.py`: settings of `configs/bench/physics.yaml`, checked, and what planners minimise."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -8,10 +8,12 @@ from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from mjx_parts import Held, OneOf
 from omegaconf import OmegaConf
+from physics_parts import Held, OneOf
 
 import envs_mjx
+from envs_mjx.checks import check_choice
+from envs_mjx.mujoco.implementation import AUTO, IMPLEMENTATIONS
 from envs_mjx.names import unknown_name
 from swmjax.planning import SOLVERS, PlanConfig, make_solver
 from swmjax.planning.population import PopulationSolver
@@ -45,11 +47,53 @@ def reacher_gap(state: Any) -> Float[Array, ""]:
     return 0.1 * missed_reward(state) + jnp.linalg.norm(state.obs["observation"][2:4])
 
 
+def hopper_upright(state: Any) -> Float[Array, ""]:
+    """The reward missed, and how far the torso is below its height at rest (m) and tilted (1 - cos).
+
+    The tasks reward nothing at all below a height of the torso above the foot of 0.6 m.
+    """
+    sunk, tilt = -state.obs["observation"][0], state.obs["observation"][1]
+    return missed_reward(state) + 0.5 * jnp.clip(sunk, 0.0, 1.0) + 0.1 * (1 - jnp.cos(tilt))
+
+
+def humanoid_upright(state: Any) -> Float[Array, ""]:
+    """The reward missed, and how far the head is below 1.4 m (m) and the torso from upright (1 - cos).
+
+    The tasks reward next to nothing below a height of the head of 1 m.
+    """
+    head, upright = state.obs["observation"][21], state.obs["observation"][36]
+    return missed_reward(state) + 0.5 * jnp.clip(1.4 - head, 0.0, 1.4) + 0.1 * (1 - upright)
+
+
+def cup_gap(state: Any) -> Float[Array, ""]:
+    """The reward missed, and the distance of the ball from where it counts as caught (m)."""
+    cup_x, cup_z, ball_x, ball_z = state.obs["observation"][:4]
+    # At rest the ball hangs 0.35 m below that place.
+    return missed_reward(state) + 0.5 * jnp.hypot(cup_x - ball_x, 0.35 + cup_z - ball_z)
+
+
+def finger_slowness(state: Any) -> Float[Array, ""]:
+    """The reward missed, and how much the body is slower than the 15 rad/s at which the task begins to reward."""
+    return missed_reward(state) + 0.02 * jnp.clip(state.info["hinge_velocity"] + 15.0, 0.0, 30.0)
+
+
+def ball_gap(state: Any) -> Float[Array, ""]:
+    """The reward missed, the distance of the hand from the ball, and that of the ball from its target (m)."""
+    seen = state.obs["observation"]
+    hand, ball, target = seen[29:31], seen[33:35], seen[40:42]
+    return missed_reward(state) + jnp.linalg.norm(hand - ball) + 2 * jnp.linalg.norm(ball - target)
+
+
 OBJECTIVES: dict[str, StepCost] = {
     "missed_reward": missed_reward,
     "cartpole_upright": cartpole_upright,
     "pendulum_upright": pendulum_upright,
     "reacher_gap": reacher_gap,
+    "hopper_upright": hopper_upright,
+    "humanoid_upright": humanoid_upright,
+    "cup_gap": cup_gap,
+    "finger_slowness": finger_slowness,
+    "ball_gap": ball_gap,
 }
 """Costs of the state after one environment step, by the name that the settings use."""
 
@@ -83,7 +127,7 @@ class Task:
     Args:
         env: Environment id.
         objective: Name of what planners minimise, summed over the horizon.
-        threshold: Score that counts as solved, set before anything was tuned.
+        threshold: Score that counts as solved, set before anything was tuned; None where nothing is published.
         published: What others reached.
         plan: Horizons and blocks.
         options: Constructor arguments of the environment that acts.
@@ -99,7 +143,7 @@ class Task:
 
     env: str
     objective: str
-    threshold: float
+    threshold: float | None
     published: tuple[Published, ...]
     plan: PlanConfig
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -113,16 +157,22 @@ class Task:
         envs_mjx.spec(self.env)
         if self.objective not in OBJECTIVES:
             raise ValueError(unknown_name("objective", self.objective, OBJECTIVES))
-        _number("threshold", self.threshold, 0, 1000)
+        if self.threshold is not None:
+            _number("threshold", self.threshold, 0, 1000)
         _count("hold", self.hold)
         _number("terminal", self.terminal, 0, 1e6)
-        if not self.published:
-            raise ValueError("published must name at least one score to compare with")
+        if bool(self.published) == (self.threshold is None):
+            raise ValueError("published must name at least one score to compare with, or threshold must be null")
 
-    def make_envs(self) -> tuple[Held, Held]:
-        """The environment that acts and the one to plan through, whose actions are held."""
-        acting = envs_mjx.make(self.env, **self.options)
-        model = envs_mjx.make(self.env, **(dict(self.options) | dict(self.model_options)))
+    def make_envs(self, impl: str) -> tuple[Held, Held]:
+        """The environment that acts and the one to plan through, whose actions are held.
+
+        Args:
+            impl: Implementation of the physics, unless the options name one.
+        """
+        options = {"impl": impl} | dict(self.options)
+        acting = envs_mjx.make(self.env, **options)
+        model = envs_mjx.make(self.env, **(options | dict(self.model_options)))
         return Held(acting, self.hold), Held(model, self.hold)
 
 
@@ -133,7 +183,8 @@ class Bench:
     Args:
         steps: Environment steps per episode.
         chunk: Environment steps between two signs of life.
-        seeds: Seeds of the episodes, which run side by side.
+        impl: Implementation of the physics.
+        seeds: Seeds of the episodes.
         tasks: By name.
         solvers: Hyperparameters by solver, for all tasks.
 
@@ -143,6 +194,7 @@ class Bench:
 
     steps: int
     chunk: int
+    impl: str
     seeds: tuple[int, ...]
     tasks: Mapping[str, Task]
     solvers: Mapping[str, Mapping[str, Any]]
@@ -150,6 +202,7 @@ class Bench:
     def __post_init__(self) -> None:
         for name in ("steps", "chunk"):
             _count(name, getattr(self, name))
+        check_choice("impl", self.impl, (*IMPLEMENTATIONS, AUTO), show=str)
         if not self.tasks or not self.solvers:
             raise ValueError("tasks and solvers must each hold at least one entry")
         for name, task in self.tasks.items():

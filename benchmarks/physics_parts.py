@@ -1,19 +1,23 @@
-"""What `mjx_planning.py` builds its programs from: actions that are held, and several solvers in one program."""
+"""What `physics.py` builds its programs from: actions that are held, and several solvers in one program."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import chex
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from envs_mjx.core import State
+from envs_mjx.wrappers.base import Wrapper
 from swmjax.planning import Plan, StepRecord
 from swmjax.planning.population import PopulationSolver, finite_or_last
 
 
 @dataclass(frozen=True)
-class Held:
+class Held(Wrapper):
     """An environment that takes each action several times, so that planners search fewer numbers further ahead.
 
     Args:
@@ -21,25 +25,23 @@ class Held:
         repeat: Environment steps per action; their rewards are added up.
     """
 
-    env: Any
     repeat: int
 
     @property
-    def action_space(self) -> Any:
-        """That of the environment."""
-        return self.env.action_space
+    def rollout_bytes(self) -> int:
+        """Those of all steps inside."""
+        return self.repeat * self.env.rollout_bytes
 
-    def step(self, state: Any, action: Float[Array, " nu"]) -> Any:
-        """The state after the steps."""
-        if self.repeat == 1:
-            return self.env.step(state, action)
+    def _advance(self, state: State, action: Float[Array, " nu"]) -> State:
+        return self._rollout(state, action[None], lambda state: state)[0]
 
-        def once(carry: Any, _: None) -> tuple[Any, Any]:
-            after = self.env.step(carry, action)
-            return after, after.reward
-
-        state, rewards = jax.lax.scan(once, state, None, self.repeat)
-        return state.replace(reward=rewards.sum())
+    def _rollout(self, state: State, actions: Float[Array, "H nu"], keep: Callable[[State], Any]) -> tuple[State, Any]:
+        """All steps of all actions in one rollout of the environment inside."""
+        last, states = self.env._rollout(state, jnp.repeat(actions, self.repeat, axis=0), lambda state: state)
+        held = jax.tree.map(lambda leaf: leaf.reshape(len(actions), self.repeat, *leaf.shape[1:]), states)
+        rewards = held.reward.sum(1)
+        ends = jax.tree.map(lambda leaf: leaf[:, -1], held).replace(reward=rewards)
+        return last.replace(reward=rewards[-1]), jax.vmap(keep)(ends)
 
 
 @chex.dataclass(frozen=True)
